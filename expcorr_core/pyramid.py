@@ -1,0 +1,146 @@
+"""Gaussian and Laplacian pyramids (Burt & Adelson 1983), for any size and any level count.
+
+Every function takes and gives float tensors of shape ``(B, C, H, W)``, runs on the tensor's own
+device and is differentiable. The kernel and the borders are those of the paper's reference program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Separable 5-tap kernel of the reference program (a = 0.4 in Burt & Adelson's family).
+KERNEL = (0.05, 0.25, 0.4, 0.25, 0.05)
+
+
+@cache
+def _mirror_index(size: int, stride: int, device: torch.device) -> Tensor:
+    """Sample positions of each tap, border mirrored with the edge sample repeated: (5, ceil(size/stride))."""
+    centre = torch.arange(0, size, stride, device=device)
+    position = centre[None] + torch.arange(-2, 3, device=device)[:, None]
+    position = position.remainder(2 * size)
+    return torch.minimum(position, 2 * size - 1 - position)
+
+
+def _reduce_axis(x: Tensor, dim: int) -> Tensor:
+    index = _mirror_index(x.shape[dim], 2, x.device)
+    taps = [x.index_select(dim, index[k]) for k in range(5)]
+    # Symmetric pairs first: two multiplications fewer, and an exactly symmetric result.
+    return KERNEL[0] * (taps[0] + taps[4]) + KERNEL[1] * (taps[1] + taps[3]) + KERNEL[2] * taps[2]
+
+
+def _expand_axis(x: Tensor, dim: int, size: int) -> Tensor:
+    """Double one axis: zeros between the samples, filter with gain 2, edge replicated; crop to ``size``."""
+    count = x.shape[dim]
+    index = torch.arange(-1, count + 1, device=x.device).clamp_(0, count - 1)
+    padded = x.index_select(dim, index)
+    before, centre, after = (padded.narrow(dim, k, count) for k in range(3))
+    even = 2 * (KERNEL[0] * (before + after) + KERNEL[2] * centre)
+    odd = 2 * KERNEL[1] * (centre + after)
+    return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Filter and keep every second sample (Burt & Adelson's REDUCE).
+
+    Args:
+        x: ``(B, C, H, W)``, any range.
+
+    Returns:
+        ``(B, C, ceil(H/2), ceil(W/2))``.
+    """
+    return _reduce_axis(_reduce_axis(x, 2), 3)
+
+
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Double the size and filter (Burt & Adelson's EXPAND), then crop to ``size``.
+
+    Args:
+        x: ``(B, C, h, w)``, any range.
+        size: ``(H, W)`` with ``h == ceil(H/2)`` and ``w == ceil(W/2)``.
+
+    Raises:
+        ValueError: ``size`` is not one that :func:`downsample` takes to ``(h, w)``.
+    """
+    height, width = size
+    if x.shape[2] != (height + 1) // 2 or x.shape[3] != (width + 1) // 2:
+        raise ValueError(f"cannot upsample {tuple(x.shape[2:])} to {size}: the sizes are not a factor of two apart")
+    return _expand_axis(_expand_axis(x, 2, height), 3, width)
+
+
+def _check(x: Tensor, levels: int) -> None:
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"a pyramid needs a non-empty tensor of shape (B, C, H, W), got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"a pyramid needs a floating-point tensor, got {x.dtype}")
+    if levels < 1:
+        raise ValueError(f"a pyramid needs at least one level, got {levels}")
+
+
+def gaussian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
+    """The image and its successive reductions, finest first.
+
+    Args:
+        x: ``(B, C, H, W)``, any range.
+        levels: number of levels, at least 1 (an axis of one pixel stays one pixel).
+
+    Returns:
+        ``levels`` tensors; level ``l`` (from 0) is ``(B, C, ceil(H/2^l), ceil(W/2^l))``.
+    """
+    _check(x, levels)
+    pyramid = [x]
+    while len(pyramid) < levels:
+        pyramid.append(downsample(pyramid[-1]))
+    return pyramid
+
+
+def laplacian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
+    """Band-pass levels and the low-pass residual, finest first (paper section 3.2).
+
+    ``X(l) = G(l) - upsample(G(l+1))`` and ``X(n) = G(n)``; :func:`reconstruct` is the exact inverse.
+
+    Args:
+        x: ``(B, C, H, W)``, any range.
+        levels: number of levels ``n``, at least 1; the last one is the residual.
+
+    Returns:
+        ``n`` tensors of the sizes of :func:`gaussian_pyramid`; all but the last are signed.
+    """
+    gaussian = gaussian_pyramid(x, levels)
+    bands = [fine - upsample(coarse, fine.shape[2:]) for fine, coarse in zip(gaussian, gaussian[1:], strict=False)]
+    return [*bands, gaussian[-1]]
+
+
+def reconstruct(pyramid: Sequence[Tensor]) -> Tensor:
+    """Invert :func:`laplacian_pyramid`.
+
+    Args:
+        pyramid: bands, finest first, residual last.
+
+    Returns:
+        ``(B, C, H, W)`` of the size of the first band; equal to the decomposed image up to rounding.
+
+    Raises:
+        ValueError: the pyramid is empty, or its sizes do not follow each other.
+    """
+    if not pyramid:
+        raise ValueError("cannot reconstruct an empty pyramid")
+    x = pyramid[-1]
+    for band in reversed(pyramid[:-1]):
+        x = band + upsample(x, band.shape[2:])
+    return x
+
+
+def scale_bands(pyramid: Sequence[Tensor], gains: Sequence[float]) -> list[Tensor]:
+    """Multiply each level by its gain S1..Sn, finest first (paper section 3.4).
+
+    Raises:
+        ValueError: the count of gains differs from the count of levels.
+    """
+    if len(gains) != len(pyramid):
+        raise ValueError(f"the pyramid has {len(pyramid)} levels, but {len(gains)} gains were given")
+    return [band * gain for band, gain in zip(pyramid, gains, strict=True)]

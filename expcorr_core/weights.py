@@ -1,0 +1,131 @@
+"""Weights files: safetensors whose metadata say what they hold and how they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from .network import Architecture, ExposureNetwork
+
+FORMAT = "expcorr"
+VALUE_RANGE = "0..1"
+DEFAULT_NAME = "expcorr-base-fp16.safetensors"
+
+
+class WeightsError(ValueError):
+    """A weights file is missing, damaged, or of another network."""
+
+
+def default_weights_path() -> Path:
+    """Where the bundled weights lie: inside an installed wheel, or beside the package in a checkout.
+
+    Raises:
+        WeightsError: they are in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "weights_bundled", package.parent / "weights"):
+        if (folder / DEFAULT_NAME).is_file():
+            return folder / DEFAULT_NAME
+    raise WeightsError(f"the bundled weights {DEFAULT_NAME} are missing; reinstall the package or name a weights file")
+
+
+def save_weights(
+    path: Path, network: ExposureNetwork, training: Mapping[str, Any], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a network's weights atomically.
+
+    Args:
+        path: file to write; an existing one is replaced.
+        network: the network.
+        training: how the weights were made (arguments, data, commit, metrics); JSON values.
+        dtype: stored precision.
+    """
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "architecture": json.dumps(network.architecture.to_dict()),
+        "value_range": VALUE_RANGE,
+        "training": json.dumps(training),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself, without reading its tensors.
+
+    Returns:
+        ``format``, ``architecture``, ``value_range`` and ``training`` (decoded from JSON).
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not one of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise WeightsError(f"weights file {path} does not exist") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"weights file {path} is damaged or no safetensors file ({error}); download or copy it again"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"weights file {path} belongs to another program: its metadata lack format = {FORMAT!r}; "
+            "choose a file made by training/train.py"
+        )
+    if metadata.get("value_range") != VALUE_RANGE:
+        raise WeightsError(
+            f"weights file {path} works on values in {metadata.get('value_range')!r}, but this version needs "
+            f"{VALUE_RANGE!r}; convert it or choose another file"
+        )
+    try:
+        decoded = {key: json.loads(metadata[key]) for key in ("architecture", "training")}
+    except (KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"weights file {path} has unreadable metadata ({error}); export it again") from error
+    return {"format": FORMAT, "value_range": VALUE_RANGE, **decoded}
+
+
+def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetwork:
+    """Build the network that a weights file describes and load it, strictly.
+
+    Args:
+        path: safetensors file; None takes the bundled one.
+        operations: see :class:`~expcorr_core.network.ExposureNetwork`.
+
+    Returns:
+        The network in float32, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: see :func:`read_metadata`; or tensors are missing, superfluous, misshapen or not finite.
+    """
+    path = path or default_weights_path()
+    read_metadata(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
+        network = ExposureNetwork(Architecture.from_state_dict(state), operations)
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"weights file {path} does not fit the exposure correction network ({reason})") from error
+    broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise WeightsError(f"weights file {path} holds values that are not finite, first in {broken[0]}")
+    return network.eval().requires_grad_(False)

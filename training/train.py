@@ -1,0 +1,266 @@
+"""Train an exposure correction network from a folder of well-exposed photos, coarse to fine.
+
+    python training/train.py PHOTOS OUT                 # the default stages, an afternoon on a CPU
+    python training/train.py PHOTOS OUT --resume        # go on after a stop
+    python training/train.py PHOTOS OUT --stage finest=4,size=128,batch=32,steps=8000,lr=5e-4
+
+A stage trains the U-Nets of the levels n..finest on whole photos of which the larger side is ``size`` pixels, so that
+every level sees as much of the scene as it does in a whole photo of 512 pixels. OUT receives ``last.pt`` (checkpoint),
+``weights.safetensors`` (averaged weights, half precision), ``arguments.json`` and ``log.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from expcorr_core.dataset import PhotoBatches, find_photos, load_photo
+from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.losses import pyramid_loss, reconstruction_loss
+from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.pyramid import laplacian_pyramid
+from expcorr_core.weights import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run: which levels, on what, for how long."""
+
+    finest: int
+    size: int
+    batch: int
+    steps: int
+    lr: float
+
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """From ``finest=4,size=128,batch=32,steps=8000,lr=5e-4``."""
+        values = dict(item.split("=", 1) for item in text.split(","))
+        if values.keys() != cls.__annotations__.keys():
+            raise argparse.ArgumentTypeError(f"a stage needs {', '.join(cls.__annotations__)}; got {text!r}")
+        return cls(*(float(values[key]) if key == "lr" else int(values[key]) for key in cls.__annotations__))  # type: ignore[arg-type]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up over the first 2 %, then a cosine down to 2 % of ``lr``."""
+        warm = max(1, self.steps // 50)
+        if step < warm:
+            return self.lr * (step + 1) / warm
+        return self.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm))))
+
+
+DEFAULT_STAGES = (
+    Stage(finest=4, size=128, batch=16, steps=6000, lr=5e-4),
+    Stage(finest=3, size=256, batch=8, steps=2400, lr=3e-4),
+    Stage(finest=2, size=512, batch=4, steps=700, lr=2e-4),
+    Stage(finest=1, size=512, batch=2, steps=700, lr=1e-4),
+)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
+    parser.add_argument("out", type=Path, help="folder for the results")
+    parser.add_argument("--stage", type=Stage.parse, action="append", help="replaces the default stages; may be given again")
+    parser.add_argument("--init", type=Path, help="weights file to start from")
+    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    parser.add_argument("--validation", type=Path, help="folder that holds input/ and gt/ of equal file names")
+    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights (default 0.998)")
+    parser.add_argument("--clip", type=float, default=1.0, help="largest gradient norm (default 1)")
+    parser.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW (default 1e-4)")
+    parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default 250")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args(argv)
+
+
+def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
+    """The network's input from an image of the size of ``Y(finest)``."""
+    if finest == 1:
+        return [*laplacian_pyramid(image, levels)]
+    # Y(finest) has twice the size of band X(finest): the image's own finest band is above it.
+    bands: list[Tensor | None] = [*laplacian_pyramid(image, levels - finest + 2)[1:]]
+    return [None] * (finest - 1) + bands
+
+
+def loss_of(network: ExposureNetwork, image: Tensor, target: Tensor, finest: int) -> Tensor:
+    """The paper's pyramid and reconstruction losses, per value of the target."""
+    with torch.autocast(image.device.type, torch.bfloat16):
+        outputs = network(bands_of(image, network.architecture.levels, finest), finest)
+    outputs = [y.float() for y in reversed(outputs)]
+    coarser = outputs[1:] if finest == 1 else outputs
+    total = pyramid_loss(coarser, target) if coarser else target.new_zeros(())
+    if finest == 1:
+        total = total + reconstruction_loss(outputs[0], target)
+    return total / target[0].numel()
+
+
+class Validation:
+    """PSNR of the finest trained output against validation pairs, at the stage's own size."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        names = sorted(p.name for p in (folder / "input").iterdir())
+        self.pairs = [
+            tuple(_to_multiple(load_photo(folder / part / name, size), size) for part in ("input", "gt"))
+            for name in names
+        ]
+
+    @torch.inference_mode()
+    def psnr(self, network: ExposureNetwork, finest: int, device: str) -> float:
+        values = []
+        for image, target in self.pairs:
+            with torch.autocast(device, torch.bfloat16):
+                result = network(bands_of(image.to(device), network.architecture.levels, finest), finest)[-1]
+            error = (result.float().cpu().clamp(0, 1) - target).square().mean()
+            values.append(-10 * math.log10(max(float(error), 1e-10)))
+        return sum(values) / len(values)
+
+
+def _to_multiple(photo: Tensor, size: int) -> Tensor:
+    """Resize a photo so that both sides are multiples of a quarter of the stage's size, as the network needs."""
+    height, width = (max(1, round(side / size * 4)) * size // 4 for side in photo.shape[1:])
+    image = photo[None].float() / 255
+    return torch.nn.functional.interpolate(image, (height, width), mode="bilinear", antialias=True)
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write beside and move into place, so that a stop leaves the old file or the new one."""
+    temporary = path.with_suffix(".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def commit() -> str:
+    """The revision of this checkout, or 'unknown'."""
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def run_stage(
+    network: ExposureNetwork,
+    average: ExposureNetwork,
+    stage: Stage,
+    batches: Iterator[Any],
+    optimizer: torch.optim.Optimizer,
+    start: int,
+    args: argparse.Namespace,
+) -> Iterator[tuple[int, float]]:
+    """Train for the rest of a stage, giving (steps done, mean loss since the last) at each checkpoint."""
+    losses: list[Tensor] = []
+    bar = tqdm(range(start, stage.steps), initial=start, total=stage.steps, desc=f"levels to {stage.finest}", mininterval=10)
+    for step in bar:
+        batch = next(batches)
+        image, target = (x.to(args.device).contiguous(memory_format=torch.channels_last) for x in batch)
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(network, image, target, stage.finest)
+        if not torch.isfinite(loss):
+            sys.exit(f"the loss is not finite at step {step}; lower lr and go on from the last checkpoint with --resume")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), args.clip)
+        optimizer.step()
+        with torch.no_grad():
+            decay = min(args.ema, (step + 1) / (step + 10))
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        losses.append(loss.detach())
+        if (step + 1) % args.checkpoint_every == 0 or step + 1 == stage.steps:
+            mean_loss = float(torch.stack(losses).mean())
+            losses.clear()
+            bar.set_postfix(loss=f"{mean_loss:.4f}")
+            yield step + 1, mean_loss
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    stages = tuple(args.stage or DEFAULT_STAGES)
+    checkpoint_path = args.out / "last.pt"
+    if checkpoint_path.exists() and not args.resume:
+        sys.exit(f"{checkpoint_path} exists; add --resume to go on with it, or choose another folder")
+    if args.resume and not checkpoint_path.exists():
+        sys.exit(f"{checkpoint_path} does not exist; start without --resume")
+    args.out.mkdir(parents=True, exist_ok=True)
+    paths = find_photos(args.photos)
+    revision = commit()
+
+    network = ExposureNetwork(Architecture())
+    network.initialise()
+    if args.init:
+        network.load_state_dict(load_weights(args.init).state_dict())
+    network = network.to(args.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = deepcopy(network).requires_grad_(False)
+    first, start, seconds = 0, 0, 0.0
+    checkpoint: dict[str, Any] = {}
+    if args.resume:
+        checkpoint = torch.load(checkpoint_path, map_location=args.device, weights_only=True)
+        network.load_state_dict(checkpoint["network"])
+        average.load_state_dict(checkpoint["average"])
+        first, start, seconds = checkpoint["stage"], checkpoint["step"], checkpoint["seconds"]
+
+    arguments = {
+        **{k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("photos", "out", "stage")},
+        "photos": len(paths),
+        "stages": [asdict(stage) for stage in stages],
+    }
+    (args.out / "arguments.json").write_text(json.dumps(arguments, indent=2) + "\n", "utf-8")
+    log_path = args.out / "log.csv"
+    new_log = not log_path.exists()
+    with log_path.open("a", newline="", encoding="utf-8") as log_file:
+        log = csv.writer(log_file)
+        if new_log:
+            log.writerow(("stage", "step", "loss", "validation_psnr", "seconds"))
+        clock = time.monotonic() - seconds
+        for index in range(first, len(stages)):
+            stage = stages[index]
+            photos = [load_photo(p, stage.size * 5 // 4) for p in tqdm(paths, desc="reading photos", leave=False)]
+            validation = Validation(args.validation, stage.size) if args.validation else None
+            data = PhotoBatches(photos, stage.size, stage.batch, ExposureSimulator(), (args.seed, index))
+            batches = iter(DataLoader(data, None, sampler=range(start, stage.steps), num_workers=1, prefetch_factor=4))
+            optimizer = torch.optim.AdamW(network.parameters(), stage.lr, weight_decay=args.weight_decay)
+            if start:
+                optimizer.load_state_dict(checkpoint["optimizer"])
+            for step, loss in run_stage(network, average, stage, batches, optimizer, start, args):
+                psnr = validation.psnr(average, stage.finest, args.device) if validation else math.nan
+                seconds = time.monotonic() - clock
+                log.writerow((index, step, f"{loss:.5f}", f"{psnr:.3f}", round(seconds)))
+                log_file.flush()
+                state = {
+                    "network": network.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "stage": index + (step == stage.steps),
+                    "step": step % stage.steps,
+                    "seconds": seconds,
+                }
+                write_checkpoint(checkpoint_path, state)
+                training = {"arguments": arguments, "commit": revision, "seconds": round(seconds), "loss": loss}
+                save_weights(args.out / "weights.safetensors", average, training)
+            start = 0
+
+
+if __name__ == "__main__":
+    main()
