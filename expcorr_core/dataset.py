@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .exposure import ExposureSimulator
+from .image_io import FORMATS, SUFFIXES
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 # Whole photos come in one of these shapes (height, width as shares of the size): all divisible as the network needs.
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
 
@@ -37,11 +37,11 @@ def load_photo(path: Path, larger_side: int) -> Tensor:
         ValueError: the file cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=list(FORMATS)) as image:
             image.draft("RGB", (larger_side, larger_side))
-            image = image.convert("RGB")
-            image.thumbnail((larger_side, larger_side), Image.Resampling.LANCZOS, reducing_gap=3)
-            return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+            small = image.convert("RGB")
+            small.thumbnail((larger_side, larger_side), Image.Resampling.LANCZOS, reducing_gap=3)
+            return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a photo ({error}); remove it from the training folder") from error
 
@@ -52,9 +52,9 @@ def find_photos(folder: Path) -> list[Path]:
     Raises:
         ValueError: there are none.
     """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"{folder} holds no photos (looked for {', '.join(PHOTO_SUFFIXES)})")
+        raise ValueError(f"{folder} holds no photos (looked for {', '.join(SUFFIXES)})")
     return paths
 
 

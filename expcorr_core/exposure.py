@@ -131,7 +131,7 @@ class ExposureSimulator:
         curve = CameraCurve(uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
         scene = curve.to_scene(target)
 
-        luma = sum(w * scene[:, i : i + 1] for i, w in enumerate(LUMA))
+        luma = (scene * torch.tensor(LUMA, device=scene.device).view(3, 1, 1)).sum(1, keepdim=True)
         stops = luma.clamp_min(1e-4).log2()
         radius = max(1, round(min(height, width) * float(uniform(0.04, 0.15)[0])))
         base = edge_aware_mean(stops, radius, uniform(math.log(0.05), math.log(4)).exp())

@@ -54,7 +54,7 @@ class Architecture:
     @property
     def multiple(self) -> int:
         """Height and width of the input must be divisible by this (128 by default)."""
-        return max(2 ** (level + depth) for level, depth in enumerate(self.depths))
+        return max(1 << (level + depth) for level, depth in enumerate(self.depths))
 
     def to_dict(self) -> dict[str, list[int]]:
         return {key: list(value) for key, value in asdict(self).items()}
@@ -136,7 +136,8 @@ class UNet(nn.Module):
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
             x = stage(torch.cat((torch.relu(up(x)), skips.pop()), 1))
-        return self.head(x)
+        result: Tensor = self.head(x)
+        return result
 
 
 class ExposureNetwork(nn.Module):
@@ -168,10 +169,12 @@ class ExposureNetwork(nn.Module):
                     nn.init.kaiming_normal_(module.weight, a=0.2)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-            for transition in self.transitions:
-                transition.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2))
-            for unet in list(self.unets)[:-1]:
-                nn.init.zeros_(unet.head.weight)
+            for value in self.transitions.parameters():
+                if value.ndim == 4:
+                    value.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2))
+            for name, value in self.named_parameters():
+                if re.fullmatch(rf"unets\.(?!{len(self.unets) - 1}\.)\d+\.head\.weight", name):
+                    nn.init.zeros_(value)
 
     def forward(self, pyramid: Sequence[Tensor | None], finest: int = 1) -> list[Tensor]:
         """Run the levels from the coarsest to ``finest``.

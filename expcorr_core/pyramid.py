@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # Separable 5-tap kernel of the reference program (a = 0.4 in Burt & Adelson's family).
@@ -56,7 +56,7 @@ def downsample(x: Tensor) -> Tensor:
     return _reduce_axis(_reduce_axis(x, 2), 3)
 
 
-def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
     """Double the size and filter (Burt & Adelson's EXPAND), then crop to ``size``.
 
     Args:
@@ -111,7 +111,7 @@ def laplacian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
         ``n`` tensors of the sizes of :func:`gaussian_pyramid`; all but the last are signed.
     """
     gaussian = gaussian_pyramid(x, levels)
-    bands = [fine - upsample(coarse, fine.shape[2:]) for fine, coarse in zip(gaussian, gaussian[1:], strict=False)]
+    bands = [fine - upsample(coarse, fine.shape[2:]) for fine, coarse in pairwise(gaussian)]
     return [*bands, gaussian[-1]]
 
 

@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from tqdm import tqdm
 
 from expcorr_core.dataset import PhotoBatches, find_photos, load_photo
 from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.files import replacing
 from expcorr_core.losses import pyramid_loss, reconstruction_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pyramid import laplacian_pyramid
@@ -76,7 +76,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
     parser.add_argument("out", type=Path, help="folder for the results")
-    parser.add_argument("--stage", type=Stage.parse, action="append", help="replaces the default stages; may be given again")
+    parser.add_argument(
+        "--stage", type=Stage.parse, action="append", help="replaces the default stages; may be given again"
+    )
     parser.add_argument("--init", type=Path, help="weights file to start from")
     parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
     parser.add_argument("--validation", type=Path, help="folder that holds input/ and gt/ of equal file names")
@@ -139,13 +141,6 @@ def _to_multiple(photo: Tensor, size: int) -> Tensor:
     return torch.nn.functional.interpolate(image, (height, width), mode="bilinear", antialias=True)
 
 
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside and move into place, so that a stop leaves the old file or the new one."""
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
 def commit() -> str:
     """The revision of this checkout, or 'unknown'."""
     try:
@@ -167,7 +162,9 @@ def run_stage(
 ) -> Iterator[tuple[int, float]]:
     """Train for the rest of a stage, giving (steps done, mean loss since the last) at each checkpoint."""
     losses: list[Tensor] = []
-    bar = tqdm(range(start, stage.steps), initial=start, total=stage.steps, desc=f"levels to {stage.finest}", mininterval=10)
+    bar = tqdm(
+        range(start, stage.steps), initial=start, total=stage.steps, desc=f"levels to {stage.finest}", mininterval=10
+    )
     for step in bar:
         batch = next(batches)
         image, target = (x.to(args.device).contiguous(memory_format=torch.channels_last) for x in batch)
@@ -176,8 +173,10 @@ def run_stage(
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(network, image, target, stage.finest)
         if not torch.isfinite(loss):
-            sys.exit(f"the loss is not finite at step {step}; lower lr and go on from the last checkpoint with --resume")
-        loss.backward()
+            sys.exit(
+                f"the loss is not finite at step {step}; lower lr and go on from the last checkpoint with --resume"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), args.clip)
         optimizer.step()
         with torch.no_grad():
@@ -222,7 +221,11 @@ def main(argv: list[str] | None = None) -> None:
         first, start, seconds = checkpoint["stage"], checkpoint["step"], checkpoint["seconds"]
 
     arguments = {
-        **{k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("photos", "out", "stage")},
+        **{
+            k: v.name if isinstance(v, Path) else v
+            for k, v in vars(args).items()
+            if k not in ("photos", "out", "stage")
+        },
         "photos": len(paths),
         "stages": [asdict(stage) for stage in stages],
     }
@@ -256,7 +259,8 @@ def main(argv: list[str] | None = None) -> None:
                     "step": step % stage.steps,
                     "seconds": seconds,
                 }
-                write_checkpoint(checkpoint_path, state)
+                with replacing(checkpoint_path) as temporary:
+                    torch.save(state, temporary)
                 training = {"arguments": arguments, "commit": revision, "seconds": round(seconds), "loss": loss}
                 save_weights(args.out / "weights.safetensors", average, training)
             start = 0

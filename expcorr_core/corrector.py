@@ -1,0 +1,159 @@
+"""From a photo of any size to the corrected photo: network at working size, bilateral grid to full size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .bilateral import BilateralGrid
+from .contrast import stretch_contrast
+from .fusion import fuse_exposures
+from .network import ExposureNetwork
+from .pyramid import laplacian_pyramid, scale_bands
+from .weights import load_weights
+
+WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to do with a photo.
+
+    Attributes:
+        strength: 0 gives the photo back bit for bit, 1 the full correction; up to 2 exaggerates.
+        gains: factors S1..Sn on the pyramid's levels before the network, finest first; None leaves all at 1.
+        fusion: fuse the corrected photo with the input (Mertens et al. 2007).
+        stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
+        working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
+    """
+
+    strength: float = 1.0
+    gains: Sequence[float] | None = None
+    fusion: bool = False
+    stretch: float = 0.0
+    working_size: int = WORKING_SIZE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 2:
+            raise ValueError(f"strength must be from 0 to 2, got {self.strength}")
+        if not 0 <= self.stretch < 50:
+            raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
+        if self.working_size < 1:
+            raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
+
+
+def check_image(image: Tensor) -> None:
+    """Raise ValueError with one clear sentence unless ``image`` is a finite floating-point ``(B, 3, H, W)``."""
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise ValueError(f"an image must have 3 channels and shape (B, 3, H, W), got shape {tuple(image.shape)}")
+    if 0 in image.shape:
+        raise ValueError(f"an image must not be empty, got shape {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"an image must be floating-point in 0..1, got {image.dtype}")
+    if not torch.isfinite(image.sum(dtype=torch.float64)):
+        raise ValueError("an image must not hold NaN or infinite values")
+
+
+def reduce_to(image: Tensor, larger_side: int) -> Tensor:
+    """Antialiased float32 reduction so that the larger side is at most ``larger_side`` pixels."""
+    height, width = image.shape[2:]
+    scale = larger_side / max(height, width)
+    if scale >= 1:
+        return image.float()
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+
+
+class Corrector:
+    """Corrects the exposure of photos.
+
+    Args:
+        network: the network, in evaluation mode, on ``device``.
+        device: where the network computes.
+        dtype: precision in which the network computes.
+
+    Example:
+        >>> corrected = Corrector.load()(image)  # (B, 3, H, W), 0..1
+    """
+
+    def __init__(
+        self, network: ExposureNetwork, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.network = network
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    @classmethod
+    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Corrector:
+        """With the weights of a file, or the bundled ones, in float32.
+
+        Raises:
+            WeightsError: see :func:`~expcorr_core.weights.load_weights`.
+        """
+        return cls(load_weights(weights).to(device), device)
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor, settings: Settings | None = None) -> Tensor:
+        """Correct images of any size and content.
+
+        Args:
+            image: ``(B, 3, H, W)`` floating-point sRGB, 0..1 (values beyond are clamped), any strides, any device.
+            settings: what to do.
+
+        Returns:
+            The corrected images: same shape, type and device, 0..1.
+
+        Raises:
+            ValueError: wrong shape or type, NaN or infinite values, or gains that do not fit the network.
+        """
+        settings = settings or Settings()
+        check_image(image)
+        if settings.strength == 0:
+            return image.clone()
+        return self.estimate(image, settings).blend(settings.strength).to(image.device).slice(image)
+
+    @torch.inference_mode()
+    def estimate(self, image: Tensor, settings: Settings | None = None) -> BilateralGrid:
+        """The full correction of each image as a bilateral grid, whatever ``settings.strength``.
+
+        Args and errors as in :meth:`__call__`.
+        """
+        settings = settings or Settings()
+        check_image(image)
+        small = reduce_to(image, settings.working_size).clamp(0, 1)
+        corrected = self.correct_small(small, settings.gains)
+        if settings.fusion:
+            corrected = fuse_exposures((small, corrected))
+        if settings.stretch:
+            corrected = stretch_contrast(corrected, settings.stretch)
+        return BilateralGrid.fit_reduced(small, corrected)
+
+    @torch.inference_mode()
+    def correct_small(self, image: Tensor, gains: Sequence[float] | None = None) -> Tensor:
+        """Run the network alone, at the image's own size.
+
+        Args:
+            image: ``(B, 3, h, w)`` float32, 0..1.
+            gains: see :class:`Settings`.
+
+        Returns:
+            ``(B, 3, h, w)`` float32, 0..1, on the image's device.
+
+        Raises:
+            ValueError: the gains do not fit the network.
+        """
+        height, width = image.shape[2:]
+        multiple = self.network.architecture.multiple
+        padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        bands = laplacian_pyramid(
+            padded.contiguous(memory_format=torch.channels_last), self.network.architecture.levels
+        )
+        if gains is not None:
+            bands = scale_bands(bands, gains)
+        result: Tensor = self.network(bands)[-1]
+        return result[:, :, :height, :width].clamp(0, 1)

@@ -1,0 +1,264 @@
+"""Photo files to tensors and back: JPEG, PNG, TIFF and WebP, 8 and 16 bit, with their EXIF, ICC profile and alpha.
+
+8-bit files go through Pillow. Pillow has no 16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the
+``deep`` extra).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from .files import replacing
+
+# Only these decoders are ever tried: file formats nobody needs here have had holes.
+FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff"), "WEBP": (".webp",)}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+DEEP_FORMATS = ("PNG", "TIFF")
+JPEG_QUALITY = 95
+_BITS_PER_SAMPLE = 258  # TIFF tag
+_SAMPLE_FORMAT = 339  # TIFF tag: 1 is unsigned integers
+# Tags that say how a TIFF file is laid out, or that are carried in another way; orientation is applied, not kept.
+_UNKEPT_TAGS = (
+    *range(254, 270), 273, 274, 277, 278, 279, 284, 317, 318, 319, 320, *range(322, 326), 330, 338, 339, 347,
+    *range(512, 533), 700, 34377, 34675,
+)  # fmt: skip
+
+
+class ImageError(ValueError):
+    """A photo cannot be read or written; the message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo, upright.
+
+    Attributes:
+        pixels: ``(H, W, 3)``, uint8 or uint16, display RGB.
+        alpha: ``(H, W)`` of the same type, or None.
+        grey: the file held no colour; it is written without colour again.
+        metadata: what is kept when the photo is written: ``exif``, ``icc_profile``, ``xmp`` as bytes, ``dpi``.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    grey: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deep(self) -> bool:
+        """16 bits a channel."""
+        return self.pixels.dtype == np.uint16
+
+    def to_tensor(self) -> Tensor:
+        """``(1, 3, H, W)`` float32, 0..1."""
+        scale = 1 / np.iinfo(self.pixels.dtype).max
+        values = torch.from_numpy(self.pixels.astype(np.float32) if self.deep else self.pixels)
+        return (values.float() * scale).permute(2, 0, 1)[None]
+
+    def with_tensor(self, image: Tensor) -> Photo:
+        """The same photo with other pixels, rounded to its own depth.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, on the CPU.
+        """
+        peak = np.iinfo(self.pixels.dtype).max
+        values = image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak)
+        return replace(self, pixels=values.numpy().astype(self.pixels.dtype))
+
+
+def _pyvips(path: Path) -> Any:
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise ImageError(f"{path} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
+    return pyvips
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a decoder's exceptions into one sentence."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the name") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder, not a photo") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read; check its permissions") from error
+    except UnidentifiedImageError as error:
+        reason = "is empty" if path.stat().st_size == 0 else f"is no photo in a known format ({', '.join(FORMATS)})"
+        raise ImageError(f"{path} {reason}; leave it out or convert it") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} claims more pixels than are safe to decode ({error}); reduce it first") from error
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+        raise ImageError(f"{path} is damaged or cut off ({error}); copy it again or leave it out") from error
+
+
+def read_photo(path: Path) -> Photo:
+    """Decode a photo and turn it upright.
+
+    Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations the first
+    frame is taken.
+
+    Raises:
+        ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
+    """
+    with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
+        metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
+        exif = image.getexif()
+        kept = Image.Exif()
+        kept.update({tag: value for tag, value in exif.items() if tag not in _UNKEPT_TAGS})
+        if len(kept):
+            metadata["exif"] = kept.tobytes()
+        if _is_deep(image, path):
+            return _read_deep(path, metadata)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode == "CMYK":
+            upright = _cmyk_to_srgb(upright, metadata.pop("icc_profile", None))
+        grey = upright.mode in ("1", "L", "LA", "I;16")
+        has_alpha = upright.has_transparency_data
+        rgba = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+        return Photo(
+            np.ascontiguousarray(rgba[..., :3]),
+            np.ascontiguousarray(rgba[..., 3]) if has_alpha else None,
+            grey,
+            metadata,
+        )
+
+
+def _is_deep(image: Image.Image, path: Path) -> bool:
+    """Whether a just-opened file has 16 bits a channel; raises on sample types that are no display values."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits, kind = (image.tag_v2.get(tag, 1) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
+        bits, kind = (max(v) if isinstance(v, tuple) else v for v in (bits, kind))
+        if kind != 1 or bits > 16:
+            raise ImageError(f"{path} holds floating-point or 32-bit samples; convert it to 8 or 16 bits first")
+        return bool(bits > 8)
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        with path.open("rb") as file:
+            return file.read(25)[24] == 16  # bit depth in the header chunk
+    return False
+
+
+def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile is no reason to refuse the photo
+    return image.convert("RGB")
+
+
+def _read_deep(path: Path, metadata: dict[str, Any]) -> Photo:
+    vips = _pyvips(path)
+    try:
+        image = vips.Image.new_from_file(str(path), fail_on="error").autorot()
+        pixels = image.numpy()
+    except vips.Error as error:
+        raise ImageError(f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again") from error
+    if pixels.dtype != np.uint16:
+        raise ImageError(f"{path} holds samples of type {pixels.dtype}; convert it to 8 or 16 bits first")
+    if image.interpretation == "cmyk":
+        raise ImageError(f"{path} is a 16-bit CMYK file; convert it to RGB first")
+    pixels = pixels.reshape(image.height, image.width, -1)
+    colours = pixels.shape[2] - bool(image.hasalpha())
+    rgb = pixels[..., :3] if colours >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    alpha = np.ascontiguousarray(pixels[..., colours]) if image.hasalpha() else None
+    return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata)
+
+
+def format_of(path: Path) -> str:
+    """The format that a file name asks for.
+
+    Raises:
+        ImageError: the suffix is none of the known ones.
+    """
+    for name, suffixes in FORMATS.items():
+        if path.suffix.lower() in suffixes:
+            return name
+    raise ImageError(f"{path} has no suffix of a known format; use one of {', '.join(SUFFIXES)}")
+
+
+def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
+    """Write a photo in the format that the name asks for, completely or not at all.
+
+    JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+
+    Raises:
+        ImageError: the file exists and ``overwrite`` is False, or it cannot be written.
+    """
+    kind = format_of(path)
+    if path.exists() and not overwrite:
+        raise ImageError(f"{path} exists; choose another name or allow overwriting")
+    try:
+        with replacing(path) as temporary:
+            if photo.deep and kind in DEEP_FORMATS:
+                _write_deep(temporary, photo)
+            else:
+                _write_shallow(temporary, photo, kind)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be written ({error}); nothing was left behind") from error
+
+
+def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
+    """Interleaved channels: grey or RGB, with alpha where there is one and the format can hold it."""
+    pixels = photo.pixels
+    if photo.grey:  # the correction is near neutral on a grey photo; the mean removes what is left of colour
+        pixels = pixels.mean(axis=2, keepdims=True).round().astype(pixels.dtype)
+    if with_alpha and photo.alpha is not None:
+        return np.concatenate((pixels, photo.alpha[..., None]), axis=2)
+    return pixels
+
+
+def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
+    channels = _channels(photo, with_alpha=kind != "JPEG")
+    if photo.deep:
+        channels = (channels.astype(np.float32) / 257).round().astype(np.uint8)
+    image = Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+    options: dict[str, Any] = dict(photo.metadata)
+    if kind == "JPEG":
+        options |= {"quality": JPEG_QUALITY, "subsampling": 0}
+    elif kind == "WEBP":
+        options |= {"quality": JPEG_QUALITY}
+        options.pop("dpi", None)
+    elif kind == "TIFF":
+        options |= {"compression": "tiff_adobe_deflate"}
+    if kind == "PNG":
+        options |= {"compress_level": 4}
+        if xmp := options.pop("xmp", None):
+            text = PngImagePlugin.PngInfo()
+            text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+            options["pnginfo"] = text
+    image.save(path, kind, **options)
+
+
+def _write_deep(path: Path, photo: Photo) -> None:
+    vips = _pyvips(path)
+    image = vips.Image.new_from_array(_channels(photo, with_alpha=True))
+    image = image.copy(interpretation="grey16" if photo.grey else "rgb16").copy()
+    for name, key in (("icc_profile", "icc-profile-data"), ("exif", "exif-data"), ("xmp", "xmp-data")):
+        if name in photo.metadata:
+            image.set_type(vips.GValue.blob_type, key, photo.metadata[name])
+    try:
+        if path.suffix.lower() in FORMATS["TIFF"]:
+            image.tiffsave(str(path), compression="deflate", predictor="horizontal")
+        else:
+            image.pngsave(str(path), compression=4)
+    except vips.Error as error:
+        raise OSError(str(error).splitlines()[0]) from error

@@ -1,0 +1,100 @@
+"""Exposure Correct."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..expcorr_core.corrector import WORKING_SIZE, Settings
+from .layout import each_frame
+from .model import ExposureModel, ExposureModelType
+
+BANDS = ("finest band", "second band", "third band", "coarsest band: colour and brightness")
+
+
+class ExposureCorrect(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        gains = [
+            io.Float.Input(
+                f"gain_{level}",
+                default=1.0,
+                min=0.0,
+                max=4.0,
+                step=0.05,
+                display_name=f"band gain {level}",
+                tooltip=f"Factor on the pyramid's {name}, before the network sees it.",
+                advanced=True,
+            )
+            for level, name in enumerate(BANDS, 1)
+        ]
+        return io.Schema(
+            node_id="ExpCorr_Correct",
+            display_name="Exposure Correct",
+            category="image/adjustments",
+            description="Corrects over-exposed and under-exposed photos at their full size.",
+            search_aliases=["exposure correction", "fix exposure", "brighten", "darken", "overexposed", "underexposed"],
+            inputs=[
+                ExposureModelType.Input(
+                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
+                ),
+                io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    display_name="strength",
+                    tooltip="0 gives the input back, 1 is the full correction, above 1 exaggerates.",
+                ),
+                io.Boolean.Input(
+                    "fusion",
+                    default=False,
+                    display_name="fuse with input",
+                    tooltip="Exposure fusion of the correction with the input: keeps what the input showed well.",
+                ),
+                io.Float.Input(
+                    "stretch",
+                    default=0.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    display_name="contrast stretch (%)",
+                    tooltip="Share of the darkest and brightest values that become black and white; 0 is off.",
+                ),
+                *gains,
+                io.Int.Input(
+                    "working_size",
+                    default=WORKING_SIZE,
+                    min=128,
+                    max=2048,
+                    step=128,
+                    display_name="working size",
+                    tooltip="Larger side that the network sees, pixels. It was trained at 512.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The corrected photos, same size.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ExposureModel,
+        image: Tensor,
+        strength: float,
+        fusion: bool,
+        stretch: float,
+        gain_1: float,
+        gain_2: float,
+        gain_3: float,
+        gain_4: float,
+        working_size: int,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(image)
+        gains = (gain_1, gain_2, gain_3, gain_4)
+        settings = Settings(strength, None if gains == (1, 1, 1, 1) else gains, fusion, stretch, working_size)
+        corrector = model.corrector(working_size)
+        return io.NodeOutput(each_frame(image, lambda _, frame: corrector(frame, settings)))

@@ -1,0 +1,18 @@
+"""The list of nodes that ComfyUI gets."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .correct import ExposureCorrect
+from .model import LoadExposureModel, register_folder
+from .pyramid import LaplacianDecompose, LaplacianReconstruct
+from .upsample import BilateralUpsample
+
+
+class ExposureCorrectionExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        register_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadExposureModel, ExposureCorrect, LaplacianDecompose, LaplacianReconstruct, BilateralUpsample]

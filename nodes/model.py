@@ -1,0 +1,79 @@
+"""Load Exposure Correction Model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..expcorr_core.corrector import Corrector
+from ..expcorr_core.weights import default_weights_path, load_weights
+
+FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
+BUNDLED = "bundled"
+# The network's largest set of live activations at 512 x 512, with the convolutions' workspaces, in float32.
+WORKING_BYTES_PER_PIXEL = 1024
+
+ExposureModelType = io.Custom("EXPCORR_MODEL")
+
+
+class ExposureModel:
+    """A loaded network under ComfyUI's memory management."""
+
+    def __init__(self, path: Path) -> None:
+        device = comfy.model_management.get_torch_device()
+        self.dtype = torch.float16 if comfy.model_management.should_use_fp16(device) else torch.float32
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            load_weights(path, comfy.ops.manual_cast).to(self.dtype),
+            load_device=device,
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+
+    def corrector(self, working_size: int) -> Corrector:
+        """Bring the network to its device and give a corrector for images reduced to ``working_size``."""
+        required = working_size**2 * WORKING_BYTES_PER_PIXEL
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=required)
+        return Corrector(self.patcher.model, self.patcher.load_device, self.dtype)
+
+
+def register_folder() -> None:
+    """Make ComfyUI look for weights in ``models/exposure_correction``."""
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
+
+
+class LoadExposureModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
+        return io.Schema(
+            node_id="ExpCorr_LoadModel",
+            display_name="Load Exposure Correction Model",
+            category="model/loaders",
+            description="Loads the weights for Exposure Correct: the bundled ones, or a file from the models folder "
+            f"'{FOLDER}'.",
+            search_aliases=["exposure", "over-exposed", "under-exposed", "load exposure model"],
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=[BUNDLED, *files],
+                    default=BUNDLED,
+                    display_name="weights",
+                    tooltip=f"'{BUNDLED}' comes with the node pack. Other safetensors files are looked for in "
+                    f"ComfyUI's models folder '{FOLDER}'.",
+                ),
+            ],
+            outputs=[
+                ExposureModelType.Output(display_name="exposure model", tooltip="Connect to Exposure Correct."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, weights: str) -> io.NodeOutput:
+        if weights == BUNDLED:
+            return io.NodeOutput(ExposureModel(default_weights_path()))
+        return io.NodeOutput(ExposureModel(Path(folder_paths.get_full_path_or_raise(FOLDER, weights))))

@@ -1,0 +1,115 @@
+"""Laplacian Decompose and Laplacian Reconstruct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
+from .layout import to_comfy, to_core
+
+PyramidType = io.Custom("EXPCORR_PYRAMID")
+FINE_GAINS = 4
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Bands ``(B, 3, h, w)`` float32, finest first, residual last; alpha ``(B, H, W, 1)`` or None."""
+
+    bands: list[Tensor]
+    alpha: Tensor | None
+
+    def preview(self) -> Tensor:
+        """All levels at full size as one IMAGE batch, finest first; zero of the signed bands is mid-grey."""
+        shown = [band + 0.5 for band in self.bands[:-1]] + self.bands[-1:]
+        size = self.bands[0].shape[2:]
+        return to_comfy(torch.cat([F.interpolate(band, size, mode="nearest-exact") for band in shown]))
+
+
+class LaplacianDecompose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_LaplacianDecompose",
+            display_name="Laplacian Decompose",
+            category="image/adjustments",
+            description="Splits images into the bands of a Laplacian pyramid: details of each size, and the colours "
+            "and large shapes that remain. Laplacian Reconstruct puts them together again.",
+            search_aliases=["laplacian pyramid", "frequency separation", "bands", "detail"],
+            inputs=[
+                io.Image.Input("image", display_name="image", tooltip="Images of any size."),
+                io.Int.Input(
+                    "levels",
+                    default=4,
+                    min=1,
+                    max=12,
+                    display_name="levels",
+                    tooltip="Number of levels; each is half the size of the one before, the last is the residual.",
+                ),
+            ],
+            outputs=[
+                PyramidType.Output(display_name="pyramid", tooltip="Signed bands for Laplacian Reconstruct."),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="All levels enlarged to full size, finest first. Bands are signed: mid-grey is zero.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, levels: int) -> io.NodeOutput:
+        colours, alpha = to_core(image)
+        pyramid = Pyramid(laplacian_pyramid(colours.float(), levels), alpha)
+        preview = pyramid.preview()
+        return io.NodeOutput(pyramid, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+class LaplacianReconstruct(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        gains = [
+            io.Float.Input(
+                f"gain_{level}",
+                default=1.0,
+                min=-2.0,
+                max=8.0,
+                step=0.05,
+                display_name=f"gain {level}",
+                tooltip=f"Factor on band {level}{' (finest)' if level == 1 else ''}; 1 leaves it, 0 removes it.",
+            )
+            for level in range(1, FINE_GAINS + 1)
+        ]
+        return io.Schema(
+            node_id="ExpCorr_LaplacianReconstruct",
+            display_name="Laplacian Reconstruct",
+            category="image/adjustments",
+            description="Puts a Laplacian pyramid together again; gains strengthen or soften details of each size.",
+            search_aliases=["laplacian pyramid", "frequency separation", "sharpen", "local contrast", "clarity"],
+            inputs=[
+                PyramidType.Input("pyramid", display_name="pyramid", tooltip="From Laplacian Decompose."),
+                *gains,
+                io.Float.Input(
+                    "gain_rest",
+                    default=1.0,
+                    min=-2.0,
+                    max=8.0,
+                    step=0.05,
+                    display_name="gain of the rest",
+                    tooltip=f"Factor on all bands coarser than band {FINE_GAINS}. The residual is never scaled.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="With all gains 1, the decomposed image.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, pyramid: Pyramid, gain_1: float, gain_2: float, gain_3: float, gain_4: float, gain_rest: float
+    ) -> io.NodeOutput:
+        count = len(pyramid.bands) - 1
+        gains = [gain_1, gain_2, gain_3, gain_4, *[gain_rest] * count][:count]
+        return io.NodeOutput(to_comfy(reconstruct(scale_bands(pyramid.bands, [*gains, 1.0])), pyramid.alpha))
