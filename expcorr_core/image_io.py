@@ -27,11 +27,12 @@ SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # TIFF tag
+_XMP = 700  # TIFF tag
 _SAMPLE_FORMAT = 339  # TIFF tag: 1 is unsigned integers
 # Tags that say how a TIFF file is laid out, or that are carried in another way; orientation is applied, not kept.
 _UNKEPT_TAGS = (
     *range(254, 270), 273, 274, 277, 278, 279, 284, 317, 318, 319, 320, *range(322, 326), 330, 338, 339, 347,
-    *range(512, 533), 700, 34377, 34675,
+    *range(512, 533), _XMP, 34377, 34675,
 )  # fmt: skip
 
 
@@ -117,15 +118,10 @@ def read_photo(path: Path) -> Photo:
         ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
     """
     with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
-        metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
-        exif = image.getexif()
-        kept = Image.Exif()
-        kept.update({tag: value for tag, value in exif.items() if tag not in _UNKEPT_TAGS})
-        if len(kept):
-            metadata["exif"] = kept.tobytes()
         if _is_deep(image, path):
-            return _read_deep(path, metadata)
+            return _read_deep(path, _metadata(image))
         upright = ImageOps.exif_transpose(image)
+        metadata = _metadata(image)
         if upright.mode == "CMYK":
             upright = _cmyk_to_srgb(upright, metadata.pop("icc_profile", None))
         grey = upright.mode in ("1", "L", "LA", "I;16")
@@ -137,6 +133,17 @@ def read_photo(path: Path) -> Photo:
             grey,
             metadata,
         )
+
+
+def _metadata(image: Image.Image) -> dict[str, Any]:
+    """What is kept of a file's metadata; changes the image's EXIF."""
+    metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
+    exif = image.getexif()
+    for tag in set(exif).intersection(_UNKEPT_TAGS):
+        del exif[tag]
+    if len(exif):
+        metadata["exif"] = exif.tobytes()
+    return metadata
 
 
 def _is_deep(image: Image.Image, path: Path) -> bool:
@@ -238,7 +245,13 @@ def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
         options |= {"quality": JPEG_QUALITY}
         options.pop("dpi", None)
     elif kind == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
+        if "exif" not in options:  # Pillow's compressed TIFF cannot hold an EXIF block
+            options["compression"] = "tiff_adobe_deflate"
+        if xmp := options.pop("xmp", None):
+            exif = Image.Exif()
+            exif.load(options.get("exif"))
+            exif[_XMP] = xmp
+            options["exif"] = exif
     if kind == "PNG":
         options |= {"compress_level": 4}
         if xmp := options.pop("xmp", None):

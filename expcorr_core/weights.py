@@ -25,13 +25,13 @@ class WeightsError(ValueError):
 
 
 def default_weights_path() -> Path:
-    """Where the bundled weights lie: inside an installed wheel, or beside the package in a checkout.
+    """Where the bundled weights lie: beside the package, in a checkout or where a wheel was installed.
 
     Raises:
         WeightsError: they are in neither place.
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "weights_bundled", package.parent / "weights"):
+    root = Path(__file__).resolve().parent.parent
+    for folder in (root / "weights", root / "expcorr_weights"):
         if (folder / DEFAULT_NAME).is_file():
             return folder / DEFAULT_NAME
     raise WeightsError(f"the bundled weights {DEFAULT_NAME} are missing; reinstall the package or name a weights file")

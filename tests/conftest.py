@@ -1,0 +1,52 @@
+"""Pictures and networks that the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from expcorr_core.corrector import Corrector
+from expcorr_core.network import Architecture, ExposureNetwork
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def corrector() -> Corrector:
+    """With the bundled weights."""
+    return Corrector.load()
+
+
+@pytest.fixture
+def small_network() -> ExposureNetwork:
+    """Two levels of few channels, randomly initialised; sizes must be divisible by 4."""
+    network = ExposureNetwork(Architecture((1, 1), (4, 4)))
+    network.initialise()
+    return network.eval()
+
+
+@pytest.fixture
+def scene() -> NDArray[np.uint8]:
+    """A picture of 97 x 143 pixels with gradients, edges, colours and texture."""
+    y, x = np.mgrid[0:97, 0:143]
+    red = 90 + 80 * np.sin(x / 23) + 30 * ((x // 16 + y // 16) % 2)
+    green = 40 + 1.6 * y
+    blue = 200 - x + 12 * np.random.default_rng(0).standard_normal(x.shape)
+    return np.stack((red, green, blue), -1).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photo(tmp_path: Path, scene: NDArray[np.uint8]) -> Path:
+    """The scene as a JPEG file."""
+    path = tmp_path / "in" / "scene.jpg"
+    path.parent.mkdir()
+    Image.fromarray(scene).save(path, quality=95)
+    return path

@@ -1,0 +1,185 @@
+"""Bilateral guided upsampling against a dense float64 solve and a plain trilinear interpolation."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from expcorr_core import bilateral
+from expcorr_core.bilateral import BilateralGrid
+
+
+def slice_matrix(image: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Row p holds what pixel p takes of each unknown, for one output channel: (h * w, GH * GW * GD * 4)."""
+    gh, gw, gd = size
+    _, h, w = image.shape
+    matrix = torch.zeros(h, w, gh, gw, gd, 4, dtype=torch.float64)
+    for i, j in itertools.product(range(h), range(w)):
+        r, g, b = image[:, i, j].tolist()
+        position = ((i + 0.5) * (gh - 1) / h, (j + 0.5) * (gw - 1) / w, (0.25 * r + 0.5 * g + 0.25 * b) * (gd - 1))
+        lower = [min(int(p), n - 2) for p, n in zip(position, size, strict=True)]
+        for corner in itertools.product((0, 1), repeat=3):
+            weight = 1.0
+            for p, low, side in zip(position, lower, corner, strict=True):
+                weight *= (p - low) if side else (1 - p + low)
+            y, x, z = (low + side for low, side in zip(lower, corner, strict=True))
+            matrix[i, j, y, x, z] += weight * torch.tensor([r, g, b, 1.0], dtype=torch.float64)
+    return matrix.view(h * w, -1)
+
+
+def dense_fit(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """The least squares problem as the paper's authors write it, by a dense factorisation."""
+    gh, gw, gd = size
+    _, h, w = source.shape
+    unknowns = gh * gw * gd * 4
+    unit = torch.eye(unknowns, dtype=torch.float64).view(gh, gw, gd, 4, unknowns)
+    bin_y, bin_x, bin_z = h / gh, w / gw, 1 / gd
+    root = weight.flatten().sqrt()[:, None]
+    rows = [
+        root * slice_matrix(source, size),
+        (bin_x * bin_z / bin_y) * (unit[1:] - unit[:-1]).reshape(-1, unknowns),
+        (bin_y * bin_z / bin_x) * (unit[:, 1:] - unit[:, :-1]).reshape(-1, unknowns),
+        4e-7
+        * bin_x
+        * bin_y
+        / bin_z**2
+        * (unit[:, :, 2:] - 2 * unit[:, :, 1:-1] + unit[:, :, :-2]).reshape(-1, unknowns),
+        1e-9**0.5 * unit.reshape(-1, unknowns),
+    ]
+    matrix = torch.cat(rows)
+    right_side = torch.zeros(len(matrix), 3, dtype=torch.float64)
+    right_side[: h * w] = root * target.reshape(3, -1).T
+    return torch.linalg.lstsq(matrix, right_side).solution.view(gh, gw, gd, 4, 3).mT
+
+
+@pytest.mark.parametrize(("shape", "size"), [((23, 17), (4, 5, 3)), ((9, 31), (5, 4, 4)), ((3, 2), (4, 5, 3))])
+def test_fit_is_the_exact_least_squares_solution(shape: tuple[int, int], size: tuple[int, int, int]) -> None:
+    source, target = torch.rand(2, 3, *shape, dtype=torch.float64)
+    weight = torch.rand(1, *shape, dtype=torch.float64)
+    oracle = dense_fit(source, target, weight, size)
+    grid = BilateralGrid.fit(source[None], target[None], weight[None], size)
+    sliced = grid.slice(source[None].float(), clamp=False)[0]
+    wanted = (slice_matrix(source, size) @ oracle.mT.reshape(-1, 3)).T.view(3, *shape)
+    error = (sliced - wanted).square().mean()
+    assert 10 * torch.log10(1 / error) > 100  # dB
+    if shape[0] > 3:  # with fewer pixels than unknowns the problem itself is too ill-conditioned to compare these
+        assert (grid.coefficients[0] - oracle).abs().max() < 1e-4
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 6), st.integers(2, 6), st.integers(2, 9))
+def test_slice_is_trilinear(height: int, width: int, gh: int, gw: int, gd: int) -> None:
+    grid = torch.randn(1, gh, gw, gd, 3, 4)
+    image = torch.rand(1, 3, height, width)
+    got = BilateralGrid(grid).slice(image, clamp=False)
+    # grid_sample aligns its corners with the outermost nodes; it wants the order (x, y, z).
+    y = (torch.arange(height) + 0.5) / height * 2 - 1
+    x = (torch.arange(width) + 0.5) / width * 2 - 1
+    z = bilateral.luminance(image)[0] * 2 - 1
+    place = torch.stack((x.expand(height, width), y[:, None].expand(height, width), z), -1)[None, None]
+    volume = grid.permute(0, 4, 5, 3, 1, 2).reshape(1, 12, gd, gh, gw)
+    place = place[..., [0, 1, 2]]
+    affine = torch.nn.functional.grid_sample(volume, place, align_corners=True, padding_mode="border")
+    affine = affine.view(3, 4, height, width)
+    wanted = (affine[:, :3] * image).sum(1) + affine[:, 3]
+    assert torch.allclose(got[0], wanted, atol=2e-5)
+
+
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = BilateralGrid(torch.randn(2, 5, 4, 6, 3, 4))
+    image = torch.rand(2, 3, 70, 300)
+    whole = grid.slice(image)
+    monkeypatch.setitem(bilateral.TILE, "cpu", (7, 11))
+    assert torch.allclose(grid.slice(image), whole, atol=1e-6)
+
+
+def test_identity_and_blend() -> None:
+    image = torch.rand(2, 3, 33, 44)
+    identity = BilateralGrid.identity(2)
+    assert torch.allclose(identity.slice(image), image, atol=1e-6)
+    grid = BilateralGrid(torch.randn(2, 22, 22, 8, 3, 4))
+    half = torch.lerp(image, grid.slice(image, clamp=False), 0.5)
+    assert torch.allclose(grid.blend(0.5).slice(image, clamp=False), half, atol=1e-5)
+
+
+def test_upsampling_recovers_a_local_change_of_exposure() -> None:
+    """A smooth field of gains with a tone curve: 40 dB or better at eight times the size of the fitted pair."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 800), torch.linspace(0, 1, 1200), indexing="ij")
+    image = (0.5 + 0.4 * torch.sin(torch.stack((9 * x + y, 7 * y - 3 * x, 5 * x * y)) * 3))[None]
+    image = (image + 0.05 * torch.randn_like(image)).clamp(0, 1)
+    change = lambda t, f: t ** (0.6 + 0.6 * f)
+    field = (x + y) / 2
+    small = torch.nn.functional.interpolate(image, (100, 150), mode="area")
+    small_field = torch.nn.functional.interpolate(field[None, None], (100, 150), mode="area")
+    result = BilateralGrid.fit_reduced(small, change(small, small_field)).slice(image)
+    error = (result - change(image, field)).square().mean()
+    assert 10 * torch.log10(1 / error) > 40
+
+
+def test_layouts_types_and_out() -> None:
+    grid = BilateralGrid.fit_reduced(torch.rand(1, 3, 40, 40), torch.rand(1, 3, 40, 40))
+    image = torch.rand(1, 3, 50, 60)
+    wanted = grid.slice(image)
+    interleaved = image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    got = grid.slice(interleaved)
+    assert got.stride() == interleaved.stride()
+    assert torch.equal(got, wanted)
+    half = grid.slice(image.half())
+    assert half.dtype == torch.float16
+    assert (half.float() - wanted).abs().max() < 4e-3
+    out = torch.full_like(image, torch.nan)
+    assert grid.slice(image, out=out) is out
+    assert torch.equal(out, wanted)
+    assert wanted.min() >= 0
+    assert wanted.max() <= 1
+
+
+def test_weights_choose_what_is_fitted() -> None:
+    source = torch.rand(1, 3, 60, 60)
+    spoiled = source.clone()
+    spoiled[:, :, 20:30] = 0
+    trust = torch.ones(1, 1, 60, 60)
+    trust[:, :, 20:30] = 0
+    result = BilateralGrid.fit(source, spoiled, trust).slice(source)
+    assert (result - source).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "constant", "grey", "noise", "one pixel"])
+def test_any_content(kind: str) -> None:
+    grey = torch.rand(1, 1, 200, 200).expand(1, 3, 200, 200)
+    source = {
+        "black": torch.zeros(1, 3, 200, 200),
+        "white": torch.ones(1, 3, 200, 200),
+        "constant": torch.full((1, 3, 200, 200), 0.4),
+        "grey": grey,
+        "noise": torch.rand(1, 3, 200, 200),
+        "one pixel": torch.rand(1, 3, 1, 1),
+    }[kind]
+    target = source * 0.5 + 0.2
+    result = BilateralGrid.fit(source, target).slice(source)
+    assert (result - target).abs().max() < 1e-4
+
+
+def test_bad_input() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    nan = image.clone()
+    nan[0, 0, 0, 0] = torch.nan
+    cases = [
+        (lambda: BilateralGrid.fit(image[0], image), "shape"),
+        (lambda: BilateralGrid.fit(image, image[:, :, 1:]), "target has shape"),
+        (lambda: BilateralGrid.fit(nan, image), "source holds NaN"),
+        (lambda: BilateralGrid.fit(image, image, -torch.ones(1, 1, 8, 8)), "negative"),
+        (lambda: BilateralGrid.fit(image, image, torch.ones(1, 3, 8, 8)), "weight must have shape"),
+        (lambda: BilateralGrid.fit(image, image, size=(1, 2, 2)), "at least 2"),
+        (lambda: BilateralGrid.identity().slice(image.expand(2, 3, 8, 8)), "1 images, but 2"),
+        (lambda: BilateralGrid.identity().slice(image, out=image[:, :, 1:]), "out has shape"),
+        (lambda: BilateralGrid.identity().slice((image * 255).byte()), "floating-point"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()

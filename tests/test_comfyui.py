@@ -1,0 +1,277 @@
+"""The nodes in a real ComfyUI: a server on loopback, graphs through its API.
+
+They run where COMFYUI_PATH names a ComfyUI checkout whose requirements are installed beside pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from expcorr_core import cli
+
+ROOT = Path(__file__).parent.parent
+COMFYUI = os.environ.get("COMFYUI_PATH")
+pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout")
+START_SECONDS = 180
+
+NODES = {
+    "ExpCorr_LoadModel": "Load Exposure Correction Model",
+    "ExpCorr_Correct": "Exposure Correct",
+    "ExpCorr_LaplacianDecompose": "Laplacian Decompose",
+    "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
+    "ExpCorr_BilateralUpsample": "Bilateral Upsample",
+}
+CORRECT_DEFAULTS = {
+    "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
+    "working_size": 512,
+}  # fmt: skip
+GAINS = {"gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0, "gain_rest": 1.0}
+
+Graph = dict[str, dict[str, Any]]
+
+
+class Host:
+    """A running ComfyUI server."""
+
+    def __init__(self, url: str, base: Path) -> None:
+        self.url = url
+        self.base = base
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=60) as reply:
+            return json.load(reply)
+
+    def put_image(self, name: str, pixels: NDArray[np.uint8]) -> Path:
+        path = self.base / "input" / name
+        Image.fromarray(pixels).save(path)
+        return path
+
+    def run(self, graph: Graph, seconds: float = 120) -> dict[str, Any]:
+        """Queue a graph in API format and wait for its history entry."""
+        request = urllib.request.Request(
+            self.url + "/prompt", json.dumps({"prompt": graph}).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                prompt = json.load(reply)["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt}")
+            if prompt in history:
+                return dict(history[prompt])
+            time.sleep(0.1)
+        raise AssertionError("the graph did not end in time")
+
+    def saved(self, graph: Graph, node: str = "save") -> list[NDArray[np.uint8]]:
+        """Run a graph and read what its SaveImage node wrote."""
+        entry = self.run(graph)
+        assert entry["status"]["status_str"] == "success", entry["status"]
+        images = entry["outputs"][node]["images"]
+        return [np.array(Image.open(self.base / "output" / i["subfolder"] / i["filename"])) for i in images]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    base = tmp_path_factory.mktemp("comfyui")
+    for name in ("custom_nodes", "input", "output", "models", "user"):
+        (base / name).mkdir()
+    (base / "custom_nodes" / "exposure-correction").symlink_to(ROOT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
+        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
+    ]  # fmt: skip
+    log = base / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
+    host = Host(f"http://127.0.0.1:{port}", base)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                host.get("/system_stats")
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"ComfyUI did not start:\n{log.read_text()[-3000:]}") from None
+                time.sleep(0.3)
+        yield host
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def graph_of(**nodes: tuple[str, dict[str, Any]]) -> Graph:
+    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
+
+
+def save(node: str) -> tuple[str, dict[str, Any]]:
+    return "SaveImage", {"images": [node, 0], "filename_prefix": "t"}
+
+
+def test_every_node_is_offered_and_explained(host: Host) -> None:
+    offered = host.get("/object_info")
+    for node, name in NODES.items():
+        info = offered[node]
+        assert info["display_name"] == name
+        assert info["description"]
+        assert info["category"] in ("image/adjustments", "model/loaders")
+        assert all(info["output_tooltips"])
+        for section in info["input"].values():
+            for kind, *options in section.values():
+                assert options, (node, kind)
+                assert options[0].get("tooltip"), (node, kind)
+    weights = offered["ExpCorr_LoadModel"]["input"]["required"]["weights"]
+    assert "bundled" in json.dumps(weights)
+
+
+def test_correction_equals_the_command_line(host: Host, tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    dark = (scene * 0.3).astype(np.uint8)
+    source = host.put_image("dark.png", dark)
+    assert cli.main(["correct", str(source), "-o", str(tmp_path), "--quiet", "--device", "cpu"]) == 0
+    wanted = np.array(Image.open(tmp_path / "dark.png"))
+    [got] = host.saved(
+        graph_of(
+            load=("LoadImage", {"image": "dark.png"}),
+            model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+            correct=("ExpCorr_Correct", {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS}),
+            save=save("correct"),
+        )
+    )
+    assert np.abs(got.astype(int) - wanted).max() <= 1
+    assert got.mean() > dark.mean() + 20
+
+
+def test_strength_zero_gives_the_input_back(host: Host, scene: NDArray[np.uint8]) -> None:
+    host.put_image("scene.png", scene)
+    [got] = host.saved(
+        graph_of(
+            load=("LoadImage", {"image": "scene.png"}),
+            model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+            correct=(
+                "ExpCorr_Correct",
+                {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS, "strength": 0.0},
+            ),
+            save=save("correct"),
+        )
+    )
+    assert np.array_equal(got, scene)
+
+
+def test_alpha_and_batches_pass_through(host: Host, scene: NDArray[np.uint8]) -> None:
+    """JoinImageWithAlpha makes RGBA images of ComfyUI's own; RepeatImageBatch a batch."""
+    host.put_image("scene.png", scene)
+    images = host.saved(
+        graph_of(
+            load=("LoadImage", {"image": "scene.png"}),
+            mask=("SolidMask", {"value": 0.25, "width": scene.shape[1], "height": scene.shape[0]}),
+            join=("JoinImageWithAlpha", {"image": ["load", 0], "alpha": ["mask", 0]}),
+            repeat=("RepeatImageBatch", {"image": ["join", 0], "amount": 3}),
+            model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+            correct=("ExpCorr_Correct", {"model": ["model", 0], "image": ["repeat", 0], **CORRECT_DEFAULTS}),
+            save=save("correct"),
+        )
+    )
+    assert len(images) == 3
+    assert all(image.shape == (*scene.shape[:2], 4) for image in images)
+    assert all(np.array_equal(image, images[0]) for image in images)
+    assert np.abs(images[0][..., 3].astype(int) - 191).max() <= 1  # 0.75: ComfyUI inverts masks
+
+
+@pytest.mark.parametrize("levels", [1, 4, 9])
+def test_decompose_and_reconstruct(host: Host, scene: NDArray[np.uint8], levels: int) -> None:
+    host.put_image("scene.png", scene)
+    graph = graph_of(
+        load=("LoadImage", {"image": "scene.png"}),
+        split=("ExpCorr_LaplacianDecompose", {"image": ["load", 0], "levels": levels}),
+        join=("ExpCorr_LaplacianReconstruct", {"pyramid": ["split", 0], **GAINS}),
+        save=save("join"),
+    )
+    entry = host.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    assert len(entry["outputs"]["split"]["images"]) == levels  # previews
+    [got] = host.saved(graph | graph_of(save=("SaveImage", {"images": ["join", 0], "filename_prefix": "again"})))
+    # SaveImage truncates, so that float rounding may cost one step.
+    assert np.abs(got.astype(int) - scene).max() <= 1
+
+
+def test_bilateral_upsample_carries_a_core_nodes_change(host: Host, scene: NDArray[np.uint8]) -> None:
+    host.put_image("scene.png", scene)
+    [got] = host.saved(
+        graph_of(
+            load=("LoadImage", {"image": "scene.png"}),
+            small=("ImageScaleBy", {"image": ["load", 0], "upscale_method": "area", "scale_by": 0.5}),
+            invert=("ImageInvert", {"image": ["small", 0]}),
+            upsample=(
+                "ExpCorr_BilateralUpsample",
+                {
+                    "source": ["small", 0], "result": ["invert", 0], "guide": ["load", 0],
+                    "strength": 1.0, "grid_size": 22, "grid_depth": 8,
+                },
+            ),
+            save=save("upsample"),
+        )
+    )  # fmt: skip
+    assert np.abs(got.astype(int) - (255 - scene.astype(int))).max() <= 3
+
+
+def test_batches_that_do_not_match_are_refused(host: Host, scene: NDArray[np.uint8]) -> None:
+    host.put_image("scene.png", scene)
+    entry = host.run(
+        graph_of(
+            load=("LoadImage", {"image": "scene.png"}),
+            two=("RepeatImageBatch", {"image": ["load", 0], "amount": 2}),
+            three=("RepeatImageBatch", {"image": ["load", 0], "amount": 3}),
+            upsample=(
+                "ExpCorr_BilateralUpsample",
+                {
+                    "source": ["two", 0], "result": ["two", 0], "guide": ["three", 0],
+                    "strength": 1.0, "grid_size": 22, "grid_depth": 8,
+                },
+            ),
+            save=save("upsample"),
+        )
+    )  # fmt: skip
+    assert "the batches do not match: 2 before, 2 after, 3 full size" in json.dumps(entry["status"])
+
+
+def test_weights_of_the_models_folder(host: Host, scene: NDArray[np.uint8]) -> None:
+    """Files appear by name; a damaged one is named in the error."""
+    folder = host.base / "models" / "exposure_correction"
+    folder.mkdir(exist_ok=True)
+    (folder / "broken.safetensors").write_bytes(b"\xff" * 64)
+    options = json.dumps(host.get("/object_info/ExpCorr_LoadModel"))
+    assert "broken.safetensors" in options
+    host.put_image("scene.png", scene)
+    entry = host.run(
+        graph_of(
+            load=("LoadImage", {"image": "scene.png"}),
+            model=("ExpCorr_LoadModel", {"weights": "broken.safetensors"}),
+            correct=("ExpCorr_Correct", {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS}),
+            save=save("correct"),
+        )
+    )
+    assert "is damaged or no safetensors file" in json.dumps(entry["status"])

@@ -1,0 +1,234 @@
+"""The corrector on images of any size and content, fusion, contrast stretch, weights files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from expcorr_core.contrast import stretch_contrast
+from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.exposure import shift_exposure
+from expcorr_core.fusion import fuse_exposures
+from expcorr_core.network import ExposureNetwork
+from expcorr_core.weights import (
+    WeightsError,
+    default_weights_path,
+    load_weights,
+    read_metadata,
+    save_weights,
+)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return -10 * math.log10(float((a - b).square().mean()))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 53), (511, 512), (700, 200), (2, 20000)])
+def test_any_size(corrector: Corrector, shape: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *shape)
+    result = corrector(image)
+    assert result.shape == image.shape
+    assert result.isfinite().all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_constant_images_stay_nearly_constant(corrector: Corrector, value: float) -> None:
+    result = corrector(torch.full((1, 3, 96, 128), value))
+    assert result.isfinite().all()
+    assert result.std() < 0.1
+
+
+def test_strength_zero_is_the_identity_bit_for_bit(corrector: Corrector) -> None:
+    image = torch.rand(2, 3, 30, 40)
+    result = corrector(image, Settings(strength=0))
+    assert torch.equal(result, image)
+    assert result is not image
+
+
+def test_strength_interpolates(corrector: Corrector) -> None:
+    image = shift_exposure(torch.rand(1, 3, 8, 8), 0.0)
+    image = torch.nn.functional.interpolate(image, (64, 64), mode="bicubic").clamp(0, 1)
+    full, half = (corrector(image, Settings(strength=s)) for s in (1, 0.5))
+    inside = (full > 0) & (full < 1)
+    assert torch.allclose(half[inside], torch.lerp(image, full, 0.5)[inside], atol=1e-4)
+
+
+def test_a_batch_equals_its_images(corrector: Corrector) -> None:
+    images = torch.rand(3, 3, 70, 90)
+    together = corrector(images)
+    for image, result in zip(images, together, strict=True):
+        assert torch.allclose(corrector(image[None])[0], result, atol=1e-5)
+
+
+def test_values_beyond_the_range_are_clamped(corrector: Corrector) -> None:
+    image = torch.rand(1, 3, 40, 40)
+    assert torch.allclose(corrector(image * 3 - 1), corrector(image * 3 - 1), atol=0)
+    assert corrector(image * 3 - 1).isfinite().all()
+
+
+def test_layout_and_type_do_not_matter(corrector: Corrector) -> None:
+    image = torch.rand(1, 3, 60, 80)
+    result = corrector(image)
+    interleaved = image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert torch.allclose(corrector(interleaved), result, atol=1e-5)
+    half = corrector(image.half())
+    assert half.dtype == torch.float16
+    assert (half.float() - result).abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(1, 4, 8, 8), "3 channels"),
+        (torch.rand(3, 8, 8), "shape"),
+        (torch.rand(1, 3, 0, 8), "empty"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floating-point"),
+        (torch.full((1, 3, 8, 8), math.nan), "NaN"),
+        (torch.full((1, 3, 8, 8), math.inf), "NaN or infinite"),
+    ],
+)
+def test_bad_images(corrector: Corrector, image: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        corrector(image)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_settings(corrector: Corrector) -> None:
+    for arguments, message in (
+        ({"strength": -1}, "strength"),
+        ({"strength": math.nan}, "strength"),
+        ({"stretch": 50}, "stretch"),
+        ({"working_size": 0}, "working_size"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Settings(**arguments)
+    with pytest.raises(ValueError, match="4 levels, but 2 gains"):
+        corrector(torch.rand(1, 3, 8, 8), Settings(gains=(1, 1)))
+
+
+def test_gains_reach_the_network(corrector: Corrector) -> None:
+    image = torch.rand(1, 3, 128, 128)
+    plain = corrector(image)
+    assert torch.equal(corrector(image, Settings(gains=(1, 1, 1, 1))), plain)
+    assert (corrector(image, Settings(gains=(1, 1, 1, 0.5))) - plain).abs().mean() > 0.01
+
+
+def test_fusion_and_stretch_change_the_result(corrector: Corrector) -> None:
+    image = shift_exposure(torch.rand(1, 3, 128, 128), -1.5)
+    plain = corrector(image)
+    assert (corrector(image, Settings(fusion=True)) - plain).abs().mean() > 1e-3
+    assert (corrector(image, Settings(stretch=5)) - plain).abs().mean() > 1e-3
+
+
+def test_fusion_of_equal_images_is_the_image() -> None:
+    image = torch.rand(2, 3, 45, 60)
+    assert torch.allclose(fuse_exposures((image, image)), image, atol=1e-5)
+    assert torch.allclose(fuse_exposures((image,)), image, atol=1e-5)
+
+
+def test_fusion_prefers_the_well_exposed_image() -> None:
+    good = 0.5 + 0.2 * (torch.rand(1, 3, 64, 64) - 0.5)
+    assert psnr(fuse_exposures((good, good * 0.02)), good) > psnr(fuse_exposures((good * 0.02,)), good) + 10
+
+
+def test_bad_fusion() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        fuse_exposures(())
+    with pytest.raises(ValueError, match="one shape"):
+        fuse_exposures((torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 9)))
+
+
+def test_stretch() -> None:
+    image = 0.3 + 0.2 * torch.rand(1, 3, 100, 100)
+    result = stretch_contrast(image, 1)
+    assert result.min() == 0
+    assert result.max() == 1
+    assert (result == 0).float().mean() == pytest.approx(0.01, abs=2e-3)
+    constant = torch.full((1, 3, 4, 4), 0.3)
+    assert torch.equal(stretch_contrast(constant, 1), constant)
+    assert torch.allclose(stretch_contrast(image, 0), (image - image.min()) / (image.max() - image.min()), atol=1e-6)
+    with pytest.raises(ValueError, match="percent"):
+        stretch_contrast(image, 50)
+
+
+def test_bundled_weights() -> None:
+    path = default_weights_path()
+    metadata = read_metadata(path)
+    assert metadata["value_range"] == "0..1"
+    assert metadata["architecture"] == {"depths": [3, 3, 3, 4], "channels": [16, 24, 24, 24]}
+    assert {"arguments", "commit", "metrics"} <= metadata["training"].keys()
+    assert path.stat().st_size < 15e6
+    assert load_weights(path).parameter_count() == 7_015_449
+
+
+@pytest.mark.parametrize("ev", [-1.5, -1.0, 1.0, 1.5])
+def test_bundled_weights_mend_a_photo(corrector: Corrector, ev: float) -> None:
+    """A photograph of free licence, exposed wrongly by the camera curve, comes nearer to itself."""
+    data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
+    target = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
+    image = shift_exposure(target, ev)
+    assert psnr(corrector(image), target) > psnr(image, target) + 1.5
+
+
+def test_save_and_load(tmp_path: Path, small_network: ExposureNetwork) -> None:
+    path = tmp_path / "new" / "w.safetensors"
+    save_weights(path, small_network, {"seed": 1}, torch.float32)
+    loaded = load_weights(path)
+    assert loaded.architecture == small_network.architecture
+    for key, value in loaded.state_dict().items():
+        assert torch.equal(value, small_network.state_dict()[key])
+    assert read_metadata(path)["training"] == {"seed": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
+
+
+def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> None:
+    good = tmp_path / "good.safetensors"
+    save_weights(good, small_network, {})
+    state = load_file(good)
+    metadata = {"format": "expcorr", "value_range": "0..1", "architecture": "{}", "training": "{}"}
+
+    def variant(name: str, tensors: dict[str, Tensor], **changes: str) -> Path:
+        save_file(tensors, tmp_path / name, metadata | changes)
+        return tmp_path / name
+
+    key = "unets.0.head.weight"
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(good.read_bytes()[:-100])
+    header = tmp_path / "header.safetensors"
+    header.write_bytes(b"\xff" * 64)
+    empty = tmp_path / "empty.safetensors"
+    empty.write_bytes(b"")
+    cases = {
+        tmp_path / "nowhere.safetensors": "does not exist",
+        tmp_path: "damaged|is no|No such|directory",
+        truncated: "damaged",
+        header: "damaged",
+        empty: "damaged",
+        variant("foreign.safetensors", {"conv.weight": torch.zeros(3)}, format="pt"): "another program",
+        variant("range.safetensors", state, value_range="0..255"): "0..255",
+        variant("json.safetensors", state, training="{"): "unreadable metadata",
+        variant("keys.safetensors", {"conv.weight": torch.zeros(3)}): "does not fit",
+        variant("missing.safetensors", {k: v for k, v in state.items() if k != key}): "does not fit",
+        variant("more.safetensors", state | {"other": torch.zeros(1)}): "does not fit",
+        variant("shape.safetensors", state | {key: torch.zeros(2, 2, 1, 1)}): "does not fit",
+        variant("nan.safetensors", state | {key: torch.full_like(state[key], math.nan)}): "not finite",
+    }
+    for path, message in cases.items():
+        with pytest.raises(WeightsError, match=message) as caught:
+            load_weights(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_metadata_are_json(tmp_path: Path, small_network: ExposureNetwork) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, small_network, {"arguments": {"lr": 1e-4}})
+    assert json.loads(json.dumps(read_metadata(path)))["training"]["arguments"]["lr"] == 1e-4

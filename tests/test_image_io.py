@@ -1,0 +1,211 @@
+"""Photo files: what goes in comes out, with its metadata; what is no photo is named in one sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from expcorr_core import image_io
+from expcorr_core.image_io import ImageError, Photo, read_photo, write_photo
+
+MAKE, ORIENTATION, DATE, EXPOSURE_TIME = 271, 274, 306, 33434
+EXIF_BLOCK, GPS_BLOCK = 0x8769, 0x8825
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+SUFFIXES = ("jpg", "png", "tif", "webp")
+
+
+def example_exif(orientation: int = 1) -> Image.Exif:
+    exif = Image.Exif()
+    exif[MAKE] = "Maker"
+    exif[ORIENTATION] = orientation
+    exif[DATE] = "2026:01:02 03:04:05"
+    exif.get_ifd(EXIF_BLOCK)[EXPOSURE_TIME] = (1, 60)
+    exif.get_ifd(GPS_BLOCK)[1] = "N"
+    return exif
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("source", ("jpg", "webp"))
+def test_metadata_survive(tmp_path: Path, scene: NDArray[np.uint8], source: str, target: str) -> None:
+    path = tmp_path / f"a.{source}"
+    Image.fromarray(scene).save(path, exif=example_exif(6), icc_profile=SRGB, xmp=XMP, quality=90)
+    photo = read_photo(path)
+    assert photo.pixels.shape == (143, 97, 3)  # orientation 6: turned by 90 degrees
+    out = tmp_path / f"b.{target}"
+    write_photo(out, photo)
+    with Image.open(out) as image:
+        exif = image.getexif()
+        assert image.size == (97, 143)
+        assert (exif[MAKE], exif[DATE]) == ("Maker", "2026:01:02 03:04:05")
+        assert exif.get(ORIENTATION, 1) == 1
+        assert exif.get_ifd(EXIF_BLOCK)[EXPOSURE_TIME] == pytest.approx((1, 60))
+        assert exif.get_ifd(GPS_BLOCK)[1] == "N"
+        assert image.info["icc_profile"] == SRGB
+        assert image.info["xmp"] == XMP
+    again = read_photo(out)
+    assert again.metadata.keys() >= {"exif", "icc_profile", "xmp"}
+    if target in ("png", "tif"):
+        assert np.array_equal(again.pixels, photo.pixels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("mode", ("RGB", "RGBA", "L", "LA", "P", "1"))
+def test_modes(tmp_path: Path, scene: NDArray[np.uint8], suffix: str, mode: str) -> None:
+    image = Image.fromarray(scene)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    source = tmp_path / "a.png"
+    image.convert(mode).save(source)
+    photo = read_photo(source)
+    assert photo.pixels.shape == scene.shape
+    assert photo.grey == (mode in ("L", "LA", "1"))
+    assert (photo.alpha is not None) == (mode in ("RGBA", "LA"))
+    out = tmp_path / f"out.{suffix}"
+    write_photo(out, photo)
+    again = read_photo(out)
+    assert again.pixels.shape == scene.shape
+    if suffix in ("png", "tif"):
+        assert np.array_equal(again.pixels, photo.pixels)
+        assert again.grey == photo.grey
+    if suffix != "jpg" and photo.alpha is not None:
+        assert again.alpha is not None
+        assert np.array_equal(again.alpha, photo.alpha)
+
+
+@pytest.mark.parametrize("suffix", ("png", "tif"))
+@pytest.mark.parametrize("channels", (1, 3, 4))
+def test_sixteen_bits(tmp_path: Path, suffix: str, channels: int) -> None:
+    pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    values = np.random.default_rng(0).integers(0, 65536, (20, 30, channels), np.uint16)
+    rgb = values[..., :3] if channels >= 3 else np.repeat(values, 3, 2)
+    photo = Photo(rgb, values[..., 3] if channels == 4 else None, channels == 1, {"icc_profile": SRGB, "xmp": XMP})
+    first, second = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    write_photo(first, photo)
+    again = read_photo(first)
+    write_photo(second, again)
+    last = read_photo(second)
+    assert last.deep
+    assert last.grey == (channels == 1)
+    assert np.array_equal(last.pixels, rgb)
+    assert (last.alpha is None) == (channels != 4)
+    assert last.alpha is None or np.array_equal(last.alpha, values[..., 3])
+    if channels >= 3:  # an RGB profile does not fit a grey file
+        assert last.metadata["icc_profile"] == SRGB
+    # The tensor keeps all 16 bits.
+    assert np.array_equal(again.with_tensor(again.to_tensor()).pixels, rgb)
+    assert len(np.unique((again.to_tensor().numpy() * 65535).round())) > 256
+    write_photo(tmp_path / "c.jpg", again)
+    assert not read_photo(tmp_path / "c.jpg").deep
+
+
+def test_sixteen_bits_are_turned_upright_once(tmp_path: Path) -> None:
+    pyvips = pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    image = pyvips.Image.new_from_array(np.zeros((20, 30, 3), np.uint16)).copy(interpretation="rgb16").copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    for suffix in ("png", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        image.write_to_file(str(path))
+        photo = read_photo(path)
+        assert photo.pixels.shape == (30, 20, 3)
+        write_photo(tmp_path / f"b.{suffix}", photo)
+        assert read_photo(tmp_path / f"b.{suffix}").pixels.shape == (30, 20, 3)
+
+
+def test_sixteen_bits_without_pyvips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "a.png")
+    monkeypatch.setitem(__import__("sys").modules, "pyvips", None)
+    with pytest.raises(ImageError, match=r"expcorr\[deep\]"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    Image.fromarray(scene).convert("CMYK").save(tmp_path / "a.jpg", quality=95, icc_profile=b"no profile")
+    photo = read_photo(tmp_path / "a.jpg")
+    assert "icc_profile" not in photo.metadata
+    assert np.abs(photo.pixels.astype(int) - scene).mean() < 8
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert read_photo(tmp_path / "a.webp").pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def bad_files(folder: Path, scene: NDArray[np.uint8]) -> dict[str, Path]:
+    """Files that are no readable photos, by what their message says."""
+    whole = folder / "whole.jpg"
+    Image.fromarray(scene).save(whole)
+    contents = {
+        "is empty": ("empty.jpg", b""),
+        "no photo in a known format": ("text.jpg", b"this is no picture at all, only some words"),
+        "damaged or cut off": ("cut.jpg", whole.read_bytes()[: whole.stat().st_size // 2]),
+    }
+    files = {}
+    for message, (name, content) in contents.items():
+        files[message] = folder / name
+        files[message].write_bytes(content)
+    files["does not exist"] = folder / "nowhere.jpg"
+    files["is a folder"] = folder
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "float.tif")
+    files["floating-point or 32-bit"] = folder / "float.tif"
+    Image.fromarray(scene).save(folder / "gif.png", "GIF")
+    files["in a known format"] = folder / "gif.png"
+    return files
+
+
+def test_bad_files_are_named(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    for message, path in bad_files(tmp_path, scene).items():
+        with pytest.raises(ImageError, match=message) as caught:
+            read_photo(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_truncated_sixteen_bit_png(tmp_path: Path) -> None:
+    pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    values = np.random.default_rng(0).integers(0, 65536, (50, 50, 3), np.uint16)
+    write_photo(tmp_path / "a.png", Photo(values))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
+    with pytest.raises(ImageError, match=r"b\.png is damaged"):
+        read_photo(tmp_path / "b.png")
+
+
+def test_writing_is_whole_or_nothing(tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = Photo(scene)
+    path = tmp_path / "sub" / "a.png"
+    write_photo(path, photo)
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    with pytest.raises(ImageError, match="exists"):
+        write_photo(path, photo)
+    before = path.read_bytes()
+
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(image_io, "_write_shallow", full_disk)
+    with pytest.raises(ImageError, match="No space left"):
+        write_photo(path, Photo(scene[:10]), overwrite=True)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["a.png"]  # noqa: PTH208 (hidden files too)
+
+
+def test_names_that_cannot_be_written(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    with pytest.raises(ImageError, match="suffix"):
+        write_photo(tmp_path / "a.gif", Photo(scene))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match="cannot be written"):
+        write_photo(tmp_path / "file" / "a.png", Photo(scene))
+
+
+def test_rounding_to_eight_bits() -> None:
+    photo = Photo(np.zeros((1, 2, 3), np.uint8))
+    image = torch.tensor([0.499 / 255, 254.51 / 255]).expand(1, 3, 1, 2)
+    assert photo.with_tensor(image).pixels[0, :, 0].tolist() == [0, 255]
