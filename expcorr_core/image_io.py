@@ -249,7 +249,7 @@ def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
             options["compression"] = "tiff_adobe_deflate"
         if xmp := options.pop("xmp", None):
             exif = Image.Exif()
-            exif.load(options.get("exif"))
+            exif.load(options.get("exif", b""))
             exif[_XMP] = xmp
             options["exif"] = exif
     if kind == "PNG":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import math
 import subprocess
@@ -55,6 +56,15 @@ class Stage:
         if values.keys() != cls.__annotations__.keys():
             raise argparse.ArgumentTypeError(f"a stage needs {', '.join(cls.__annotations__)}; got {text!r}")
         return cls(*(float(values[key]) if key == "lr" else int(values[key]) for key in cls.__annotations__))  # type: ignore[arg-type]
+
+    def check(self, architecture: Architecture) -> None:
+        """Exit with a sentence unless all levels can work on photos of this size."""
+        if not 1 <= self.finest <= architecture.levels:
+            sys.exit(f"finest must be 1..{architecture.levels}, got {self.finest}")
+        # The shorter sides are three quarters of the size.
+        granule = 4 * (architecture.multiple >> max(0, self.finest - 2))
+        if self.size < granule or self.size % granule:
+            sys.exit(f"with finest={self.finest} the size must be a multiple of {granule}, got {self.size}")
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over the first 2 %, then a cosine down to 2 % of ``lr``."""
@@ -151,6 +161,14 @@ def commit() -> str:
         return "unknown"
 
 
+def describe(paths: list[Path]) -> dict[str, Any]:
+    """What the training data were: count, and a digest of their names and contents."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return {"photos": len(paths), "sha256": digest.hexdigest()}
+
+
 def run_stage(
     network: ExposureNetwork,
     average: ExposureNetwork,
@@ -202,11 +220,17 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"{checkpoint_path} exists; add --resume to go on with it, or choose another folder")
     if args.resume and not checkpoint_path.exists():
         sys.exit(f"{checkpoint_path} does not exist; start without --resume")
+    try:
+        paths = find_photos(args.photos)
+    except ValueError as error:
+        sys.exit(str(error))
+    architecture = Architecture()
+    for stage in stages:
+        stage.check(architecture)
     args.out.mkdir(parents=True, exist_ok=True)
-    paths = find_photos(args.photos)
-    revision = commit()
+    origin = {"data": describe(paths), "commit": commit()}
 
-    network = ExposureNetwork(Architecture())
+    network = ExposureNetwork(architecture)
     network.initialise()
     if args.init:
         network.load_state_dict(load_weights(args.init).state_dict())
@@ -226,7 +250,6 @@ def main(argv: list[str] | None = None) -> None:
             for k, v in vars(args).items()
             if k not in ("photos", "out", "stage")
         },
-        "photos": len(paths),
         "stages": [asdict(stage) for stage in stages],
     }
     (args.out / "arguments.json").write_text(json.dumps(arguments, indent=2) + "\n", "utf-8")
@@ -261,7 +284,8 @@ def main(argv: list[str] | None = None) -> None:
                 }
                 with replacing(checkpoint_path) as temporary:
                     torch.save(state, temporary)
-                training = {"arguments": arguments, "commit": revision, "seconds": round(seconds), "loss": loss}
+                metrics = {"loss": loss, "validation_psnr": psnr if validation else None}
+                training = {**origin, "arguments": arguments, "seconds": round(seconds), "metrics": metrics}
                 save_weights(args.out / "weights.safetensors", average, training)
             start = 0
 

@@ -1,0 +1,199 @@
+"""The command line as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from expcorr_core import cli
+from expcorr_core.image_io import read_photo
+from expcorr_core.weights import default_weights_path
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(a) for a in arguments])
+
+
+def test_a_photo_is_corrected_with_a_comparison(photo: Path, tmp_path: Path) -> None:
+    assert run("correct", photo, "-o", tmp_path / "out", "--compare", "--quiet") == 0
+    with (
+        Image.open(tmp_path / "out" / "scene.jpg") as result,
+        Image.open(tmp_path / "out" / "scene_compare.jpg") as pair,
+    ):
+        assert result.size == (143, 97)
+        assert pair.size == (143 * 2 + 4, 97)
+
+
+def test_output_may_be_a_file_of_another_format(photo: Path, tmp_path: Path) -> None:
+    assert run("correct", photo, "-o", tmp_path / "x.webp", "--quiet") == 0
+    with Image.open(tmp_path / "x.webp") as image:
+        assert image.format == "WEBP"
+
+
+def test_nothing_is_overwritten_unless_told(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run("correct", photo, "-o", out, "--quiet") == 0
+    before = (out / "scene.jpg").read_bytes()
+    assert run("correct", photo, "-o", out, "--quiet", "--strength", 0) == 1
+    assert (out / "scene.jpg").read_bytes() == before
+    assert "add --overwrite" in capsys.readouterr().err
+    assert run("correct", photo, "-o", out, "--quiet", "--strength", 0, "--overwrite") == 0
+    assert (out / "scene.jpg").read_bytes() != before
+
+
+def test_folders_globs_and_failures(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photo.parent
+    (folder / "deep").mkdir()
+    (folder / "deep" / "second.png").write_bytes(b"")
+    Image.open(photo).save(folder / "deep" / "third.PNG")
+    out = tmp_path / "out"
+    assert run("correct", folder, folder / "nowhere.jpg", "-o", out, "--quiet") == 1
+    error = capsys.readouterr().err
+    assert "second.png is empty" in error
+    assert "nowhere.jpg does not exist" in error
+    assert "2 of 4 photos failed" in error
+    assert "Traceback" not in error
+    written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert written == [str(Path("deep", "third.PNG")), "scene.jpg"]
+    assert run("correct", folder / "deep" / "*.PNG", "-o", tmp_path / "globbed", "--quiet") == 0
+    assert (tmp_path / "globbed" / "third.PNG").is_file()
+
+
+def test_strength_zero_keeps_the_pixels(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    assert run("correct", tmp_path / "a.png", "-o", tmp_path / "out", "--strength", 0, "--quiet") == 0
+    assert np.array_equal(read_photo(tmp_path / "out" / "a.png").pixels, scene)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 1), (1, 300)])
+def test_extreme_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (40, 30, 20)).save(tmp_path / "a.png")
+    assert run("correct", tmp_path / "a.png", "-o", tmp_path / "out", "--quiet", "--compare") == 0
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert image.size == size
+
+
+def test_grey_stays_grey(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    Image.fromarray(scene).convert("L").save(tmp_path / "a.jpg")
+    assert run("correct", tmp_path / "a.jpg", "-o", tmp_path / "out", "--quiet") == 0
+    with Image.open(tmp_path / "out" / "a.jpg") as image:
+        assert image.mode == "L"
+
+
+def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = tmp_path / "other" / "scene.jpg"
+    second.parent.mkdir()
+    second.write_bytes(photo.read_bytes())
+    cases: list[tuple[list[object], str]] = [
+        (["correct", photo, "-o", photo.parent], "onto itself"),
+        (["correct", photo, second, "-o", tmp_path / "out"], "would both be written"),
+        (["correct", photo, second, "-o", tmp_path / "a.jpg"], "is one file, but there are 2 inputs"),
+        (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
+        (["correct", photo, "--gains", "1,1"], "--gains needs 4 figures"),
+        (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
+        (["correct", photo, "--working-size", "0"], "working_size"),
+        (["decompose", photo, "--levels", "0", "-o", tmp_path], "at least one level"),
+    ]
+    (tmp_path / "empty").mkdir()
+    cases.append((["correct", tmp_path / "empty"], "holds no photos"))
+    for arguments, message in cases:
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_bad_weights(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "w.safetensors"
+    broken.write_bytes(default_weights_path().read_bytes()[:1000])
+    for arguments in (["correct", photo, "--weights", broken], ["info", "--weights", broken]):
+        assert run(*arguments) == 1
+        assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user may write everywhere")
+def test_output_folder_that_may_not_be_written(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    assert run("correct", photo, "-o", folder, "--quiet") == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_output_folder_that_is_a_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert run("correct", photo, "-o", tmp_path / "file", "--quiet") == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_decompose(photo: Path, tmp_path: Path) -> None:
+    assert run("decompose", photo, "-o", tmp_path / "bands", "--levels", 3) == 0
+    sizes = {p.name: Image.open(p).size for p in (tmp_path / "bands").iterdir()}
+    assert sizes == {
+        "scene_band1.png": (143, 97),
+        "scene_band2.png": (72, 49),
+        "scene_residual3.png": (36, 25),
+    }
+    finest = np.array(Image.open(tmp_path / "bands" / "scene_band1.png"))
+    assert abs(finest.mean() - 127.5) < 2
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info") == 0
+    description = json.loads(capsys.readouterr().out)
+    assert description["parameters"] == 7_015_449
+    assert description["value_range"] == "0..1"
+
+
+def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage", reason="SSIM needs the eval extra")
+    for folder in ("input", "gt"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(scene).save(tmp_path / folder / f"{name}.png")
+    (tmp_path / "pairs.csv").write_text("name,group,exposure\na,synthetic,over\nb,camera,under\n")
+    arguments = ("evaluate", tmp_path / "input", tmp_path / "gt", "--quiet", "--csv", tmp_path / "scores.csv")
+    assert run(*arguments, "--strength", 0) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["all", "2", "100.00", "1.000"]
+    assert {line[0] for line in lines[1:7]} == {"all", "synthetic", "over", "real", "camera", "under"}
+    with (tmp_path / "scores.csv").open() as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["a", "b"]
+    assert run(*arguments) == 2
+    (tmp_path / "gt" / "b.png").unlink()
+    assert run(*arguments, "--overwrite") == 1
+    assert "lacks a target for 1 inputs" in capsys.readouterr().err
+
+
+def test_metrics_are_those_of_the_definition() -> None:
+    metrics = pytest.importorskip("skimage.metrics", reason="SSIM needs the eval extra")
+    from expcorr_core.metrics import psnr, ssim
+
+    first, second = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
+    assert psnr(first, second) == pytest.approx(metrics.peak_signal_noise_ratio(first, second))
+    assert ssim(first, first) == 1
+    assert psnr(first, first) == float("inf")
+
+
+def test_as_a_process(photo: Path, tmp_path: Path) -> None:
+    """Exit codes reach the shell, and no traceback is printed."""
+    command = [sys.executable, "-m", "expcorr_core.cli"]
+    good = subprocess.run(
+        [*command, "correct", photo, "-o", tmp_path / "out"], check=False, capture_output=True, text=True
+    )
+    assert good.returncode == 0, good.stderr
+    assert "1 corrected" in good.stdout
+    bad = subprocess.run(
+        [*command, "correct", tmp_path / "no.jpg"], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert bad.returncode == 1
+    assert "Traceback" not in bad.stderr
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 2

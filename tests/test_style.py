@@ -1,0 +1,84 @@
+"""The house: lint, types, what the wheel and ComfyUI get."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def check(*command: object, cwd: Path = ROOT) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=cwd, check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def sources() -> list[Path]:
+    folders = ("expcorr_core", "nodes", "training", "tests", "docs")
+    return [ROOT / "__init__.py", *(p for folder in folders for p in sorted((ROOT / folder).glob("**/*.py")))]
+
+
+def test_ruff() -> None:
+    pytest.importorskip("ruff", reason="ruff comes with the dev extra")
+    check("ruff", "check", ".")
+    check("ruff", "format", "--check", ".")
+
+
+def test_mypy(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy comes with the dev extra")
+    check("mypy")
+    # The nodes import the core relatively, as a part of the pack, whatever its folder is called.
+    (tmp_path / "pack").symlink_to(ROOT)
+    config = ROOT / "pyproject.toml"
+    check(
+        "mypy", "--config-file", config, "--no-explicit-package-bases", "pack/nodes", "pack/__init__.py", cwd=tmp_path
+    )
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_sources_are_ascii(path: Path) -> None:
+    assert path.read_bytes().isascii()  # some Windows set-ups read them in another encoding
+
+
+def test_layers_do_not_import_upwards() -> None:
+    for path in sources():
+        text = path.read_text()
+        folder = path.relative_to(ROOT).parts[0]
+        if folder == "expcorr_core":
+            assert not re.search(r"^\s*(from|import) (\.\.|nodes|training|comfy|folder_paths)", text, re.M), path
+        if folder == "nodes":
+            assert "training" not in re.findall(r"^\s*(?:from|import) \S+", text, re.M), path
+        if folder == "training":
+            assert not re.search(r"^\s*(from|import) (nodes|comfy|folder_paths)", text, re.M), path
+
+
+def test_root_imports_without_comfyui_or_torch() -> None:
+    """ComfyUI starts no slower, and other tools can import the root."""
+    code = (
+        "import importlib.util, sys;"
+        f"spec = importlib.util.spec_from_file_location('pack', {str(ROOT / '__init__.py')!r},"
+        f" submodule_search_locations=[{str(ROOT)!r}]);"
+        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module);"
+        "assert callable(module.comfy_entrypoint); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_wheel_carries_core_and_weights_alone(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the wheel is built with hatchling")
+    check("hatchling", "build", "-t", "wheel", "-d", tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    assert "expcorr_weights/expcorr-base-fp16.safetensors" in names
+    assert "expcorr_core/py.typed" in names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"expcorr_core", "expcorr_weights", "expcorr"}
+    assert not re.search(r"^Requires-Dist: (?!.*extra ==)", metadata, re.M)  # nothing that ComfyUI brings
