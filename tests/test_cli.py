@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -120,12 +121,17 @@ def test_bad_weights(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert "is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user may write everywhere")
-def test_output_folder_that_may_not_be_written(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o555)
-    assert run("correct", photo, "-o", folder, "--quiet") == 1
-    assert "cannot be written" in capsys.readouterr().err
+def test_output_folder_that_may_not_be_written(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # as for a user who is not root
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    assert run("correct", photo, "-o", tmp_path / "out", "--quiet") == 1
+    error = capsys.readouterr().err
+    assert "scene.jpg cannot be written" in error
+    assert "Permission denied" in error
 
 
 def test_output_folder_that_is_a_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

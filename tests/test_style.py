@@ -82,3 +82,9 @@ def test_wheel_carries_core_and_weights_alone(tmp_path: Path) -> None:
     assert "expcorr_core/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"expcorr_core", "expcorr_weights", "expcorr"}
     assert not re.search(r"^Requires-Dist: (?!.*extra ==)", metadata, re.M)  # nothing that ComfyUI brings
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.M)
+    assert len(commands) == 2
+    assert commands[1] in (ROOT / ".ci" / "run").read_text()

@@ -1,0 +1,122 @@
+"""Make the example photos and the pictures of the README and the weights' card.
+
+    python docs/pictures.py                    # examples/ and docs/*.jpg, docs/*.png
+    python docs/pictures.py --log run/log.csv  # also the training curves
+
+The photographs ship with scikit-image under CC0 or in the public domain: astronaut and rocket (NASA), coffee
+(Rachel Michetti), cat (Stefan van der Walt).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from skimage import data
+from torch import Tensor
+
+from expcorr_core.corrector import Corrector
+from expcorr_core.exposure import CameraCurve, shift_exposure
+from expcorr_core.pyramid import laplacian_pyramid
+
+ROOT = Path(__file__).parent.parent
+# name in scikit-image, exposure error in stops
+EXAMPLES = (("coffee", -2.0), ("astronaut", -1.5), ("cat", 1.5), ("rocket", 1.5))
+HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # over-exposure that loses its highlights
+ROW = 230  # height of a row of pictures
+QUALITY = 90
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    return (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def histogram(image: Tensor, size: tuple[int, int]) -> Image.Image:
+    """Histograms of R, G and B as filled curves on black."""
+    width, height = size
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for channel in range(3):
+        counts = torch.histc(image[:, channel], 64, 0, 1).sqrt()
+        heights = np.interp(np.linspace(0, 63, width), np.arange(64), (counts / counts.max()).numpy()) * height
+        canvas[:, :, channel] = np.where(np.arange(height)[::-1, None] < heights, 210, 0)
+    return Image.fromarray(canvas)
+
+
+def sheet(rows: list[list[tuple[str, Tensor]]], path: Path) -> None:
+    """Rows of captioned pictures of equal height, a histogram below each."""
+    font = ImageFont.load_default(15)
+    gap, caption, curve = 6, 22, 44
+    step = ROW + caption + curve + gap
+    widths = [[round(i.shape[3] * ROW / i.shape[2]) for _, i in row] for row in rows]
+    canvas = Image.new("RGB", (max(sum(w) + gap * (len(w) - 1) for w in widths), step * len(rows) - gap), "white")
+    draw = ImageDraw.Draw(canvas)
+    for index, row in enumerate(rows):
+        x, y = 0, index * step
+        for (text, image), width in zip(row, widths[index], strict=True):
+            picture = Image.fromarray(to_pixels(image)).resize((width, ROW), Image.Resampling.LANCZOS)
+            draw.text((x + 2, y + 2), text, "black", font)
+            canvas.paste(picture, (x, y + caption))
+            canvas.paste(histogram(image, (width, curve)), (x, y + caption + ROW))
+            x += width + gap
+    canvas.save(path, quality=QUALITY)
+
+
+def plot_log(log: Path, path: Path) -> None:
+    """Loss and validation PSNR of a training run over its hours."""
+    import matplotlib.pyplot as plt
+
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    stages = sorted({int(row["stage"]) for row in rows})
+    for axis, key, title in zip(
+        axes, ("loss", "validation_psnr"), ("training loss", "validation PSNR at the stage's size, dB"), strict=True
+    ):
+        for stage in stages:
+            part = [row for row in rows if int(row["stage"]) == stage]
+            minutes = [float(row["seconds"]) / 60 for row in part]
+            axis.plot(minutes, [float(row[key]) for row in part], label=f"stage {stage + 1}")
+        axis.set(xlabel="minutes on two CPU cores, shared with other work", title=title)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--log", type=Path, help="log.csv of the training run")
+    args = parser.parse_args()
+    corrector = Corrector.load()
+    (ROOT / "examples").mkdir(exist_ok=True)
+    rows = []
+    for name, ev in EXAMPLES:
+        original = to_tensor(getattr(data, name)())
+        wrong = shift_exposure(original, ev, HARD_CLIP if ev > 0 else None)
+        path = ROOT / "examples" / f"{name}_{'over' if ev > 0 else 'under'}.jpg"
+        Image.fromarray(to_pixels(wrong)).save(path, quality=92)
+        with Image.open(path) as image:
+            wrong = to_tensor(np.array(image))
+        rows.append([(f"input, {ev:+.1f} EV", wrong), ("corrected", corrector(wrong)), ("original", original)])
+    sheet(rows[:2], ROOT / "docs" / "under.jpg")
+    sheet(rows[2:], ROOT / "docs" / "over.jpg")
+
+    good = to_tensor(data.astronaut())
+    sheet([[("well exposed", good), ("corrected", corrector(good))]], ROOT / "docs" / "well_exposed.jpg")
+    bands = laplacian_pyramid(to_tensor(data.coffee()), 4)
+    shown = [(f"band {i}", (b * 2 + 0.5).clamp(0, 1)) for i, b in enumerate(bands[:-1], 1)]
+    sheet([shown[:2], [*shown[2:], ("residual", bands[-1])]], ROOT / "docs" / "pyramid.jpg")
+    if args.log:
+        plot_log(args.log, ROOT / "docs" / "training.png")
+
+
+if __name__ == "__main__":
+    main()
