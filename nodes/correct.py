@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.corrector import WORKING_SIZE, Settings
+from .inputs import factor
 from .layout import each_frame
 from .model import ExposureModel, ExposureModelType
 
@@ -16,14 +17,11 @@ class ExposureCorrect(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         gains = [
-            io.Float.Input(
+            factor(
                 f"gain_{level}",
-                default=1.0,
-                min=0.0,
-                max=4.0,
-                step=0.05,
-                display_name=f"band gain {level}",
-                tooltip=f"Factor on the pyramid's {name}, before the network sees it.",
+                f"band gain {level}",
+                f"Factor on the pyramid's {name}, before the network sees it.",
+                high=4.0,
                 advanced=True,
             )
             for level, name in enumerate(BANDS, 1)
@@ -39,14 +37,10 @@ class ExposureCorrect(io.ComfyNode):
                     "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
                 ),
                 io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
-                io.Float.Input(
+                factor(
                     "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    display_name="strength",
-                    tooltip="0 gives the input back, 1 is the full correction, above 1 exaggerates.",
+                    "strength",
+                    "0 gives the input back, 1 is the full correction, above 1 exaggerates.",
                 ),
                 io.Boolean.Input(
                     "fusion",

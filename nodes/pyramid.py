@@ -10,10 +10,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
+from .inputs import factor
 from .layout import to_comfy, to_core
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
+GAIN_LIMITS = (-2.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,11 @@ class LaplacianReconstruct(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         gains = [
-            io.Float.Input(
+            factor(
                 f"gain_{level}",
-                default=1.0,
-                min=-2.0,
-                max=8.0,
-                step=0.05,
-                display_name=f"gain {level}",
-                tooltip=f"Factor on band {level}{' (finest)' if level == 1 else ''}; 1 leaves it, 0 removes it.",
+                f"gain {level}",
+                f"Factor on band {level}{' (finest)' if level == 1 else ''}; 1 leaves it, 0 removes it.",
+                *GAIN_LIMITS,
             )
             for level in range(1, FINE_GAINS + 1)
         ]
@@ -92,14 +91,11 @@ class LaplacianReconstruct(io.ComfyNode):
             inputs=[
                 PyramidType.Input("pyramid", display_name="pyramid", tooltip="From Laplacian Decompose."),
                 *gains,
-                io.Float.Input(
+                factor(
                     "gain_rest",
-                    default=1.0,
-                    min=-2.0,
-                    max=8.0,
-                    step=0.05,
-                    display_name="gain of the rest",
-                    tooltip=f"Factor on all bands coarser than band {FINE_GAINS}. The residual is never scaled.",
+                    "gain of the rest",
+                    f"Factor on all bands coarser than band {FINE_GAINS}. The residual is never scaled.",
+                    *GAIN_LIMITS,
                     advanced=True,
                 ),
             ],

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral import DEFAULT_SIZE, BilateralGrid
+from .inputs import factor
 from .layout import each_frame, to_core
 
 
@@ -27,15 +28,7 @@ class BilateralUpsample(io.ComfyNode):
                 io.Image.Input(
                     "guide", display_name="full size", tooltip="Full-size images that shall be changed likewise."
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    display_name="strength",
-                    tooltip="0 gives the full-size image back, 1 is the full change.",
-                ),
+                factor("strength", "strength", "0 gives the full-size image back, 1 is the full change."),
                 io.Int.Input(
                     "grid_size",
                     default=DEFAULT_SIZE[0],
