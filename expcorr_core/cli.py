@@ -120,9 +120,9 @@ def command_correct(args: argparse.Namespace) -> int:
             except (ValueError, OSError, MemoryError) as error:
                 failed += 1
                 bar.write(f"expcorr: {error or 'out of memory'}", file=sys.stderr)
-    if failed:
+    if failed and len(plan) > 1:
         print(f"expcorr: {failed} of {len(plan)} photos failed", file=sys.stderr)
-    elif not args.quiet:
+    if not failed and not args.quiet:
         print(f"{len(plan)} corrected: {plan[0][1] if len(plan) == 1 else args.output}")
     return 1 if failed else 0
 
@@ -220,7 +220,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--csv", type=Path, help="also write each pair's figures")
     evaluation.set_defaults(run=command_evaluate)
 
-    info = commands.add_parser("info", parents=[weights], help="describe a weights file")
+    info = commands.add_parser("info", help="describe a weights file")
+    info.add_argument("weights", type=Path, nargs="?", metavar="FILE", help="default: the bundled weights")
     info.set_defaults(run=command_info)
     return parser
 

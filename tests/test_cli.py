@@ -116,7 +116,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_bad_weights(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "w.safetensors"
     broken.write_bytes(default_weights_path().read_bytes()[:1000])
-    for arguments in (["correct", photo, "--weights", broken], ["info", "--weights", broken]):
+    for arguments in (["correct", photo, "--weights", broken], ["info", broken]):
         assert run(*arguments) == 1
         assert "is damaged" in capsys.readouterr().err
 

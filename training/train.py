@@ -78,7 +78,7 @@ DEFAULT_STAGES = (
     Stage(finest=4, size=128, batch=16, steps=6000, lr=5e-4),
     Stage(finest=3, size=256, batch=8, steps=2400, lr=3e-4),
     Stage(finest=2, size=512, batch=4, steps=700, lr=2e-4),
-    Stage(finest=1, size=512, batch=2, steps=700, lr=1e-4),
+    Stage(finest=1, size=512, batch=2, steps=1400, lr=1e-4),
 )
 
 
