@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_image
+
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
 DEFAULT_SIZE = (22, 22, 8)  # cells along y, x and luminance (reference program)
 LUMINANCE = (0.25, 0.5, 0.25)  # weights of R, G and B (reference program)
@@ -21,6 +23,7 @@ SMOOTHNESS_XY = 1.0  # weight of first differences along x and y (reference prog
 SMOOTHNESS_Z = 4e-7  # weight of second differences along luminance (reference program)
 # Keeps the normal matrix positive definite for grey images; 1e-7 would already cost accuracy.
 RIDGE = 1e-9
+FIT_BYTES = 3 * 2**30  # largest normal matrix that is attempted
 # Pixels of one slicing tile: a CPU tile's features stay in the second-level cache.
 TILE = {"cpu": (32, 256), "other": (512, 1024)}
 
@@ -50,13 +53,6 @@ def _homogeneous(image: Tensor) -> Tensor:
     return torch.cat((image, torch.ones_like(image[..., :1, :, :])), -3)
 
 
-def _check_image(name: str, image: Tensor) -> None:
-    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-        raise ValueError(f"{name} must have shape (B, 3, H, W) and not be empty, got {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise ValueError(f"{name} must be floating-point in 0..1, got {image.dtype}")
-
-
 @dataclass(frozen=True)
 class BilateralGrid:
     """Affine colour transforms over (y, x, luminance).
@@ -75,7 +71,7 @@ class BilateralGrid:
         weight: Tensor | None = None,
         size: tuple[int, int, int] = DEFAULT_SIZE,
     ) -> BilateralGrid:
-        """Fit a grid to image pairs: the exact minimum of the weighted least squares problem.
+        """Fit a grid to image pairs: the exact minimum of the weighted least squares problem, but for a tiny ridge.
 
         The energy is the squared error of the sliced transforms over all pixels, plus squared first differences
         along x and y and second differences along luminance, with the reference program's weights. It is solved
@@ -91,9 +87,10 @@ class BilateralGrid:
             The grid, on ``source``'s device.
 
         Raises:
-            ValueError: shapes do not match, the size is too small, or a value is not finite.
+            ValueError: shapes do not match, the size is too small or too large, or a value is not finite.
         """
-        _check_image("source", source)
+        check_image(source, "source")
+        check_image(target, "target")
         if target.shape != source.shape:
             raise ValueError(f"target has shape {tuple(target.shape)}, but source has {tuple(source.shape)}")
         batch, _, height, width = source.shape
@@ -101,14 +98,18 @@ class BilateralGrid:
             raise ValueError(f"weight must have shape {(batch, 1, height, width)}, got {tuple(weight.shape)}")
         if min(size) < 2:
             raise ValueError(f"a grid needs at least 2 cells along every axis, got {size}")
-        source64 = source.detach().to("cpu", torch.float64)
-        target64 = target.detach().to("cpu", torch.float64)
-        weight64 = torch.ones_like(source64[:, :1]) if weight is None else weight.detach().to("cpu", torch.float64)
-        for name, value in (("source", source64), ("target", target64), ("weight", weight64)):
-            if not torch.isfinite(value).all():
-                raise ValueError(f"{name} holds NaN or infinite values")
-        if (weight64 < 0).any():
-            raise ValueError("weight holds negative values")
+        _, columns, depth = size
+        needed = 2 * size[0] * (4 * columns * depth) ** 2 * 8
+        if needed > FIT_BYTES:
+            raise ValueError(f"a grid of {size} cells would need {needed / 2**30:.0f} GiB to fit; use fewer cells")
+        source64 = source.detach().cpu().double()
+        target64 = target.detach().cpu().double()
+        if weight is None:
+            weight64 = torch.ones_like(source64[:, :1])
+        else:
+            weight64 = weight.detach().cpu().double()
+            if not (weight64.isfinite() & (weight64 >= 0)).all():
+                raise ValueError("weight must be finite and not negative")
         grids = [_fit_one(*images, size) for images in zip(source64, target64, weight64, strict=True)]
         return cls(torch.stack(grids).to(source.device, torch.float32))
 
@@ -118,8 +119,8 @@ class BilateralGrid:
 
         Args and errors as in :meth:`fit`; a pair's two images may differ in size.
         """
-        _check_image("source", source)
-        _check_image("target", target)
+        check_image(source, "source")
+        check_image(target, "target")
         small = [
             F.interpolate(t.float(), FIT_SIZE, mode="bilinear", antialias=True, align_corners=False)
             for t in (source, target)
@@ -144,8 +145,8 @@ class BilateralGrid:
         """Apply the grid to images of any size, tile by tile in bounded memory.
 
         Args:
-            image: ``(B, 3, H, W)`` floating-point, 0..1, any strides (a permuted ``(B, H, W, 3)`` is not copied),
-                on the grid's device.
+            image: ``(B, 3, H, W)`` floating-point, 0..1 (values beyond are clamped), any strides (a permuted
+                ``(B, H, W, 3)`` is not copied), on the grid's device.
             out: tensor of the same shape to write into; None makes one with ``image``'s strides and type.
             clamp: limit the result to 0..1; affine transforms can leave it.
 
@@ -153,9 +154,9 @@ class BilateralGrid:
             ``out``.
 
         Raises:
-            ValueError: shapes do not match.
+            ValueError: shapes do not match, or a value is not finite.
         """
-        _check_image("image", image)
+        check_image(image)
         grid = self.coefficients
         if image.shape[0] != grid.shape[0]:
             raise ValueError(f"the grid holds {grid.shape[0]} images, but {image.shape[0]} were given to slice")
@@ -175,7 +176,7 @@ class BilateralGrid:
                 fraction = y_fraction[top : top + rows, None, None, None, None]
                 row_grid = torch.lerp(single[lower], single[lower + 1], fraction)  # (R, GW, GD, 3, 4)
                 for node, left, right in segments:
-                    tile = given[:, top : top + rows, left:right].float()
+                    tile = given[:, top : top + rows, left:right].float().clamp(0, 1)
                     value = _slice_tile(row_grid[:, node : node + 2], tile, x_fraction[left:right])
                     result[:, top : top + rows, left:right] = value.clamp_(0, 1) if clamp else value
         return out
@@ -207,7 +208,7 @@ def _slice_tile(nodes: Tensor, tile: Tensor, fraction: Tensor) -> Tensor:
     """
     rows, columns = tile.shape[1:]
     depth = nodes.shape[2]
-    levels = luminance(tile).clamp(0, 1) * (depth - 1)
+    levels = luminance(tile) * (depth - 1)
     first = min(int(levels.min()), depth - 2)
     last = max(min(int(levels.max()) + 1, depth - 1), first + 1)
     offsets = torch.arange(first, last + 1, dtype=tile.dtype, device=tile.device)[:, None]

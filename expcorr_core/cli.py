@@ -7,20 +7,24 @@ import csv
 import glob
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from . import __version__
 from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
 from .evaluate import evaluate, find_pairs, summarise
-from .image_io import SUFFIXES, ImageError, Photo, read_photo, write_photo
+from .files import replacing
+from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
 from .pyramid import laplacian_pyramid
 from .weights import WeightsError, default_weights_path, load_weights, read_metadata
 
+MAX_PIXELS = 500_000_000  # larger files are refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 
 
@@ -43,88 +47,145 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def find_inputs(patterns: Sequence[str]) -> list[tuple[Path, Path]]:
+class Job(NamedTuple):
+    """One photo to correct, and the files to write."""
+
+    source: Path
+    target: Path
+    comparison: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.target] if self.comparison is None else [self.target, self.comparison]
+
+
+def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
     """Photos named by files, folders and globs, each with its name below the output folder.
 
-    A folder gives all photos below it, with their sub-folders kept. What does not exist is given back as it is, so
-    that reading it names it.
+    A folder gives all photos below it, with their sub-folders kept, but neither hidden files nor what lies in the
+    output folder. What does not exist is given back as it is, so that reading it names it.
+
+    Raises:
+        UsageError: a folder holds no photos.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     for pattern in patterns:
         path = Path(pattern)
         matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
         for match in matches or [path]:
+            inside = [(match, Path(match.name))]
             if match.is_dir():
-                inside = sorted(p for p in match.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+                inside = [(p, p.relative_to(match)) for p in sorted(match.rglob("*")) if _is_own_photo(p, output)]
                 if not inside:
                     raise UsageError(f"folder {match} holds no photos ({', '.join(SUFFIXES)})")
-                found.update({p: p.relative_to(match) for p in inside})
-            else:
-                found[match] = Path(match.name)
-    return list(found.items())
+            for source, name in inside:
+                found.setdefault(source.resolve(), (source, name))
+    return list(found.values())
 
 
-def plan_outputs(inputs: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path, Path]]:
-    """Pairs of input and output file.
+def _is_own_photo(path: Path, output: Path) -> bool:
+    visible = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return visible and output.resolve() not in path.resolve().parents
+
+
+def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
+    """What is written where.
 
     Raises:
-        UsageError: two inputs would be written to one file, or one onto itself.
+        UsageError: two inputs would be written to one file, or an output would replace an input.
     """
     if output.suffix.lower() in SUFFIXES and not output.is_dir():
         if len(inputs) > 1:
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
-        plan = [(inputs[0][0], output)]
+        targets = [output]
     else:
-        plan = [(path, output / name) for path, name in inputs]
+        targets = [output / name for _, name in inputs]
+    jobs = [
+        Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
+        for (source, _), target in zip(inputs, targets, strict=True)
+    ]
+    sources = {job.source.resolve() for job in jobs}
     taken: dict[Path, Path] = {}
-    for source, target in plan:
-        if source.resolve() == target.resolve():
-            raise UsageError(f"{source} would be written onto itself; choose another output")
-        if target in taken:
-            raise UsageError(f"{taken[target]} and {source} would both be written to {target}; correct them separately")
-        taken[target] = source
-    return plan
+    for job in jobs:
+        for path in job.outputs:
+            if path.resolve() in sources:
+                raise UsageError(f"{path} is an input and would be replaced; choose another output with -o")
+            if path in taken:
+                raise UsageError(
+                    f"{taken[path]} and {job.source} would both be written to {path}; correct them separately"
+                )
+            taken[path] = job.source
+    return jobs
 
 
 def comparison(before: Photo, after: Photo) -> Photo:
     """Before and after side by side, 8 bit, each at most 1600 pixels."""
     halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
-    gap = torch.ones_like(halves[0][..., : max(4, halves[0].shape[3] // 100)])
-    image = torch.cat((halves[0], gap, halves[1]), 3)
-    empty = np.empty(0, np.uint8)
-    return Photo(
-        empty, None, before.grey, {k: v for k, v in before.metadata.items() if k == "icc_profile"}
-    ).with_tensor(image)
+    gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
+    kept = {key: value for key, value in before.metadata.items() if key == "icc_profile"}
+    return Photo.from_tensor(torch.cat((halves[0], gap, halves[1]), 3), grey=before.grey, metadata=kept)
+
+
+def correct_file(job: Job, corrector: Corrector, settings: Settings, overwrite: bool) -> None:
+    """Correct one photo and write its files.
+
+    Raises:
+        ImageError: a file cannot be read or written, or exists already.
+    """
+    for path in job.outputs:
+        format_of(path)
+        if path.exists() and not overwrite:
+            raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
+    photo = read_photo(job.source)
+    result = photo.with_tensor(corrector(photo.to_tensor(), settings))
+    write_photo(job.target, result, overwrite)
+    if job.comparison:
+        write_photo(job.comparison, comparison(photo, result), overwrite)
+
+
+def describe(error: Exception, source: Path) -> str:
+    """One line that names the file."""
+    if isinstance(error, ImageError):
+        return str(error)
+    reason = "not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
+    return f"{source} could not be corrected: {reason or type(error).__name__}"
 
 
 def command_correct(args: argparse.Namespace) -> int:
-    settings = Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size)
-    plan = plan_outputs(find_inputs(args.inputs), args.output)
+    settings = _settings(args)
+    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
+    corrector = _corrector(args)
+    failed = 0
+    with tqdm(jobs, unit="photo", disable=args.quiet) as bar:
+        for job in bar:
+            bar.set_postfix_str(job.source.name)
+            try:
+                correct_file(job, corrector, settings, args.overwrite)
+            except (
+                ValueError,
+                OSError,
+                MemoryError,
+                RuntimeError,
+            ) as error:  # torch reports lack of memory as the last
+                failed += 1
+                bar.write(f"expcorr: {describe(error, job.source)}", file=sys.stderr)
+    if failed and len(jobs) > 1:
+        print(f"expcorr: {failed} of {len(jobs)} photos failed", file=sys.stderr)
+    if not failed and not args.quiet:
+        print(f"{len(jobs)} corrected: {jobs[0].target if len(jobs) == 1 else args.output}")
+    return 1 if failed else 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size)
+
+
+def _corrector(args: argparse.Namespace) -> Corrector:
     corrector = Corrector.load(args.weights, pick_device(args.device))
     levels = corrector.network.architecture.levels
     if args.gains and len(args.gains) != levels:
         raise UsageError(f"--gains needs {levels} figures for these weights, got {len(args.gains)}")
-    failed = 0
-    with tqdm(plan, unit="photo", disable=args.quiet) as bar:
-        for source, target in bar:
-            bar.set_postfix_str(source.name)
-            try:
-                if target.exists() and not args.overwrite:
-                    raise ImageError(f"{target} exists; add --overwrite, or choose another output with -o")
-                photo = read_photo(source)
-                result = photo.with_tensor(corrector(photo.to_tensor(), settings))
-                write_photo(target, result, args.overwrite)
-                if args.compare:
-                    picture = target.with_name(f"{target.stem}_compare{target.suffix}")
-                    write_photo(picture, comparison(photo, result), args.overwrite)
-            except (ValueError, OSError, MemoryError) as error:
-                failed += 1
-                bar.write(f"expcorr: {error or 'out of memory'}", file=sys.stderr)
-    if failed and len(plan) > 1:
-        print(f"expcorr: {failed} of {len(plan)} photos failed", file=sys.stderr)
-    if not failed and not args.quiet:
-        print(f"{len(plan)} corrected: {plan[0][1] if len(plan) == 1 else args.output}")
-    return 1 if failed else 0
+    return corrector
 
 
 def command_decompose(args: argparse.Namespace) -> int:
@@ -133,7 +194,7 @@ def command_decompose(args: argparse.Namespace) -> int:
     for level, band in enumerate(bands, 1):
         residual = level == len(bands)
         # Bands are signed: zero is shown as mid-grey.
-        shown = Photo(np.empty(0, np.uint8)).with_tensor(band if residual else band + 0.5)
+        shown = Photo.from_tensor(band if residual else band + 0.5)
         target = args.output / f"{args.input.stem}_{f'residual{level}' if residual else f'band{level}'}.png"
         write_photo(target, shown, args.overwrite)
         print(f"{target}  {band.shape[3]}x{band.shape[2]}")
@@ -141,17 +202,16 @@ def command_decompose(args: argparse.Namespace) -> int:
 
 
 def command_evaluate(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    if args.csv and args.csv.exists() and not args.overwrite:
+        raise UsageError(f"{args.csv} exists; add --overwrite or choose another name")
     pairs = find_pairs(args.inputs, args.targets, args.groups)
-    corrector = Corrector.load(args.weights, pick_device(args.device))
-    settings = Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size)
-    scores = list(tqdm(evaluate(corrector, pairs, settings), total=len(pairs), unit="pair", disable=args.quiet))
+    scores = list(tqdm(evaluate(_corrector(args), pairs, settings), total=len(pairs), unit="pair", disable=args.quiet))
     print(f"{'group':<12}{'pairs':>6}{'PSNR':>9}{'SSIM':>8}")
     for group, (count, mean_psnr, mean_ssim) in summarise(scores).items():
         print(f"{group:<12}{count:>6}{mean_psnr:>9.2f}{mean_ssim:>8.3f}")
     if args.csv:
-        if args.csv.exists() and not args.overwrite:
-            raise UsageError(f"{args.csv} exists; add --overwrite or choose another name")
-        with args.csv.open("w", newline="", encoding="utf-8") as file:
+        with replacing(args.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("name", "groups", "psnr", "ssim"))
             for score in scores:
@@ -229,15 +289,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
     args = build_parser().parse_args(argv)
+    # Pillow's own limit of 179 megapixels is below what cameras make; it refuses beyond twice this figure.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+    warnings.filterwarnings("ignore", module="PIL")  # of large files and of damaged metadata, which are left out
     try:
         return int(args.run(args))
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"expcorr: {error}", file=sys.stderr)
-        return 1 if isinstance(error, ImageError | WeightsError | ModuleNotFoundError) else 2
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"expcorr: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) and not isinstance(error, ImageError | WeightsError) else 1
     except KeyboardInterrupt:
         print("expcorr: interrupted; finished photos are kept", file=sys.stderr)
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

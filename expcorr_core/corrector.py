@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .bilateral import BilateralGrid
+from .checks import check_image
 from .contrast import stretch_contrast
 from .fusion import fuse_exposures
 from .network import ExposureNetwork
@@ -45,18 +47,8 @@ class Settings:
             raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
         if self.working_size < 1:
             raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
-
-
-def check_image(image: Tensor) -> None:
-    """Raise ValueError with one clear sentence unless ``image`` is a finite floating-point ``(B, 3, H, W)``."""
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"an image must have 3 channels and shape (B, 3, H, W), got shape {tuple(image.shape)}")
-    if 0 in image.shape:
-        raise ValueError(f"an image must not be empty, got shape {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise ValueError(f"an image must be floating-point in 0..1, got {image.dtype}")
-    if not torch.isfinite(image.sum(dtype=torch.float64)):
-        raise ValueError("an image must not hold NaN or infinite values")
+        if self.gains is not None and not all(math.isfinite(gain) for gain in self.gains):
+            raise ValueError(f"gains must be finite, got {self.gains}")
 
 
 def reduce_to(image: Tensor, larger_side: int) -> Tensor:
@@ -150,10 +142,8 @@ class Corrector:
         height, width = image.shape[2:]
         multiple = self.network.architecture.multiple
         padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        bands = laplacian_pyramid(
-            padded.contiguous(memory_format=torch.channels_last), self.network.architecture.levels
-        )
+        bands = laplacian_pyramid(padded.to(self.device), self.network.architecture.levels)
         if gains is not None:
             bands = scale_bands(bands, gains)
-        result: Tensor = self.network(bands)[-1]
-        return result[:, :, :height, :width].clamp(0, 1)
+        result: Tensor = self.network([band.to(self.dtype, memory_format=torch.channels_last) for band in bands])[-1]
+        return result[:, :, :height, :width].to(image.device, torch.float32).clamp(0, 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .exposure import ExposureSimulator
-from .image_io import FORMATS, SUFFIXES
+from .image_io import SUFFIXES, read_photo
 
 # Whole photos come in one of these shapes (height, width as shares of the size): all divisible as the network needs.
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
@@ -34,16 +34,11 @@ def load_photo(path: Path, larger_side: int) -> Tensor:
         ``(3, H, W)`` uint8.
 
     Raises:
-        ValueError: the file cannot be decoded.
+        ImageError: the file cannot be decoded.
     """
-    try:
-        with Image.open(path, formats=list(FORMATS)) as image:
-            image.draft("RGB", (larger_side, larger_side))
-            small = image.convert("RGB")
-            small.thumbnail((larger_side, larger_side), Image.Resampling.LANCZOS, reducing_gap=3)
-            return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as a photo ({error}); remove it from the training folder") from error
+    image = Image.fromarray(read_photo(path, at_least=larger_side).eight_bit())
+    image.thumbnail((larger_side, larger_side), Image.Resampling.LANCZOS, reducing_gap=3)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def find_photos(folder: Path) -> list[Path]:

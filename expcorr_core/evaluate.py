@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .corrector import Corrector, Settings
-from .image_io import SUFFIXES, ImageError, Photo, read_photo
+from .image_io import SUFFIXES, ImageError, read_photo
 from .metrics import psnr, ssim
 
 
@@ -45,9 +45,13 @@ def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> 
     for folder in (inputs, targets):
         if not folder.is_dir():
             raise ImageError(f"{folder} is no folder; name the folder of inputs and the folder of targets")
-        found.append({p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES})
-        if not found[-1]:
+        photos = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+        if not photos:
             raise ImageError(f"{folder} holds no photos")
+        found.append({p.stem: p for p in photos})
+        if len(found[-1]) < len(photos):
+            twice = next(p for p in photos if found[-1][p.stem] != p)
+            raise ImageError(f"{folder} holds several photos named {twice.stem}; keep one of them")
     missing = sorted(found[0].keys() - found[1].keys())
     if missing:
         raise ImageError(f"{targets} lacks a target for {len(missing)} inputs, first for {found[0][missing[0]]}")
@@ -60,7 +64,7 @@ def _read_groups(path: Path, required: bool) -> dict[str, tuple[str, ...]]:
         if required:
             raise ImageError(f"{path} does not exist; name a CSV file with a column 'name' and columns of groups")
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if not rows or "name" not in rows[0]:
         raise ImageError(f"{path} has no column 'name'")
@@ -82,13 +86,8 @@ def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | N
         if photo.pixels.shape != target.pixels.shape:
             raise ImageError(f"{pair.input} and {pair.target} differ in size; resize one of them")
         result = photo.with_tensor(corrector(photo.to_tensor(), settings))
-        values = [eight_bit(p) for p in (result, target)]
+        values = (result.eight_bit(), target.eight_bit())
         yield Score(pair, psnr(*values), ssim(*values))
-
-
-def eight_bit(photo: Photo):  # type: ignore[no-untyped-def]
-    """A photo's pixels as ``(H, W, 3)`` uint8."""
-    return (photo.pixels / 257).round().astype("uint8") if photo.deep else photo.pixels
 
 
 def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:

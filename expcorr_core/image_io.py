@@ -61,6 +61,10 @@ class Photo:
         """16 bits a channel."""
         return self.pixels.dtype == np.uint16
 
+    def eight_bit(self) -> NDArray[np.uint8]:
+        """The pixels, rounded to 8 bits where there are more."""
+        return np.asarray((self.pixels / 257).round() if self.deep else self.pixels, np.uint8)
+
     def to_tensor(self) -> Tensor:
         """``(1, 3, H, W)`` float32, 0..1."""
         scale = 1 / np.iinfo(self.pixels.dtype).max
@@ -73,9 +77,23 @@ class Photo:
         Args:
             image: ``(1, 3, H, W)``, 0..1, on the CPU.
         """
-        peak = np.iinfo(self.pixels.dtype).max
-        values = image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak)
-        return replace(self, pixels=values.numpy().astype(self.pixels.dtype))
+        return replace(self, pixels=_quantise(image, self.pixels.dtype))
+
+    @classmethod
+    def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
+        """A new 8-bit photo.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, on the CPU.
+            fields: further attributes.
+        """
+        return cls(_quantise(image, np.dtype(np.uint8)), **fields)
+
+
+def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` integers, rounded."""
+    peak = np.iinfo(dtype).max
+    return image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak).numpy().astype(dtype)
 
 
 def _pyvips(path: Path) -> Any:
@@ -104,15 +122,22 @@ def _explained(path: Path) -> Iterator[None]:
         raise ImageError(f"{path} {reason}; leave it out or convert it") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} claims more pixels than are safe to decode ({error}); reduce it first") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory; reduce it first") from error
+    except Exception as error:  # damaged files make decoders raise nearly anything
         raise ImageError(f"{path} is damaged or cut off ({error}); copy it again or leave it out") from error
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, at_least: int | None = None) -> Photo:
     """Decode a photo and turn it upright.
 
-    Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations the first
-    frame is taken.
+    Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations and multi-page
+    files the first picture is taken.
+
+    Args:
+        path: the file.
+        at_least: a JPEG file may be decoded at a reduced size of which both sides have at least so many pixels,
+            which is faster.
 
     Raises:
         ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
@@ -120,11 +145,17 @@ def read_photo(path: Path) -> Photo:
     with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
         if _is_deep(image, path):
             return _read_deep(path, _metadata(image))
-        upright = ImageOps.exif_transpose(image)
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
+        image.load()
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except Exception:  # a damaged EXIF block is no reason to refuse the photo
+            upright = image
         metadata = _metadata(image)
         if upright.mode == "CMYK":
             upright = _cmyk_to_srgb(upright, metadata.pop("icc_profile", None))
-        grey = upright.mode in ("1", "L", "LA", "I;16")
+        grey = upright.mode in ("1", "L", "LA")
         has_alpha = upright.has_transparency_data
         rgba = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
         return Photo(
@@ -138,11 +169,14 @@ def read_photo(path: Path) -> Photo:
 def _metadata(image: Image.Image) -> dict[str, Any]:
     """What is kept of a file's metadata; changes the image's EXIF."""
     metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
-    exif = image.getexif()
-    for tag in set(exif).intersection(_UNKEPT_TAGS):
-        del exif[tag]
-    if len(exif):
-        metadata["exif"] = exif.tobytes()
+    try:
+        exif = image.getexif()
+        for tag in set(exif).intersection(_UNKEPT_TAGS):
+            del exif[tag]
+        if len(exif):
+            metadata["exif"] = exif.tobytes()
+    except Exception:  # a damaged block raises nearly anything; the photo goes on without it
+        metadata.pop("exif", None)
     return metadata
 
 
@@ -218,9 +252,11 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
             if photo.deep and kind in DEEP_FORMATS:
                 _write_deep(temporary, photo)
             else:
-                _write_shallow(temporary, photo, kind)
+                alpha = None if photo.alpha is None else (photo.alpha / (257 if photo.deep else 1)).round()
+                alpha = None if alpha is None else alpha.astype(np.uint8)
+                _write_shallow(temporary, replace(photo, pixels=photo.eight_bit(), alpha=alpha), kind)
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be written ({error}); nothing was left behind") from error
+        raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
 
 
 def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
@@ -235,8 +271,6 @@ def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
 
 def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
     channels = _channels(photo, with_alpha=kind != "JPEG")
-    if photo.deep:
-        channels = (channels.astype(np.float32) / 257).round().astype(np.uint8)
     image = Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
     options: dict[str, Any] = dict(photo.metadata)
     if kind == "JPEG":

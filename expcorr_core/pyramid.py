@@ -7,7 +7,6 @@ device and is differentiable. The kernel and the borders are those of the paper'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 KERNEL = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 
-@cache
 def _mirror_index(size: int, stride: int, device: torch.device) -> Tensor:
     """Sample positions of each tap, border mirrored with the edge sample repeated: (5, ceil(size/stride))."""
     centre = torch.arange(0, size, stride, device=device)

@@ -94,6 +94,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {"format": FORMAT, "value_range": VALUE_RANGE, **decoded}
 
 
+def _misfit(network: ExposureNetwork, state: Mapping[str, torch.Tensor]) -> str:
+    """What is wrong with the tensors of a file; empty if nothing is."""
+    wanted = network.state_dict()
+    if missing := sorted(wanted.keys() - state.keys()):
+        return f"{len(missing)} tensors are missing, first {missing[0]}"
+    if foreign := sorted(state.keys() - wanted.keys()):
+        return f"{len(foreign)} tensors do not belong to it, first {foreign[0]}"
+    for key, value in wanted.items():
+        if state[key].shape != value.shape:
+            return f"{key} has shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+    return ""
+
+
 def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetwork:
     """Build the network that a weights file describes and load it, strictly.
 
@@ -113,10 +126,11 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
         network = ExposureNetwork(Architecture.from_state_dict(state), operations)
-        network.load_state_dict(state)
     except (SafetensorError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"weights file {path} does not fit the exposure correction network ({reason})") from error
+        raise WeightsError(f"weights file {path} does not fit the exposure correction network: {error}") from error
+    if misfit := _misfit(network, state):
+        raise WeightsError(f"weights file {path} does not fit the exposure correction network: {misfit}")
+    network.load_state_dict(state)
     broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise WeightsError(f"weights file {path} holds values that are not finite, first in {broken[0]}")

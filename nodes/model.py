@@ -43,7 +43,7 @@ class ExposureModel:
 
 def register_folder() -> None:
     """Make ComfyUI look for weights in ``models/exposure_correction``."""
-    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
 
 
 class LoadExposureModel(io.ComfyNode):

@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..expcorr_core.checks import check_image
+from ..expcorr_core.corrector import reduce_to
 from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
 from .layout import to_comfy, to_core
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
+PREVIEW_SIDE = 512  # larger side of the pictures in the node
 GAIN_LIMITS = (-2.0, 8.0)
 
 
@@ -26,8 +29,8 @@ class Pyramid:
     alpha: Tensor | None
 
     def preview(self) -> Tensor:
-        """All levels at full size as one IMAGE batch, finest first; zero of the signed bands is mid-grey."""
-        shown = [band + 0.5 for band in self.bands[:-1]] + self.bands[-1:]
+        """All levels of the first image at full size as one IMAGE batch; zero of the signed bands is mid-grey."""
+        shown = [band[:1] + 0.5 for band in self.bands[:-1]] + [self.bands[-1][:1]]
         size = self.bands[0].shape[2:]
         return to_comfy(torch.cat([F.interpolate(band, size, mode="nearest-exact") for band in shown]))
 
@@ -57,7 +60,8 @@ class LaplacianDecompose(io.ComfyNode):
                 PyramidType.Output(display_name="pyramid", tooltip="Signed bands for Laplacian Reconstruct."),
                 io.Image.Output(
                     display_name="preview",
-                    tooltip="All levels enlarged to full size, finest first. Bands are signed: mid-grey is zero.",
+                    tooltip="All levels of the first image, enlarged to full size, finest first. Bands are signed: "
+                    "mid-grey is zero.",
                 ),
             ],
         )
@@ -65,9 +69,11 @@ class LaplacianDecompose(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, levels: int) -> io.NodeOutput:
         colours, alpha = to_core(image)
+        check_image(colours)
         pyramid = Pyramid(laplacian_pyramid(colours.float(), levels), alpha)
         preview = pyramid.preview()
-        return io.NodeOutput(pyramid, preview, ui=ui.PreviewImage(preview, cls=cls))
+        small = reduce_to(preview.movedim(-1, 1), PREVIEW_SIDE).movedim(1, -1)
+        return io.NodeOutput(pyramid, preview, ui=ui.PreviewImage(small, cls=cls))
 
 
 class LaplacianReconstruct(io.ComfyNode):

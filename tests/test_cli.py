@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
+from expcorr_core.corrector import Corrector
 from expcorr_core.image_io import read_photo
 from expcorr_core.weights import default_weights_path
 
@@ -95,11 +98,12 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     second.parent.mkdir()
     second.write_bytes(photo.read_bytes())
     cases: list[tuple[list[object], str]] = [
-        (["correct", photo, "-o", photo.parent], "onto itself"),
+        (["correct", photo, "-o", photo.parent], "is an input and would be replaced"),
         (["correct", photo, second, "-o", tmp_path / "out"], "would both be written"),
         (["correct", photo, second, "-o", tmp_path / "a.jpg"], "is one file, but there are 2 inputs"),
         (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
         (["correct", photo, "--gains", "1,1"], "--gains needs 4 figures"),
+        (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
         (["correct", photo, "--working-size", "0"], "working_size"),
         (["decompose", photo, "--levels", "0", "-o", tmp_path], "at least one level"),
@@ -132,6 +136,15 @@ def test_output_folder_that_may_not_be_written(
     error = capsys.readouterr().err
     assert "scene.jpg cannot be written" in error
     assert "Permission denied" in error
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from expcorr_core import __main__ as entry
+
+    monkeypatch.delitem(sys.modules, "expcorr_core.cli")
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert entry.main() == 1
+    assert "tqdm is not installed; pip install 'expcorr[standalone]'" in capsys.readouterr().err
 
 
 def test_output_folder_that_is_a_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,15 +196,69 @@ def test_metrics_are_those_of_the_definition() -> None:
     metrics = pytest.importorskip("skimage.metrics", reason="SSIM needs the eval extra")
     from expcorr_core.metrics import psnr, ssim
 
-    first, second = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
+    first = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    second = (first // 2 + 60).astype(np.uint8)
     assert psnr(first, second) == pytest.approx(metrics.peak_signal_noise_ratio(first, second))
+    wanted = metrics.structural_similarity(
+        first, second, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+    )
+    assert ssim(first, second) == pytest.approx(wanted)
     assert ssim(first, first) == 1
     assert psnr(first, first) == float("inf")
 
 
+def test_a_second_run_does_not_correct_the_first_ones_results(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    (photo.parent / "._scene.jpg").write_bytes(b"hidden files are no photos")
+    assert run("correct", ".", "--overwrite") == 0
+    assert run("correct", ".", "--overwrite") == 0
+    assert capsys.readouterr().out.count("1 corrected") == 2
+
+
+def test_a_photo_named_twice_is_corrected_once(photo: Path, tmp_path: Path) -> None:
+    relative = Path(os.path.relpath(photo))
+    assert run("correct", photo, relative, photo.parent, "-o", tmp_path / "out", "--quiet") == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["scene.jpg"]
+
+
+def test_comparisons_are_part_of_the_plan(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = photo.with_name("scene_compare.jpg")
+    other.write_bytes(photo.read_bytes())
+    assert run("correct", photo, other, "-o", tmp_path / "out", "--compare", "--quiet") == 2
+    assert "would both be written" in capsys.readouterr().err
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scene_compare.jpg").touch()
+    assert run("correct", photo, "-o", tmp_path / "out", "--compare", "--quiet") == 1
+    assert not (tmp_path / "out" / "scene.jpg").exists()
+
+
+def test_lack_of_memory_is_said_and_the_rest_goes_on(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter((MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory\ndetails")))
+    original = Corrector.__call__
+
+    def scarce(self: Corrector, *args: Any) -> Any:
+        for error in errors:
+            raise error
+        return original(self, *args)
+
+    monkeypatch.setattr(Corrector, "__call__", scarce)
+    for name in ("second.jpg", "third.jpg"):
+        photo.with_name(name).write_bytes(photo.read_bytes())
+    assert run("correct", photo.parent, "-o", tmp_path / "out", "--quiet") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "scene.jpg could not be corrected: not enough memory" in lines[0]
+    assert "second.jpg could not be corrected: DefaultCPUAllocator: can't allocate memory" in lines[1]
+    assert lines[2] == "expcorr: 2 of 3 photos failed"
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["third.jpg"]
+
+
 def test_as_a_process(photo: Path, tmp_path: Path) -> None:
     """Exit codes reach the shell, and no traceback is printed."""
-    command = [sys.executable, "-m", "expcorr_core.cli"]
+    command = [sys.executable, "-m", "expcorr_core"]
     good = subprocess.run(
         [*command, "correct", photo, "-o", tmp_path / "out"], check=False, capture_output=True, text=True
     )

@@ -69,9 +69,27 @@ def test_a_batch_equals_its_images(corrector: Corrector) -> None:
 
 
 def test_values_beyond_the_range_are_clamped(corrector: Corrector) -> None:
-    image = torch.rand(1, 3, 40, 40)
-    assert torch.allclose(corrector(image * 3 - 1), corrector(image * 3 - 1), atol=0)
-    assert corrector(image * 3 - 1).isfinite().all()
+    image = torch.rand(1, 3, 40, 40) * 3 - 1
+    assert torch.equal(corrector(image), corrector(image.clamp(0, 1)))
+
+
+def test_the_network_gets_its_device_and_type() -> None:
+    """Seen from outside: a network in bfloat16 on the meta device would fail if its input came as it is."""
+    seen: list[tuple[torch.device, torch.dtype]] = []
+
+    class Recorder(ExposureNetwork):
+        def forward(self, pyramid: list[Tensor], finest: int = 1) -> list[Tensor]:  # type: ignore[override]
+            seen.extend((band.device, band.dtype) for band in pyramid)
+            return [pyramid[0] * 0 + 0.5]
+
+    image = torch.rand(1, 3, 20, 20)
+    result = Corrector(Recorder(), "cpu", torch.bfloat16).correct_small(image)
+    assert result.dtype == torch.float32
+    assert {dtype for _, dtype in seen} == {torch.bfloat16}
+    seen.clear()
+    with pytest.raises((NotImplementedError, RuntimeError)):  # nothing comes back from the meta device
+        Corrector(Recorder(), "meta").correct_small(image)
+    assert {device.type for device, _ in seen} == {"meta"}
 
 
 def test_layout_and_type_do_not_matter(corrector: Corrector) -> None:
@@ -107,6 +125,7 @@ def test_bad_settings(corrector: Corrector) -> None:
         ({"strength": math.nan}, "strength"),
         ({"stretch": 50}, "stretch"),
         ({"working_size": 0}, "working_size"),
+        ({"gains": (1, 1, 1, math.nan)}, "gains must be finite"),
     ):
         with pytest.raises(ValueError, match=message):
             Settings(**arguments)
@@ -164,7 +183,7 @@ def test_bundled_weights() -> None:
     metadata = read_metadata(path)
     assert metadata["value_range"] == "0..1"
     assert metadata["architecture"] == {"depths": [3, 3, 3, 4], "channels": [16, 24, 24, 24]}
-    assert {"arguments", "commit", "metrics"} <= metadata["training"].keys()
+    assert {"arguments", "commit", "data", "metrics"} <= metadata["training"].keys()
     assert path.stat().st_size < 15e6
     assert load_weights(path).parameter_count() == 7_015_449
 
@@ -216,9 +235,9 @@ def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> No
         variant("range.safetensors", state, value_range="0..255"): "0..255",
         variant("json.safetensors", state, training="{"): "unreadable metadata",
         variant("keys.safetensors", {"conv.weight": torch.zeros(3)}): "does not fit",
-        variant("missing.safetensors", {k: v for k, v in state.items() if k != key}): "does not fit",
-        variant("more.safetensors", state | {"other": torch.zeros(1)}): "does not fit",
-        variant("shape.safetensors", state | {key: torch.zeros(2, 2, 1, 1)}): "does not fit",
+        variant("missing.safetensors", {k: v for k, v in state.items() if k != key}): f"missing, first {key}",
+        variant("more.safetensors", state | {"other": torch.zeros(1)}): "do not belong to it, first other",
+        variant("shape.safetensors", state | {key: torch.zeros(2, 2, 1, 1)}): rf"{key} has shape \(2, 2, 1, 1\)",
         variant("nan.safetensors", state | {key: torch.full_like(state[key], math.nan)}): "not finite",
     }
     for path, message in cases.items():

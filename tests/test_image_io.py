@@ -168,6 +168,27 @@ def test_bad_files_are_named(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the damage
+def test_damaged_exif_does_not_cost_the_photo(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    rng = np.random.default_rng(0)
+    good = bytearray(example_exif(6).tobytes())
+    for index in range(200):
+        exif = bytearray(good)
+        for place in rng.integers(6, len(exif), 4):
+            exif[place] = rng.integers(256)
+        path = tmp_path / f"{index}.jpg"
+        Image.fromarray(scene[:8, :8]).save(path, exif=bytes(exif))
+        photo = read_photo(path)
+        assert photo.pixels.shape == (8, 8, 3)
+        write_photo(tmp_path / f"{index}.png", photo)
+
+
+def test_large_photos_may_be_decoded_smaller(tmp_path: Path) -> None:
+    Image.new("RGB", (800, 640)).save(tmp_path / "a.jpg")
+    assert read_photo(tmp_path / "a.jpg", at_least=150).pixels.shape == (160, 200, 3)
+    assert read_photo(tmp_path / "a.jpg").pixels.shape == (640, 800, 3)
+
+
 def test_truncated_sixteen_bit_png(tmp_path: Path) -> None:
     pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
     values = np.random.default_rng(0).integers(0, 65536, (50, 50, 3), np.uint16)

@@ -19,12 +19,7 @@ from expcorr_core.exposure import CameraCurve, ExposureSimulator, edge_aware_mea
 from expcorr_core.weights import load_weights, read_metadata
 
 TINY = ["--checkpoint-every", "2", "--threads", "1"]
-STAGES = [
-    "--stage",
-    "finest=4,size=128,batch=2,steps=4,lr=1e-3",
-    "--stage",
-    "finest=1,size=512,batch=1,steps=2,lr=1e-3",
-]
+STAGES = ["--stage", "finest=4,size=128,batch=2,steps=4,lr=1e-3", "finest=1,size=512,batch=1,steps=2,lr=1e-3"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +102,7 @@ def test_bad_photo_folders(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no photos"):
         find_photos(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"no photo")
-    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a photo"):
+    with pytest.raises(ValueError, match=r"a\.jpg is no photo"):
         load_photo(tmp_path / "a.jpg", 64)
 
 
@@ -134,7 +129,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(train: ModuleType, photo
         train.save_weights = original
     with pytest.raises(SystemExit, match="add --resume"):
         train.main([str(photos), str(stopped), *STAGES, *TINY])
-    train.main([str(photos), str(stopped), *STAGES, *TINY, "--resume"])
+    with pytest.raises(SystemExit, match="begun with another seed"):
+        train.main([str(photos), str(stopped), "--resume", "--seed", "5"])
+    train.main([str(photos), str(stopped), "--resume", *TINY])  # the stages are those of the run
 
     states = [torch.load(folder / "last.pt", weights_only=True) for folder in (whole, stopped)]
     for key in ("network", "average"):
@@ -149,7 +146,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(train: ModuleType, photo
     training = read_metadata(weights)["training"]
     assert training["data"]["photos"] == 4
     assert training["metrics"]["loss"] == pytest.approx(float(logs[0][-1]["loss"]), abs=1e-4)
-    assert training["arguments"]["stages"][0]["steps"] == 4
+    assert training["arguments"]["stage"][0]["steps"] == 4
+    (photos / "4.jpg").write_bytes((photos / "0.jpg").read_bytes())
+    with pytest.raises(SystemExit, match="not those that the run was begun with"):
+        train.main([str(photos), str(stopped), "--resume"])
     assert json.loads((whole / "arguments.json").read_text()) == training["arguments"]
 
 
@@ -178,4 +178,6 @@ def test_bad_arguments(train: ModuleType, photos: Path, tmp_path: Path) -> None:
         train.main([str(photos), str(tmp_path / "new"), "--stage", "finest=1,size=128,batch=1,steps=1,lr=1e-3"])
     with pytest.raises(SystemExit, match="holds no photos"):
         train.main([str(tmp_path), str(tmp_path / "new")])
+    with pytest.raises(SystemExit, match="is no folder"):
+        train.main([str(photos), str(tmp_path / "new"), "--validation", str(tmp_path / "no")])
     assert not (tmp_path / "new").exists()

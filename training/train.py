@@ -2,7 +2,7 @@
 
     python training/train.py PHOTOS OUT                 # the default stages, an afternoon on a CPU
     python training/train.py PHOTOS OUT --resume        # go on after a stop
-    python training/train.py PHOTOS OUT --stage finest=4,size=128,batch=32,steps=8000,lr=5e-4
+    python training/train.py PHOTOS OUT --stage finest=4,size=128,batch=32,steps=8000,lr=5e-4 [more stages]
 
 A stage trains the U-Nets of the levels n..finest on whole photos of which the larger side is ``size`` pixels, so that
 every level sees as much of the scene as it does in a whole photo of 512 pixels. OUT receives ``last.pt`` (checkpoint),
@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from expcorr_core.dataset import PhotoBatches, find_photos, load_photo
+from expcorr_core.evaluate import Pair, find_pairs
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
 from expcorr_core.losses import pyramid_loss, reconstruction_loss
@@ -58,13 +59,13 @@ class Stage:
         return cls(*(float(values[key]) if key == "lr" else int(values[key]) for key in cls.__annotations__))  # type: ignore[arg-type]
 
     def check(self, architecture: Architecture) -> None:
-        """Exit with a sentence unless all levels can work on photos of this size."""
+        """Raise ValueError unless all levels can work on photos of this size."""
         if not 1 <= self.finest <= architecture.levels:
-            sys.exit(f"finest must be 1..{architecture.levels}, got {self.finest}")
+            raise ValueError(f"finest must be 1..{architecture.levels}, got {self.finest}")
         # The shorter sides are three quarters of the size.
         granule = 4 * (architecture.multiple >> max(0, self.finest - 2))
         if self.size < granule or self.size % granule:
-            sys.exit(f"with finest={self.finest} the size must be a multiple of {granule}, got {self.size}")
+            raise ValueError(f"with finest={self.finest} the size must be a multiple of {granule}, got {self.size}")
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over the first 2 %, then a cosine down to 2 % of ``lr``."""
@@ -82,15 +83,20 @@ DEFAULT_STAGES = (
 )
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+# Arguments that the result depends on: a resumed run keeps them.
+LASTING = ("stage", "init", "ema", "clip", "weight_decay", "seed")
+
+
+def parse_arguments(argv: list[str] | None, kept: dict[str, Any] | None = None) -> argparse.Namespace:
+    """Parse the command line; ``kept`` replaces the defaults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
     parser.add_argument("out", type=Path, help="folder for the results")
     parser.add_argument(
-        "--stage", type=Stage.parse, action="append", help="replaces the default stages; may be given again"
+        "--stage", type=Stage.parse, nargs="+", default=list(DEFAULT_STAGES), help="one or more, instead of the default"
     )
     parser.add_argument("--init", type=Path, help="weights file to start from")
-    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt, with the arguments of that run")
     parser.add_argument("--validation", type=Path, help="folder that holds input/ and gt/ of equal file names")
     parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights (default 0.998)")
     parser.add_argument("--clip", type=float, default=1.0, help="largest gradient norm (default 1)")
@@ -99,7 +105,34 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.set_defaults(**(kept or {}))
     return parser.parse_args(argv)
+
+
+def plain(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments as JSON values, without folders of this machine."""
+    values = {key: value.name if isinstance(value, Path) else value for key, value in vars(args).items()}
+    del values["photos"], values["out"], values["resume"]
+    return values | {"stage": [asdict(stage) for stage in args.stage]}
+
+
+def resume(argv: list[str] | None, path: Path) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The arguments of a stopped run and its checkpoint.
+
+    Raises:
+        ValueError: there is no checkpoint, or the command line contradicts it.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; start without --resume")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    kept = dict(checkpoint["arguments"])
+    kept["stage"] = [Stage(**stage) for stage in kept["stage"]]
+    kept["init"] = Path(kept["init"]) if kept["init"] else None
+    args = parse_arguments(argv, kept)
+    changed = [name for name in LASTING if getattr(args, name) != kept[name]]
+    if changed:
+        raise ValueError(f"the run in {path.parent} was begun with another {changed[0]}; leave it out to go on")
+    return args, checkpoint
 
 
 def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
@@ -126,11 +159,9 @@ def loss_of(network: ExposureNetwork, image: Tensor, target: Tensor, finest: int
 class Validation:
     """PSNR of the finest trained output against validation pairs, at the stage's own size."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        names = sorted(p.name for p in (folder / "input").iterdir())
+    def __init__(self, pairs: list[Pair], size: int) -> None:
         self.pairs = [
-            tuple(_to_multiple(load_photo(folder / part / name, size), size) for part in ("input", "gt"))
-            for name in names
+            tuple(_to_multiple(load_photo(path, size), size) for path in (pair.input, pair.target)) for pair in pairs
         ]
 
     @torch.inference_mode()
@@ -209,26 +240,26 @@ def run_stage(
             yield step + 1, mean_loss
 
 
-def main(argv: list[str] | None = None) -> None:
+def train(argv: list[str] | None) -> None:
     args = parse_arguments(argv)
+    checkpoint_path = args.out / "last.pt"
+    checkpoint: dict[str, Any] = {}
+    if args.resume:
+        args, checkpoint = resume(argv, checkpoint_path)
+    elif checkpoint_path.exists():
+        raise ValueError(f"{checkpoint_path} exists; add --resume to go on with it, or choose another folder")
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    stages = tuple(args.stage or DEFAULT_STAGES)
-    checkpoint_path = args.out / "last.pt"
-    if checkpoint_path.exists() and not args.resume:
-        sys.exit(f"{checkpoint_path} exists; add --resume to go on with it, or choose another folder")
-    if args.resume and not checkpoint_path.exists():
-        sys.exit(f"{checkpoint_path} does not exist; start without --resume")
-    try:
-        paths = find_photos(args.photos)
-    except ValueError as error:
-        sys.exit(str(error))
+    paths = find_photos(args.photos)
+    pairs = find_pairs(args.validation / "input", args.validation / "gt") if args.validation else []
     architecture = Architecture()
-    for stage in stages:
+    for stage in args.stage:
         stage.check(architecture)
     args.out.mkdir(parents=True, exist_ok=True)
     origin = {"data": describe(paths), "commit": commit()}
+    if checkpoint and checkpoint["data"] != origin["data"]:
+        raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
 
     network = ExposureNetwork(architecture)
     network.initialise()
@@ -237,21 +268,11 @@ def main(argv: list[str] | None = None) -> None:
     network = network.to(args.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(network).requires_grad_(False)
     first, start, seconds = 0, 0, 0.0
-    checkpoint: dict[str, Any] = {}
-    if args.resume:
-        checkpoint = torch.load(checkpoint_path, map_location=args.device, weights_only=True)
+    if checkpoint:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
         first, start, seconds = checkpoint["stage"], checkpoint["step"], checkpoint["seconds"]
-
-    arguments = {
-        **{
-            k: v.name if isinstance(v, Path) else v
-            for k, v in vars(args).items()
-            if k not in ("photos", "out", "stage")
-        },
-        "stages": [asdict(stage) for stage in stages],
-    }
+    arguments = plain(args)
     (args.out / "arguments.json").write_text(json.dumps(arguments, indent=2) + "\n", "utf-8")
     log_path = args.out / "log.csv"
     new_log = not log_path.exists()
@@ -260,10 +281,10 @@ def main(argv: list[str] | None = None) -> None:
         if new_log:
             log.writerow(("stage", "step", "loss", "validation_psnr", "seconds"))
         clock = time.monotonic() - seconds
-        for index in range(first, len(stages)):
-            stage = stages[index]
+        for index in range(first, len(args.stage)):
+            stage = args.stage[index]
             photos = [load_photo(p, stage.size * 5 // 4) for p in tqdm(paths, desc="reading photos", leave=False)]
-            validation = Validation(args.validation, stage.size) if args.validation else None
+            validation = Validation(pairs, stage.size) if pairs else None
             data = PhotoBatches(photos, stage.size, stage.batch, ExposureSimulator(), (args.seed, index))
             batches = iter(DataLoader(data, None, sampler=range(start, stage.steps), num_workers=1, prefetch_factor=4))
             optimizer = torch.optim.AdamW(network.parameters(), stage.lr, weight_decay=args.weight_decay)
@@ -281,6 +302,8 @@ def main(argv: list[str] | None = None) -> None:
                     "stage": index + (step == stage.steps),
                     "step": step % stage.steps,
                     "seconds": seconds,
+                    "data": origin["data"],
+                    "arguments": {**{name: arguments[name] for name in LASTING}, "init": str(args.init or "")},
                 }
                 with replacing(checkpoint_path) as temporary:
                     torch.save(state, temporary)
@@ -288,6 +311,16 @@ def main(argv: list[str] | None = None) -> None:
                 training = {**origin, "arguments": arguments, "seconds": round(seconds), "metrics": metrics}
                 save_weights(args.out / "weights.safetensors", average, training)
             start = 0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with one sentence where something is wrong."""
+    try:
+        train(argv)
+    except (ValueError, OSError) as error:
+        sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: stopped; go on from the last checkpoint with --resume")
 
 
 if __name__ == "__main__":

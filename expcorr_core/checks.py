@@ -1,0 +1,23 @@
+"""What every function that takes images asks of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_image(image: Tensor, name: str = "image") -> None:
+    """Make sure of a finite, non-empty, floating-point ``(B, 3, H, W)``.
+
+    Raises:
+        ValueError: it is not; one sentence that names the argument.
+    """
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise ValueError(f"{name} must have 3 channels and shape (B, 3, H, W), got shape {tuple(image.shape)}")
+    if 0 in image.shape:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"{name} must be floating-point in 0..1, got {image.dtype}")
+    # NaN and infinity survive a sum, which is cheaper than a test of each value.
+    if not torch.isfinite(image.sum(dtype=torch.float32)):
+        raise ValueError(f"{name} must not hold NaN or infinite values")
