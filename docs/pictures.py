@@ -27,7 +27,7 @@ from expcorr_core.pyramid import laplacian_pyramid
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
 EXAMPLES = (("coffee", -2.0), ("astronaut", -1.5), ("cat", 1.5), ("rocket", 1.5))
-HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # over-exposure that loses its highlights
+HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # a gain in linear light that clips
 ROW = 230  # height of a row of pictures
 QUALITY = 90
 
@@ -100,7 +100,7 @@ def main() -> None:
     rows = []
     for name, ev in EXAMPLES:
         original = to_tensor(getattr(data, name)())
-        wrong = shift_exposure(original, ev, HARD_CLIP if ev > 0 else None)
+        wrong = shift_exposure(original, ev, HARD_CLIP)
         path = ROOT / "examples" / f"{name}_{'over' if ev > 0 else 'under'}.jpg"
         Image.fromarray(to_pixels(wrong)).save(path, quality=92)
         with Image.open(path) as image:
