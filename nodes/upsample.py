@@ -71,7 +71,7 @@ class BilateralUpsample(io.ComfyNode):
             pair = min(index, len(before) - 1)
             if pair not in fitted:
                 fitted.clear()
-                grid = BilateralGrid.fit_reduced(before[pair : pair + 1], after[pair : pair + 1], size)
+                grid = BilateralGrid.fit_reduced(before[pair : pair + 1], after[pair : pair + 1], size=size)
                 fitted[pair] = grid.blend(strength).to(frame.device)
             return fitted[pair].slice(frame)
 

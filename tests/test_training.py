@@ -160,6 +160,18 @@ def test_training_reduces_the_loss(train: ModuleType, photos: Path, tmp_path: Pa
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_run_may_start_from_weights(train: ModuleType, photos: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    stage = ["--stage", "finest=4,size=128,batch=1,steps=1,lr=1e-9", *TINY]
+    train.main([str(photos), str(first), *stage, "--seed", "3"])
+    train.main([str(photos), str(second), *stage, "--init", str(first / "weights.safetensors")])
+    states = [load_weights(folder / "weights.safetensors").state_dict() for folder in (first, second)]
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-3), name
+    training = read_metadata(second / "weights.safetensors")["training"]
+    assert training["init"]["arguments"]["seed"] == 3
+
+
 def test_validation_is_logged(train: ModuleType, photos: Path, tmp_path: Path) -> None:
     for part in ("input", "gt"):
         (tmp_path / "val" / part).mkdir(parents=True)

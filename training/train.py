@@ -37,7 +37,7 @@ from expcorr_core.files import replacing
 from expcorr_core.losses import pyramid_loss, reconstruction_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pyramid import laplacian_pyramid
-from expcorr_core.weights import load_weights, save_weights
+from expcorr_core.weights import load_weights, read_metadata, save_weights
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def train(argv: list[str] | None) -> None:
     for stage in args.stage:
         stage.check(architecture)
     args.out.mkdir(parents=True, exist_ok=True)
-    origin = {"data": describe(paths), "commit": commit()}
+    origin: dict[str, Any] = {"data": describe(paths), "commit": commit()}
     if checkpoint and checkpoint["data"] != origin["data"]:
         raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
 
@@ -265,6 +265,7 @@ def train(argv: list[str] | None) -> None:
     network.initialise()
     if args.init:
         network.load_state_dict(load_weights(args.init).state_dict())
+        origin["init"] = read_metadata(args.init)["training"]
     network = network.to(args.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(network).requires_grad_(False)
     first, start, seconds = 0, 0, 0.0
