@@ -32,6 +32,11 @@ ROW = 230  # height of a row of pictures
 QUALITY = 90
 
 
+def photograph(name: str) -> Tensor:
+    """One of scikit-image's photographs, ``(1, 3, H, W)``, 0..1."""
+    return to_tensor(getattr(data, name)())
+
+
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
@@ -99,7 +104,7 @@ def main() -> None:
     (ROOT / "examples").mkdir(exist_ok=True)
     rows = []
     for name, ev in EXAMPLES:
-        original = to_tensor(getattr(data, name)())
+        original = photograph(name)
         wrong = shift_exposure(original, ev, HARD_CLIP)
         path = ROOT / "examples" / f"{name}_{'over' if ev > 0 else 'under'}.jpg"
         Image.fromarray(to_pixels(wrong)).save(path, quality=92)
@@ -109,9 +114,9 @@ def main() -> None:
     sheet(rows[:2], ROOT / "docs" / "under.jpg")
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
-    good = to_tensor(data.astronaut())
+    good = photograph("astronaut")
     sheet([[("well exposed", good), ("corrected", corrector(good))]], ROOT / "docs" / "well_exposed.jpg")
-    bands = laplacian_pyramid(to_tensor(data.coffee()), 4)
+    bands = laplacian_pyramid(photograph("coffee"), 4)
     shown = [(f"band {i}", (b * 2 + 0.5).clamp(0, 1)) for i, b in enumerate(bands[:-1], 1)]
     sheet([shown[:2], [*shown[2:], ("residual", bands[-1])]], ROOT / "docs" / "pyramid.jpg")
     if args.log:
