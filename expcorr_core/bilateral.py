@@ -41,11 +41,13 @@ def _cells(pixels: int, nodes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]
     return lower.long(), (position - lower).to(dtype)
 
 
-def _hat(image: Tensor, depth: int) -> Tensor:
-    """Linear interpolation weights along luminance: ``(..., 3, H, W)`` to ``(..., depth, H, W)``."""
-    z = luminance(image).clamp(0, 1) * (depth - 1)
-    nodes = torch.arange(depth, dtype=image.dtype, device=image.device)[:, None, None]
-    return (1 - (z.unsqueeze(-3) - nodes).abs()).clamp_min(0)
+def _hat(levels: Tensor, first: int, last: int, dim: int) -> Tensor:
+    """Linear interpolation weights of the nodes ``first`` .. ``last`` along luminance, as a new axis at ``dim``."""
+    nodes = torch.arange(first, last + 1, dtype=levels.dtype, device=levels.device)
+    levels = levels.unsqueeze(dim)
+    shape = [1] * levels.ndim
+    shape[dim] = -1
+    return (1 - (levels - nodes.view(shape)).abs()).clamp_min_(0)
 
 
 def _homogeneous(image: Tensor) -> Tensor:
@@ -218,8 +220,7 @@ def _slice_tile(nodes: Tensor, tile: Tensor, fraction: Tensor) -> Tensor:
     levels = luminance(tile) * (depth - 1)
     first = min(int(levels.min()), depth - 2)
     last = max(min(int(levels.max()) + 1, depth - 1), first + 1)
-    offsets = torch.arange(first, last + 1, dtype=tile.dtype, device=tile.device)[:, None]
-    weights = (1 - (levels[:, None] - offsets).abs()).clamp_min_(0)  # (R, K, C)
+    weights = _hat(levels, first, last, dim=1)  # (R, K, C)
     colours = _homogeneous(tile).permute(1, 0, 2)  # (R, 4, C)
     features = (weights[:, :, None] * colours[:, None]).reshape(rows, -1, columns)
     matrices = nodes[:, :, first : last + 1].permute(0, 1, 3, 2, 4).reshape(rows, 6, -1)
@@ -248,7 +249,8 @@ def _fit_one(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, in
     # The pixels of one cell touch 2 x 2 nodes x all luminances: one small dense product a cell.
     y_weight = torch.stack((1 - y_fraction, y_fraction), -1)[rows] * row_valid[..., None]  # (CY, P, 2)
     x_weight = torch.stack((1 - x_fraction, x_fraction), -1)[columns] * column_valid[..., None]  # (CX, Q, 2)
-    basis = (_hat(source, depth)[:, None] * _homogeneous(source)[None]).flatten(0, 1)  # (4 GD, h, w)
+    weights = _hat(luminance(source).clamp(0, 1) * (depth - 1), 0, depth - 1, dim=0)  # (GD, h, w)
+    basis = (weights[:, None] * _homogeneous(source)[None]).flatten(0, 1)  # (4 GD, h, w)
     width_one = basis.shape[0]
     diagonal = torch.zeros(grid_h, grid_w * width_one, grid_w * width_one, dtype=torch.float64)
     below = torch.zeros_like(diagonal[1:])

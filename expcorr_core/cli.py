@@ -161,12 +161,8 @@ def command_correct(args: argparse.Namespace) -> int:
             bar.set_postfix_str(job.source.name)
             try:
                 correct_file(job, corrector, settings, args.overwrite)
-            except (
-                ValueError,
-                OSError,
-                MemoryError,
-                RuntimeError,
-            ) as error:  # torch reports lack of memory as the last
+            # torch reports lack of memory as a RuntimeError.
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:
                 failed += 1
                 bar.write(f"expcorr: {describe(error, job.source)}", file=sys.stderr)
     if failed and len(jobs) > 1:
@@ -242,11 +238,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    weights = argparse.ArgumentParser(add_help=False)
-    weights.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
     overwrite = argparse.ArgumentParser(add_help=False)
     overwrite.add_argument("--overwrite", action="store_true", help="replace existing output files")
-    options = argparse.ArgumentParser(add_help=False, parents=[weights, overwrite])
+    options = argparse.ArgumentParser(add_help=False, parents=[overwrite])
+    options.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
     options.add_argument("--strength", type=float, default=1.0, help="0 changes nothing, 1 is the full correction")
     options.add_argument("--gains", type=_gains, metavar="S1,..,Sn", help="pyramid band gains, finest first")
     options.add_argument("--fusion", action="store_true", help="fuse the result with the input (Mertens et al. 2007)")

@@ -107,8 +107,8 @@ class Corrector:
             ValueError: wrong shape or type, NaN or infinite values, or gains that do not fit the network.
         """
         settings = settings or Settings()
-        check_image(image)
         if settings.strength == 0:
+            check_image(image)
             return image.clone()
         return self.estimate(image, settings).blend(settings.strength).to(image.device).slice(image)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .exposure import ExposureSimulator
-from .image_io import SUFFIXES, read_photo
+from .image_io import read_photo
 
 # Whole photos come in one of these shapes (height, width as shares of the size): all divisible as the network needs.
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
@@ -39,18 +39,6 @@ def load_photo(path: Path, larger_side: int) -> Tensor:
     image = Image.fromarray(read_photo(path, at_least=larger_side).eight_bit())
     image.thumbnail((larger_side, larger_side), Image.Resampling.LANCZOS, reducing_gap=3)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """All photos of a folder, sorted by name.
-
-    Raises:
-        ValueError: there are none.
-    """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder} holds no photos (looked for {', '.join(SUFFIXES)})")
-    return paths
 
 
 class PhotoBatches(Dataset[Batch]):

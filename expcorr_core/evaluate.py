@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .corrector import Corrector, Settings
-from .image_io import SUFFIXES, ImageError, read_photo
+from .image_io import ImageError, find_photos, read_photo
 from .metrics import psnr, ssim
 
 
@@ -43,11 +43,7 @@ def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> 
     """
     found: list[dict[str, Path]] = []
     for folder in (inputs, targets):
-        if not folder.is_dir():
-            raise ImageError(f"{folder} is no folder; name the folder of inputs and the folder of targets")
-        photos = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
-        if not photos:
-            raise ImageError(f"{folder} holds no photos")
+        photos = find_photos(folder)
         found.append({p.stem: p for p in photos})
         if len(found[-1]) < len(photos):
             twice = next(p for p in photos if found[-1][p.stem] != p)

@@ -22,8 +22,8 @@ LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 class CameraCurve:
     """Tone curve between relative scene light and display values; figures or tensors that broadcast.
 
-    The defaults were fitted to raw-converter renderings of six scenes at EV -1.5..+1.5: they reproduce one
-    rendering from another at 33.6 dB on average (a gain in linear sRGB: 24.0 dB).
+    The defaults were fitted to raw-converter renderings of three scenes at EV -1.5..+1.5. Over these and three more
+    they make the other exposures from EV 0 at 33.6 dB on average (a gain in linear sRGB: 24.0 dB).
     """
 
     gamma: float | Tensor = 2.131

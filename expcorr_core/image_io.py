@@ -40,6 +40,20 @@ class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
 
 
+def find_photos(folder: Path) -> list[Path]:
+    """All photos of a folder, sorted by name.
+
+    Raises:
+        ImageError: there is no such folder, or no photo in it.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder; name a folder of photos")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ImageError(f"{folder} holds no photos (looked for {', '.join(SUFFIXES)})")
+    return paths
+
+
 @dataclass(frozen=True)
 class Photo:
     """A decoded photo, upright.
@@ -63,7 +77,7 @@ class Photo:
 
     def eight_bit(self) -> NDArray[np.uint8]:
         """The pixels, rounded to 8 bits where there are more."""
-        return np.asarray((self.pixels / 257).round() if self.deep else self.pixels, np.uint8)
+        return _to_eight_bit(self.pixels)
 
     def to_tensor(self) -> Tensor:
         """``(1, 3, H, W)`` float32, 0..1."""
@@ -94,6 +108,10 @@ def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
     """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` integers, rounded."""
     peak = np.iinfo(dtype).max
     return image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak).numpy().astype(dtype)
+
+
+def _to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
 
 
 def _pyvips(path: Path) -> Any:
@@ -250,10 +268,9 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
     try:
         with replacing(path) as temporary:
             if photo.deep and kind in DEEP_FORMATS:
-                _write_deep(temporary, photo)
+                _write_deep(temporary, photo, kind)
             else:
-                alpha = None if photo.alpha is None else (photo.alpha / (257 if photo.deep else 1)).round()
-                alpha = None if alpha is None else alpha.astype(np.uint8)
+                alpha = None if photo.alpha is None else _to_eight_bit(photo.alpha)
                 _write_shallow(temporary, replace(photo, pixels=photo.eight_bit(), alpha=alpha), kind)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
@@ -286,7 +303,7 @@ def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
             exif.load(options.get("exif", b""))
             exif[_XMP] = xmp
             options["exif"] = exif
-    if kind == "PNG":
+    elif kind == "PNG":
         options |= {"compress_level": 4}
         if xmp := options.pop("xmp", None):
             text = PngImagePlugin.PngInfo()
@@ -295,7 +312,7 @@ def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
     image.save(path, kind, **options)
 
 
-def _write_deep(path: Path, photo: Photo) -> None:
+def _write_deep(path: Path, photo: Photo, kind: str) -> None:
     vips = _pyvips(path)
     image = vips.Image.new_from_array(_channels(photo, with_alpha=True))
     image = image.copy(interpretation="grey16" if photo.grey else "rgb16").copy()
@@ -303,7 +320,7 @@ def _write_deep(path: Path, photo: Photo) -> None:
         if name in photo.metadata:
             image.set_type(vips.GValue.blob_type, key, photo.metadata[name])
     try:
-        if path.suffix.lower() in FORMATS["TIFF"]:
+        if kind == "TIFF":
             image.tiffsave(str(path), compression="deflate", predictor="horizontal")
         else:
             image.pngsave(str(path), compression=4)

@@ -169,12 +169,10 @@ class ExposureNetwork(nn.Module):
                     nn.init.kaiming_normal_(module.weight, a=0.2)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-            for value in self.transitions.parameters():
-                if value.ndim == 4:
-                    value.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2))
-            for name, value in self.named_parameters():
-                if re.fullmatch(rf"unets\.(?!{len(self.unets) - 1}\.)\d+\.head\.weight", name):
-                    nn.init.zeros_(value)
+            for transition in self.transitions:
+                transition.get_parameter("weight").copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2))
+            for unet in list(self.unets)[:-1]:
+                nn.init.zeros_(unet.get_parameter("head.weight"))
 
     def forward(self, pyramid: Sequence[Tensor | None], finest: int = 1) -> list[Tensor]:
         """Run the levels from the coarsest to ``finest``.

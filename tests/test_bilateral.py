@@ -83,7 +83,6 @@ def test_slice_is_trilinear(height: int, width: int, gh: int, gw: int, gd: int) 
     z = bilateral.luminance(image)[0] * 2 - 1
     place = torch.stack((x.expand(height, width), y[:, None].expand(height, width), z), -1)[None, None]
     volume = grid.permute(0, 4, 5, 3, 1, 2).reshape(1, 12, gd, gh, gw)
-    place = place[..., [0, 1, 2]]
     affine = torch.nn.functional.grid_sample(volume, place, align_corners=True, padding_mode="border")
     affine = affine.view(3, 4, height, width)
     wanted = (affine[:, :3] * image).sum(1) + affine[:, 3]

@@ -40,6 +40,7 @@ CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
     "working_size": 512,
 }  # fmt: skip
+UPSAMPLE_DEFAULTS = {"strength": 1.0, "grid_size": 22, "grid_depth": 8}
 GAINS = {"gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0, "gain_rest": 1.0}
 
 Graph = dict[str, dict[str, Any]]
@@ -227,14 +228,11 @@ def test_bilateral_upsample_carries_a_core_nodes_change(host: Host, scene: NDArr
             invert=("ImageInvert", {"image": ["small", 0]}),
             upsample=(
                 "ExpCorr_BilateralUpsample",
-                {
-                    "source": ["small", 0], "result": ["invert", 0], "guide": ["load", 0],
-                    "strength": 1.0, "grid_size": 22, "grid_depth": 8,
-                },
+                {"source": ["small", 0], "result": ["invert", 0], "guide": ["load", 0], **UPSAMPLE_DEFAULTS},
             ),
             save=save("upsample"),
         )
-    )  # fmt: skip
+    )
     assert np.abs(got.astype(int) - (255 - scene.astype(int))).max() <= 3
 
 
@@ -247,14 +245,11 @@ def test_batches_that_do_not_match_are_refused(host: Host, scene: NDArray[np.uin
             three=("RepeatImageBatch", {"image": ["load", 0], "amount": 3}),
             upsample=(
                 "ExpCorr_BilateralUpsample",
-                {
-                    "source": ["two", 0], "result": ["two", 0], "guide": ["three", 0],
-                    "strength": 1.0, "grid_size": 22, "grid_depth": 8,
-                },
+                {"source": ["two", 0], "result": ["two", 0], "guide": ["three", 0], **UPSAMPLE_DEFAULTS},
             ),
             save=save("upsample"),
         )
-    )  # fmt: skip
+    )
     assert "the batches do not match: 2 before, 2 after, 3 full size" in json.dumps(entry["status"])
 
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from expcorr_core.dataset import PhotoBatches, find_photos, load_photo
+from expcorr_core.dataset import PhotoBatches, load_photo
 from expcorr_core.exposure import CameraCurve, ExposureSimulator, edge_aware_mean, shift_exposure
+from expcorr_core.image_io import find_photos
 from expcorr_core.weights import load_weights, read_metadata
 
 TINY = ["--checkpoint-every", "2", "--threads", "1"]
@@ -170,6 +171,19 @@ def test_a_run_may_start_from_weights(train: ModuleType, photos: Path, tmp_path:
         assert torch.allclose(value, states[1][name], atol=1e-3), name
     training = read_metadata(second / "weights.safetensors")["training"]
     assert training["init"]["arguments"]["seed"] == 3
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
+    train: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = iter((1.0, 1.0, float("nan")))
+    original = train.loss_of
+    monkeypatch.setattr(train, "loss_of", lambda *args: original(*args) * next(factors))
+    stage = "finest=4,size=128,batch=1,steps=5,lr=1e-4"
+    with pytest.raises(SystemExit, match="not finite at step 2; the last checkpoint is kept"):
+        train.main([str(photos), str(tmp_path / "run"), "--stage", stage, "--checkpoint-every", "1"])
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] == 2
+    assert load_weights(tmp_path / "run" / "weights.safetensors").parameter_count() == 7_015_449
 
 
 def test_validation_is_logged(train: ModuleType, photos: Path, tmp_path: Path) -> None:

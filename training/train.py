@@ -30,10 +30,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from expcorr_core.dataset import PhotoBatches, find_photos, load_photo
+from expcorr_core.dataset import PhotoBatches, load_photo
 from expcorr_core.evaluate import Pair, find_pairs
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
+from expcorr_core.image_io import find_photos
 from expcorr_core.losses import pyramid_loss, reconstruction_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pyramid import laplacian_pyramid
@@ -149,8 +150,7 @@ def loss_of(network: ExposureNetwork, image: Tensor, target: Tensor, finest: int
     with torch.autocast(image.device.type, torch.bfloat16):
         outputs = network(bands_of(image, network.architecture.levels, finest), finest)
     outputs = [y.float() for y in reversed(outputs)]
-    coarser = outputs[1:] if finest == 1 else outputs
-    total = pyramid_loss(coarser, target) if coarser else target.new_zeros(())
+    total = pyramid_loss(outputs[1:] if finest == 1 else outputs, target)
     if finest == 1:
         total = total + reconstruction_loss(outputs[0], target)
     return total / target[0].numel()
@@ -222,8 +222,9 @@ def run_stage(
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(network, image, target, stage.finest)
         if not torch.isfinite(loss):
-            sys.exit(
-                f"the loss is not finite at step {step}; lower lr and go on from the last checkpoint with --resume"
+            raise ValueError(
+                f"the loss is not finite at step {step}; the last checkpoint is kept: begin a new run with a lower lr "
+                f"and --init {args.out / 'weights.safetensors'}"
             )
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), args.clip)
@@ -304,7 +305,7 @@ def train(argv: list[str] | None) -> None:
                     "step": step % stage.steps,
                     "seconds": seconds,
                     "data": origin["data"],
-                    "arguments": {**{name: arguments[name] for name in LASTING}, "init": str(args.init or "")},
+                    "arguments": {name: arguments[name] for name in LASTING} | {"init": str(args.init or "")},
                 }
                 with replacing(checkpoint_path) as temporary:
                     torch.save(state, temporary)
