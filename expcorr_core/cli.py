@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from . import __version__
 from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
-from .evaluate import evaluate, find_pairs, summarise
+from .evaluate import evaluate, summarise
 from .files import replacing
 from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
+from .pairs import find_pairs
 from .pyramid import laplacian_pyramid
 from .weights import WeightsError, default_weights_path, load_weights, read_metadata
 

@@ -8,11 +8,14 @@ apply the curve again.
 
 from __future__ import annotations
 
+import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
@@ -83,69 +86,103 @@ def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
     return gain * x + offset
 
 
+@dataclass(frozen=True)
 class ExposureSimulator:
-    """Makes a wrongly exposed input from each well-exposed target, at random.
+    """Makes a wrongly exposed input from a well-exposed target, at random.
 
-    In this order: the curve undone; in ``range_share`` of the photos the scene's large-scale dynamic range widened
-    (so that both ends clip, as in scenes that exceed the camera's range); an exposure shift, in ``local_share``
-    varying over the picture; white balance and sensor noise; the curve; rounding to 8 bits. A ``kept_share`` of the
-    inputs equals the target but for the rounding: well-exposed photos must pass untouched.
+    In this order: the curve undone; the scene's large-scale dynamic range widened, so that both ends clip as in scenes
+    that exceed the camera's range; an exposure shift, which may vary over the picture (a part over, another under);
+    white balance and sensor noise; the curve; a flatter rendering (less contrast and saturation); JPEG; rounding to
+    8 bits. Some inputs equal the target but for the rounding: well-exposed photos must pass untouched.
 
-    Args:
-        ev: lowest and highest exposure shift, stops.
-        kept_share, range_share, local_share: probabilities, 0..1.
+    Attributes:
+        ev_low, ev_high: lowest and highest exposure shift, stops; uniform in between.
+        near_share: share of the shifts that are drawn from a normal distribution of one stop around 0 instead.
+        kept_share, range_share, local_share, flat_share, jpeg_share: probabilities of the steps above, 0..1.
     """
 
-    def __init__(
-        self,
-        ev: tuple[float, float] = (-3.4, 2.8),
-        kept_share: float = 0.125,
-        range_share: float = 0.5,
-        local_share: float = 0.2,
-    ) -> None:
-        self.ev = ev
-        self.kept_share = kept_share
-        self.range_share = range_share
-        self.local_share = local_share
+    ev_low: float = -3.4
+    ev_high: float = 2.8
+    near_share: float = 0.15
+    kept_share: float = 0.125
+    range_share: float = 0.5
+    local_share: float = 0.2
+    flat_share: float = 0.1
+    jpeg_share: float = 0.3
 
-    def __call__(self, target: Tensor, generator: torch.Generator) -> Tensor:
-        """Make the inputs of a batch.
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_share") and not 0 <= value <= 1:
+                raise ValueError(f"{field.name} is a probability, 0..1; got {value}")
+        if self.ev_low > self.ev_high:
+            raise ValueError(f"ev_low {self.ev_low} is above ev_high {self.ev_high}")
+
+    def __call__(self, target: Tensor, rng: np.random.Generator) -> Tensor:
+        """Make the input of one target.
 
         Args:
-            target: ``(B, 3, H, W)``, 0..1.
-            generator: source of all randomness, on the CPU.
+            target: ``(3, H, W)``, 0..1.
+            rng: source of all randomness.
 
         Returns:
-            Inputs of the same shape, multiples of 1/255.
+            Input of the same shape, multiples of 1/255.
         """
-        count, _, height, width = target.shape
+        if rng.random() < self.kept_share:
+            return _rounded(target)
+        curve = self.draw_curve(rng)
+        exposed = self._expose(target, curve, rng)
+        level = rng.random() if rng.random() < 0.5 else 0.0
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(target.shape, generator=generator) * level * (1e-4 * exposed + 1e-6).sqrt()
+        shown = curve.to_display((exposed + noise).clamp_min(0))
+        if rng.random() < self.flat_share:
+            grey = _luma(shown)
+            black, white = rng.uniform(0, 0.06), rng.uniform(0.9, 1)
+            shown = (black + (white - black) * (grey + (shown - grey) * rng.uniform(0.6, 1.05))).clamp(0, 1)
+        if rng.random() < self.jpeg_share:
+            shown = _through_jpeg(shown, int(rng.integers(70, 97)))
+        return _rounded(shown)
 
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            shape = shape or (1, 1, 1)
-            return (torch.rand(count, *shape, generator=generator) * (high - low) + low).to(target.device)
+    @staticmethod
+    def draw_curve(rng: np.random.Generator) -> CameraCurve:
+        """A camera between a hard clip and a long shoulder; the fitted slope belongs to long ones."""
+        shoulder = 0.0 if rng.random() < 0.3 else math.exp(rng.uniform(math.log(0.5), math.log(60)))
+        return CameraCurve(rng.uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
 
-        def chosen(share: float) -> Tensor:
-            return uniform(0, 1) < share
-
-        shoulder = torch.where(chosen(0.3), torch.zeros(()), uniform(math.log(0.5), math.log(60)).exp())
-        curve = CameraCurve(uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
+    def _expose(self, target: Tensor, curve: CameraCurve, rng: np.random.Generator) -> Tensor:
+        """Scene light as the sensor gets it, ``(3, H, W)``."""
+        height, width = target.shape[1:]
         scene = curve.to_scene(target)
+        ev = rng.uniform(self.ev_low, self.ev_high)
+        if rng.random() < self.near_share:
+            ev = min(max(rng.standard_normal(), self.ev_low), self.ev_high)
+        shift = torch.full((1, height, width), ev * float(curve.slope))
+        if rng.random() < self.range_share:
+            radius = max(1, round(min(height, width) * rng.uniform(0.04, 0.15)))
+            variance = torch.tensor(math.exp(rng.uniform(math.log(0.05), math.log(4))))
+            base = edge_aware_mean(_luma(scene).clamp_min(1e-4).log2()[None], radius, variance)[0]
+            shift = shift + rng.random() * (base - base.mean())
+        if rng.random() < self.local_share:
+            knots = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3))).float()
+            varying = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)[0]
+            shift = shift + rng.uniform(0.5, 2) * varying
+        if rng.random() < 0.3:
+            shift = shift + torch.from_numpy(rng.uniform(-0.075, 0.075, (3, 1, 1))).float()  # white balance
+        return scene * shift.exp2()
 
-        luma = (scene * torch.tensor(LUMA, device=scene.device).view(3, 1, 1)).sum(1, keepdim=True)
-        stops = luma.clamp_min(1e-4).log2()
-        radius = max(1, round(min(height, width) * float(uniform(0.04, 0.15)[0])))
-        base = edge_aware_mean(stops, radius, uniform(math.log(0.05), math.log(4)).exp())
-        stretch = torch.where(chosen(self.range_share), uniform(0, 1.0), torch.zeros(()))
-        shift = stretch * (base - base.mean((2, 3), keepdim=True)) + uniform(*self.ev) * curve.slope
 
-        field = F.interpolate(uniform(-1, 1, 1, 3, 3), (height, width), mode="bicubic", align_corners=True)
-        shift = shift + torch.where(chosen(self.local_share), uniform(0.5, 2), torch.zeros(())) * field
+def _luma(image: Tensor) -> Tensor:
+    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
 
-        balance = torch.where(chosen(0.3), 0.15 * (uniform(0, 1, 3, 1, 1) - 0.5), torch.zeros(()))
-        exposed = scene * (shift + balance).exp2()
 
-        normal = torch.randn(target.shape, generator=generator).to(target.device)
-        level = torch.where(chosen(0.5), uniform(0, 1), torch.zeros(()))
-        noisy = exposed + normal * level * (1e-4 * exposed + 1e-6).sqrt()
-        result = torch.where(chosen(self.kept_share), target, curve.to_display(noisy.clamp_min(0)))
-        return (result * 255).round() / 255
+def _rounded(image: Tensor) -> Tensor:
+    return (image * 255).round() / 255
+
+
+def _through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """What is left of an image after it has been a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    with Image.open(file) as decoded:
+        return torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255

@@ -40,15 +40,16 @@ class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All photos of a folder, sorted by name.
+def find_photos(folder: Path, recursive: bool = False) -> list[Path]:
+    """All photos of a folder, and of those below it where ``recursive``; sorted, hidden files left out.
 
     Raises:
         ImageError: there is no such folder, or no photo in it.
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is no folder; name a folder of photos")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    entries = folder.rglob("*") if recursive else folder.iterdir()
+    paths = sorted(p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not paths:
         raise ImageError(f"{folder} holds no photos (looked for {', '.join(SUFFIXES)})")
     return paths

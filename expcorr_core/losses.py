@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from .pyramid import gaussian_pyramid, upsample
@@ -39,3 +40,37 @@ def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
         wanted = upsample(gaussian[index + 1], gaussian[index].shape[2:])
         total = total + 2**index * (output - wanted).abs().sum()
     return total / target.shape[0]
+
+
+# The paper's adversarial term is held against sums of differences in 0..255; the values here are 0..1.
+REFERENCE_SCALE = 255
+
+
+def adversarial_loss(logits: Tensor, pixels: int, levels: int) -> Tensor:
+    """How far the discriminator is from taking results for well-exposed photos (paper equation 4).
+
+    ``-3 * h * w * n * log(sigmoid(D(Y)))``, with ``h * w`` pixels and ``n`` pyramid levels, brought from the
+    reference's 0..255 to the scale of the other losses here.
+
+    Args:
+        logits: the discriminator's of the results, ``(B,)``.
+        pixels: ``h * w``.
+        levels: ``n``.
+
+    Returns:
+        Scalar: mean over the batch.
+    """
+    return 3 * pixels * levels / REFERENCE_SCALE * F.softplus(-logits).mean()
+
+
+def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
+    """Log loss of the discriminator (paper section 3.4).
+
+    Args:
+        real: logits of well-exposed photos, ``(B,)``.
+        made: logits of the network's results, ``(B,)``.
+
+    Returns:
+        Scalar: the sum of the two means; 2 log 2 for a discriminator that cannot tell.
+    """
+    return F.softplus(-real).mean() + F.softplus(made).mean()

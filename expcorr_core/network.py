@@ -24,6 +24,7 @@ from torch import Tensor, nn
 # Sizes of the reference program, finest level first; they sum up to 7,015,449 parameters.
 DEFAULT_DEPTHS = (3, 3, 3, 4)
 DEFAULT_CHANNELS = (16, 24, 24, 24)
+LEAK = 0.2  # slope of LeakyReLU below zero
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class Architecture:
 def _double_conv(inputs: int, outputs: int, ops: Any) -> nn.Sequential:
     return nn.Sequential(
         ops.Conv2d(inputs, outputs, 3, padding=1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(LEAK, inplace=True),
         ops.Conv2d(outputs, outputs, 3, padding=1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(LEAK, inplace=True),
     )
 
 
@@ -140,6 +141,36 @@ class UNet(nn.Module):
         return result
 
 
+def _pass_through(unet: nn.Module, detail: bool) -> None:
+    """Let a U-Net begin by giving back its input, or the input's ``detail`` alone, through its first skip connection.
+
+    LeakyReLU keeps a value only in a pair of channels, one of them negated: ``a(x) - a(-x) = (1 + LEAK) x``.
+    """
+    encoder, decoder = (unet.get_submodule(name) for name in ("encoder.0", f"decoder.{len(unet.decoder) - 1}"))  # type: ignore[arg-type]
+    first, second, third, fourth = (stage.get_parameter(f"{i}.weight") for stage in (encoder, decoder) for i in (0, 2))
+    head = unet.get_parameter("head.weight")
+    if detail:
+        head.zero_()
+    if first.shape[0] < 6:
+        return
+    tap = torch.zeros(3, 3)
+    tap[1, 1] = 1
+    if detail:
+        tap -= torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])) / 16
+    keep = torch.zeros(3, 3)
+    keep[1, 1] = 1 / (1 + LEAK)
+    head.zero_()
+    for weight in (first, second, third, fourth):
+        weight[:6] = 0
+    for colour in range(3):
+        for place, sign in ((colour, 1), (colour + 3, -1)):
+            first[place, colour] = sign * tap
+            for weight, offset in ((second, 0), (third, third.shape[1] // 2), (fourth, 0)):
+                weight[place, offset + colour] = sign * keep
+                weight[place, offset + colour + 3] = -sign * keep
+            head[colour, place] = sign / (1 + LEAK)
+
+
 class ExposureNetwork(nn.Module):
     """The coarse-to-fine network; 7,015,449 parameters with the default architecture.
 
@@ -160,19 +191,20 @@ class ExposureNetwork(nn.Module):
     def initialise(self) -> None:
         """Set the starting values of a training run (draws from torch's global generator).
 
-        He's initialisation for the convolutions; each transition starts as nearest-neighbour doubling and each
-        finer U-Net's last layer at zero, so that a level begins by passing on what the coarser ones made.
+        He's initialisation, but for the shortest way through each U-Net, which starts as a copy of the input at the
+        coarsest level, and of its fine detail at the others; each transition starts as nearest-neighbour doubling.
+        So training begins from a network that gives the photo back.
         """
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                    nn.init.kaiming_normal_(module.weight, a=0.2)
+                    nn.init.kaiming_normal_(module.weight, a=LEAK)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
             for transition in self.transitions:
                 transition.get_parameter("weight").copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2))
-            for unet in list(self.unets)[:-1]:
-                nn.init.zeros_(unet.get_parameter("head.weight"))
+            for level, unet in enumerate(self.unets, 1):
+                _pass_through(unet, detail=level < self.architecture.levels)
 
     def forward(self, pyramid: Sequence[Tensor | None], finest: int = 1) -> list[Tensor]:
         """Run the levels from the coarsest to ``finest``.

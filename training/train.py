@@ -1,139 +1,120 @@
-"""Train an exposure correction network from a folder of well-exposed photos, coarse to fine.
+"""Train an exposure correction network from a folder of well-exposed photos, or from the paper's data set.
 
-    python training/train.py PHOTOS OUT                 # the default stages, an afternoon on a CPU
-    python training/train.py PHOTOS OUT --resume        # go on after a stop
-    python training/train.py PHOTOS OUT --stage finest=4,size=128,batch=32,steps=8000,lr=5e-4 [more stages]
+    python training/train.py PHOTOS OUT --preset cpu       # an afternoon on a CPU
+    python training/train.py DATASET OUT                   # the paper's three phases
+    python training/train.py PHOTOS OUT --resume           # go on after a stop, bit for bit
+    python training/train.py --preset paper --dry-run      # the plan alone
+    torchrun --nproc_per_node 8 training/train.py PHOTOS OUT --preset gpu
 
-A stage trains the U-Nets of the levels n..finest on whole photos of which the larger side is ``size`` pixels, so that
-every level sees as much of the scene as it does in a whole photo of 512 pixels. OUT receives ``last.pt`` (checkpoint),
-``weights.safetensors`` (averaged weights, half precision), ``arguments.json`` and ``log.csv``.
+OUT receives last.pt (checkpoint), weights.safetensors (averaged weights, half precision), best.safetensors (those
+with the best validation PSNR of the last stage), arguments.json, log.csv and, where TensorBoard is installed,
+tensorboard/. Ctrl-C writes a checkpoint and ends.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
+import errno
 import hashlib
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from expcorr_core.dataset import PhotoBatches, load_photo
-from expcorr_core.evaluate import Pair, find_pairs
+from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, load_photo
+from expcorr_core.discriminator import Discriminator
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
-from expcorr_core.image_io import find_photos
-from expcorr_core.losses import pyramid_loss, reconstruction_loss
+from expcorr_core.losses import adversarial_loss, discriminator_loss, pyramid_loss, reconstruction_loss
+from expcorr_core.metrics import psnr, ssim
 from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.pyramid import laplacian_pyramid
 from expcorr_core.weights import load_weights, read_metadata, save_weights
+from monitor import Monitor
+from options import build_parser, check_resumed, parse, parse_over, plain
+from schedule import PAPER_PHOTOS, Stage, table
+
+WHOLE_SIDE = 512  # largest side at which networks trained on patches are validated
+SHOWN = 4  # validation photos in TensorBoard
+AGREE_EVERY = 20  # steps between the moments when several processes ask each other whether to stop
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a run: which levels, on what, for how long."""
+class Processes:
+    """The processes of a run: one, or those that torchrun started."""
 
-    finest: int
-    size: int
-    batch: int
-    steps: int
-    lr: float
+    def __init__(self, device: str) -> None:
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.device = device
+        if self.world > 1:
+            cuda = device.startswith("cuda")
+            if cuda:
+                self.device = f"cuda:{os.environ['LOCAL_RANK']}"
+                torch.cuda.set_device(self.device)
+            dist.init_process_group("nccl" if cuda else "gloo")
 
-    @classmethod
-    def parse(cls, text: str) -> Stage:
-        """From ``finest=4,size=128,batch=32,steps=8000,lr=5e-4``."""
-        values = dict(item.split("=", 1) for item in text.split(","))
-        if values.keys() != cls.__annotations__.keys():
-            raise argparse.ArgumentTypeError(f"a stage needs {', '.join(cls.__annotations__)}; got {text!r}")
-        return cls(*(float(values[key]) if key == "lr" else int(values[key]) for key in cls.__annotations__))  # type: ignore[arg-type]
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
 
-    def check(self, architecture: Architecture) -> None:
-        """Raise ValueError unless all levels can work on photos of this size."""
-        if not 1 <= self.finest <= architecture.levels:
-            raise ValueError(f"finest must be 1..{architecture.levels}, got {self.finest}")
-        # The shorter sides are three quarters of the size.
-        granule = 4 * (architecture.multiple >> max(0, self.finest - 2))
-        if self.size < granule or self.size % granule:
-            raise ValueError(f"with finest={self.finest} the size must be a multiple of {granule}, got {self.size}")
+    def mean(self, value: Tensor) -> Tensor:
+        if self.world > 1:
+            dist.all_reduce(value)
+            value = value / self.world
+        return value
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up over the first 2 %, then a cosine down to 2 % of ``lr``."""
-        warm = max(1, self.steps // 50)
-        if step < warm:
-            return self.lr * (step + 1) / warm
-        return self.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm))))
+    def wrap(self, module: nn.Module, unused: bool = False) -> nn.Module:
+        if self.world == 1:
+            return module
+        return DistributedDataParallel(module, find_unused_parameters=unused)
 
+    def wait(self) -> None:
+        if self.world > 1:
+            dist.barrier()
 
-DEFAULT_STAGES = (
-    Stage(finest=4, size=128, batch=16, steps=6000, lr=5e-4),
-    Stage(finest=3, size=256, batch=8, steps=2400, lr=3e-4),
-    Stage(finest=2, size=512, batch=4, steps=700, lr=2e-4),
-    Stage(finest=1, size=512, batch=2, steps=1400, lr=1e-4),
-)
+    def close(self) -> None:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-# Arguments that the result depends on: a resumed run keeps them.
-LASTING = ("stage", "init", "ema", "clip", "weight_decay", "seed")
+class Stop:
+    """Ctrl-C and SIGTERM ask for a checkpoint and an end; a second Ctrl-C ends at once."""
 
+    def __init__(self) -> None:
+        self.asked = False
 
-def parse_arguments(argv: list[str] | None, kept: dict[str, Any] | None = None) -> argparse.Namespace:
-    """Parse the command line; ``kept`` replaces the defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
-    parser.add_argument("out", type=Path, help="folder for the results")
-    parser.add_argument(
-        "--stage", type=Stage.parse, nargs="+", default=list(DEFAULT_STAGES), help="one or more, instead of the default"
-    )
-    parser.add_argument("--init", type=Path, help="weights file to start from")
-    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt, with the arguments of that run")
-    parser.add_argument("--validation", type=Path, help="folder that holds input/ and gt/ of equal file names")
-    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights (default 0.998)")
-    parser.add_argument("--clip", type=float, default=1.0, help="largest gradient norm (default 1)")
-    parser.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW (default 1e-4)")
-    parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default 250")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.set_defaults(**(kept or {}))
-    return parser.parse_args(argv)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(kind, self._ask) for kind in kinds]
+        try:
+            yield
+        finally:
+            for kind, handler in zip(kinds, before, strict=True):
+                signal.signal(kind, handler)
 
-
-def plain(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments as JSON values, without folders of this machine."""
-    values = {key: value.name if isinstance(value, Path) else value for key, value in vars(args).items()}
-    del values["photos"], values["out"], values["resume"]
-    return values | {"stage": [asdict(stage) for stage in args.stage]}
-
-
-def resume(argv: list[str] | None, path: Path) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The arguments of a stopped run and its checkpoint.
-
-    Raises:
-        ValueError: there is no checkpoint, or the command line contradicts it.
-    """
-    if not path.exists():
-        raise ValueError(f"{path} does not exist; start without --resume")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    kept = dict(checkpoint["arguments"])
-    kept["stage"] = [Stage(**stage) for stage in kept["stage"]]
-    kept["init"] = Path(kept["init"]) if kept["init"] else None
-    args = parse_arguments(argv, kept)
-    changed = [name for name in LASTING if getattr(args, name) != kept[name]]
-    if changed:
-        raise ValueError(f"the run in {path.parent} was begun with another {changed[0]}; leave it out to go on")
-    return args, checkpoint
+    def _ask(self, kind: int, frame: object) -> None:
+        if self.asked and kind == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
@@ -145,41 +126,96 @@ def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
     return [None] * (finest - 1) + bands
 
 
-def loss_of(network: ExposureNetwork, image: Tensor, target: Tensor, finest: int) -> Tensor:
-    """The paper's pyramid and reconstruction losses, per value of the target."""
-    with torch.autocast(image.device.type, torch.bfloat16):
-        outputs = network(bands_of(image, network.architecture.levels, finest), finest)
-    outputs = [y.float() for y in reversed(outputs)]
-    total = pyramid_loss(outputs[1:] if finest == 1 else outputs, target)
-    if finest == 1:
-        total = total + reconstruction_loss(outputs[0], target)
-    return total / target[0].numel()
+class Adversary:
+    """The discriminator and its training."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.module = Discriminator().to(processes.device)
+        if processes.world > 1 and processes.device.startswith("cuda"):
+            self.module = nn.SyncBatchNorm.convert_sync_batchnorm(self.module)  # type: ignore[no-untyped-call]
+        self.optimizer = torch.optim.Adam(self.module.parameters())
+        self.wrapped = processes.wrap(self.module)
+
+    def state(self) -> dict[str, Any]:
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def judge(self, image: Tensor) -> Tensor:
+        """Logits with the discriminator's own weights held fast."""
+        fixed = {name: value.detach() for name, value in self.module.named_parameters()}
+        logits: Tensor = functional_call(self.module, fixed, (image,))[0]
+        return logits
+
+    def learn(self, real: Tensor, made: Tensor, lr: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = discriminator_loss(*self.wrapped(real, made))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+
+def flipped(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Each photo of a batch mirrored with a probability of one half."""
+    chosen = torch.rand(len(image), 1, 1, 1, generator=generator).to(image.device) < 0.5
+    return torch.where(chosen, image.flip(3), image)
 
 
 class Validation:
-    """PSNR of the finest trained output against validation pairs, at the stage's own size."""
+    """PSNR and SSIM of the finest trained output, at the stage's own size."""
 
-    def __init__(self, pairs: list[Pair], size: int) -> None:
+    def __init__(self, pairs: list[Pair], stage: Stage, levels: int) -> None:
+        self.finest, self.levels = stage.finest, levels
+        side = WHOLE_SIDE if stage.patches else stage.size
+        granule = Architecture.of_levels(levels).multiple >> max(0, stage.finest - 2)
         self.pairs = [
-            tuple(_to_multiple(load_photo(path, size), size) for path in (pair.input, pair.target)) for pair in pairs
+            (
+                _to_multiple(load_photo(pair.input, side), side, granule),
+                _to_multiple(load_photo(pair.target, side), side, granule),
+            )
+            for pair in pairs
         ]
 
     @torch.inference_mode()
-    def psnr(self, network: ExposureNetwork, finest: int, device: str) -> float:
-        values = []
-        for image, target in self.pairs:
-            with torch.autocast(device, torch.bfloat16):
-                result = network(bands_of(image.to(device), network.architecture.levels, finest), finest)[-1]
-            error = (result.float().cpu().clamp(0, 1) - target).square().mean()
-            values.append(-10 * math.log10(max(float(error), 1e-10)))
-        return sum(values) / len(values)
+    def run(self, network: ExposureNetwork, device: str, precision: str) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Mean figures, and the first photos with each level's output."""
+        scores: list[tuple[float, float]] = []
+        shown: dict[str, Tensor] = {}
+        for index, (image, target) in enumerate(self.pairs):
+            with autocast(device, precision):
+                outputs = network(bands_of(image.to(device), self.levels, self.finest), self.finest)
+            made = outputs[-1].float().cpu().clamp(0, 1)
+            scores.append(self._score(made, target))
+            if index % max(1, len(self.pairs) // SHOWN) == 0 and index // max(1, len(self.pairs) // SHOWN) < SHOWN:
+                names = [f"Y{level}" for level in range(self.levels, self.finest - 1, -1)]
+                for name, value in zip(("input", *names, "target"), (image, *outputs, target), strict=True):
+                    shown[f"{index}/{name}"] = value.float().cpu()
+        mean = [sum(column) / len(scores) for column in zip(*scores, strict=True)]
+        return {"validation_psnr": mean[0], "validation_ssim": mean[1]}, shown
+
+    @staticmethod
+    def _score(made: Tensor, target: Tensor) -> tuple[float, float]:
+        values = [(x[0].permute(1, 2, 0) * 255).round().byte().numpy() for x in (made, target)]
+        try:
+            similarity = ssim(*values)
+        except ModuleNotFoundError:  # the eval extra
+            similarity = math.nan
+        return min(psnr(*values), 100.0), similarity
 
 
-def _to_multiple(photo: Tensor, size: int) -> Tensor:
-    """Resize a photo so that both sides are multiples of a quarter of the stage's size, as the network needs."""
-    height, width = (max(1, round(side / size * 4)) * size // 4 for side in photo.shape[1:])
-    image = photo[None].float() / 255
-    return torch.nn.functional.interpolate(image, (height, width), mode="bilinear", antialias=True)
+def _to_multiple(photo: Tensor, side: int, granule: int) -> Tensor:
+    """Reduce a photo to a larger side, and resize it so that both sides are divisible as the network needs."""
+    scale = min(1.0, side / max(photo.shape[1:]))
+    height, width = (max(1, round(length * scale / granule)) * granule for length in photo.shape[1:])
+    return nn.functional.interpolate(photo[None].float() / 255, (height, width), mode="bilinear", antialias=True)
+
+
+def autocast(device: str, precision: str) -> Any:
+    return torch.autocast(device.partition(":")[0], torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def commit() -> str:
@@ -192,137 +228,353 @@ def commit() -> str:
         return "unknown"
 
 
-def describe(paths: list[Path]) -> dict[str, Any]:
-    """What the training data were: count, and a digest of their names and contents."""
+def describe(files: list[tuple[Path, ...]]) -> dict[str, Any]:
+    """What the training data were: count, and a digest of names, sizes and first bytes."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return {"photos": len(paths), "sha256": digest.hexdigest()}
+    for path in sorted({path for entry in files for path in entry}):
+        with path.open("rb") as file:
+            head = file.read(4096)
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + head)
+    return {"photos": len(files), "pairs": len(files[0]) == 2, "sha256": digest.hexdigest()}
 
 
-def run_stage(
-    network: ExposureNetwork,
-    average: ExposureNetwork,
-    stage: Stage,
-    batches: Iterator[Any],
-    optimizer: torch.optim.Optimizer,
-    start: int,
-    args: argparse.Namespace,
-) -> Iterator[tuple[int, float]]:
-    """Train for the rest of a stage, giving (steps done, mean loss since the last) at each checkpoint."""
-    losses: list[Tensor] = []
-    bar = tqdm(
-        range(start, stage.steps), initial=start, total=stage.steps, desc=f"levels to {stage.finest}", mininterval=10
-    )
-    for step in bar:
-        batch = next(batches)
-        image, target = (x.to(args.device).contiguous(memory_format=torch.channels_last) for x in batch)
+def find_validation(args: Any) -> list[Pair]:
+    """The pairs of ``--validation``; else those that the paper's data set brings; else none."""
+    if args.validation is None:
+        split = find_split(args.photos / "validation")
+        return find_exposure_pairs(*split)[0] if split else []
+    if split := find_split(args.validation):
+        return find_exposure_pairs(*split)[0]
+    return find_pairs(args.validation / "input", args.validation / "gt")
+
+
+class Run:
+    """A training run: networks, data and the state that a checkpoint keeps."""
+
+    def __init__(self, args: Any, checkpoint: dict[str, Any], processes: Processes) -> None:
+        self.args, self.processes, self.checkpoint = args, processes, checkpoint
+        self.stop = Stop()
+        self.files, reports = find_training_files(args.photos)
+        if processes.first:
+            for report in reports:
+                print(f"train.py: {report}", file=sys.stderr)
+        self.pairs = find_validation(args)
+        self.origin: dict[str, Any] = {"data": describe(self.files), "commit": commit()}
+        if checkpoint and checkpoint["data"] != self.origin["data"]:
+            raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
+        torch.manual_seed(args.seed)
+        network = ExposureNetwork(Architecture.of_levels(args.levels))
+        network.initialise()
+        if args.init:
+            network.load_state_dict(load_weights(args.init).state_dict())
+            self.origin["init"] = read_metadata(args.init)["training"]
+        if args.layout == "channels_last":
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(processes.device)
+        self.average = deepcopy(self.network).requires_grad_(False) if args.ema else self.network
+        self.adversary = Adversary(processes) if "adversarial" in args.loss else None
+        self.step, self.done, self.seconds, self.best = 0, 0, 0.0, -math.inf
+        self.pending: dict[str, list[float]] = {}
+        if checkpoint:
+            self.network.load_state_dict(checkpoint["network"])
+            self.average.load_state_dict(checkpoint["average"])
+            if self.adversary:
+                self.adversary.load(checkpoint["adversary"])
+            self.step, self.done, self.seconds = checkpoint["step"], checkpoint["done"], checkpoint["seconds"]
+            self.best, self.pending = checkpoint["best"], checkpoint["pending"]
+
+    def train(self) -> bool:
+        """Train all stages that are left; False where the run was asked to stop before the end."""
+        args = self.args
+        first = self.checkpoint.get("stage", 0)
+        with (
+            self.stop.listening(),
+            Monitor(args.out, self.checkpoint.get("rows", 0), self.done)
+            if self.processes.first
+            else nullcontext() as monitor,
+        ):
+            for index in range(first, len(args.stage)):
+                if not self.train_stage(index, monitor):
+                    return False
+                self.step, self.best, self.checkpoint = 0, -math.inf, {}
+        return True
+
+    def train_stage(self, index: int, monitor: Monitor | None) -> bool:
+        """Train the rest of a stage; False where the run was asked to stop."""
+        args, stage, processes = self.args, self.args.stage[index], self.processes
+        count = len(self.files)
+        total = stage.total_steps(count)
+        side = args.photo_side if stage.patches else stage.size * 5 // 4
+        store = PhotoStore(self.files, side, int(args.cache * 2**30), args.workers, quiet=not processes.first)
+        if processes.first and store.kept < len(store):
+            print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
+        data = TrainingBatches(
+            store, stage.size, stage.batch, (args.seed, index), stage.patches,
+            ExposureSimulator(**args.exposure), args.crop, args.recolour, rank=processes.rank, world=processes.world,
+        )  # fmt: skip
+        loader = DataLoader(
+            data, None, sampler=range(self.step, total), num_workers=args.workers,
+            prefetch_factor=4 if args.workers else None, pin_memory=processes.device.startswith("cuda"),
+        )  # fmt: skip
+        batches = iter(loader)
+        validation = Validation(self.pairs, stage, args.levels) if self.pairs and processes.first else None
+
+        # Levels that are not trained yet would hang DistributedDataParallel.
+        for level, unet in enumerate(self.network.unets, 1):
+            unet.requires_grad_(level >= stage.finest)
+        for level, transition in enumerate(self.network.transitions, 2):
+            transition.requires_grad_(level >= stage.finest)
+        trained = [value for value in self.network.parameters() if value.requires_grad]
+        optimizer = torch.optim.AdamW(trained, stage.lr, weight_decay=args.weight_decay)
+        if self.checkpoint:
+            optimizer.load_state_dict(self.checkpoint["optimizer"])
+        forward = processes.wrap(self.network, unused="reconstruction" not in args.loss)
+        if args.compile:
+            forward = torch.compile(forward)  # type: ignore[assignment]
+
+        waited, clock = 0.0, time.monotonic()
+        begin, before = clock, self.seconds
+        bar = tqdm(
+            total=total,
+            initial=self.step,
+            desc=f"stage {index + 1}/{len(args.stage)}",
+            disable=not processes.first,
+            mininterval=2,
+        )
+        with bar:
+            while self.step < total:
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                values = self.train_step(forward, stage, index, optimizer, trained, batch)
+                for name, value in values.items():
+                    self.pending.setdefault(name, []).append(value)
+                self.step += 1
+                self.done += 1
+                bar.update()
+                ended = self.step == total
+                stopping = self.should_stop()
+                checkpointing = self.step % args.checkpoint_every == 0 or ended or stopping
+                logging = self.step % args.log_every == 0 or (checkpointing and not stopping)
+                if not (checkpointing or logging):
+                    continue
+                now = time.monotonic()
+                self.seconds = before + now - begin
+                row: dict[str, float] = {}
+                if logging:
+                    means = {
+                        name: float(processes.mean(torch.tensor(sum(v) / len(v)))) for name, v in self.pending.items()
+                    }
+                    self.pending = {}
+                    row = {
+                        "stage": index, "step": self.step, **means, "lr": stage.learning_rate(self.step - 1, count),
+                        "waiting": waited / (now - clock), "seconds": round(self.seconds),
+                    }  # fmt: skip
+                    waited, clock = 0.0, now
+                    bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
+                if monitor and checkpointing and not stopping and validation:
+                    figures, shown = validation.run(self.average, processes.device, args.precision)
+                    row |= figures
+                    monitor.pictures(self.done, shown)
+                if monitor and row:
+                    monitor.row(self.done, row)
+                if monitor and checkpointing:
+                    self.save(index, ended, optimizer, monitor, row)
+                processes.wait()
+                if stopping and not (ended and index + 1 == len(args.stage)):
+                    return False
+        return True
+
+    def train_step(
+        self,
+        forward: nn.Module,
+        stage: Stage,
+        index: int,
+        optimizer: torch.optim.Optimizer,
+        trained: list[nn.Parameter],
+        batch: Any,
+    ) -> dict[str, float]:
+        """One step of the network and, once it has joined, of the discriminator; the losses by name."""
+        args, processes = self.args, self.processes
+        layout = torch.channels_last if args.layout == "channels_last" else torch.contiguous_format
+        image, target = (x.to(processes.device, non_blocking=True).contiguous(memory_format=layout) for x in batch)
+        lr = stage.learning_rate(self.step, len(self.files))
         for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(network, image, target, stage.finest)
-        if not torch.isfinite(loss):
+            group["lr"] = lr
+        adversary = self.adversary if stage.has_discriminator(self.step, len(self.files)) else None
+        draw = np.random.default_rng([args.seed, index, self.step, processes.rank]).integers(2**62)
+        generator = torch.Generator().manual_seed(int(draw))
+        with autocast(processes.device, args.precision):
+            outputs = forward(bands_of(image, args.levels, stage.finest), stage.finest)
+        outputs = [y.float() for y in reversed(outputs)]
+        terms: dict[str, Tensor] = {}
+        if stage.finest == 1 and "reconstruction" in args.loss:
+            terms["reconstruction"] = reconstruction_loss(outputs[0], target)
+        if "pyramid" in args.loss and len(outputs) > (stage.finest == 1):
+            terms["pyramid"] = pyramid_loss(outputs[1:] if stage.finest == 1 else outputs, target)
+        if adversary:
+            with autocast(processes.device, args.precision):
+                logits = adversary.judge(flipped(outputs[0], generator)).float()
+            terms["adversarial"] = adversarial_loss(logits, target[0, 0].numel(), args.levels)
+        if not terms:
             raise ValueError(
-                f"the loss is not finite at step {step}; the last checkpoint is kept: begin a new run with a lower lr "
-                f"and --init {args.out / 'weights.safetensors'}"
+                f"no loss is left for stage {index + 1} with finest={stage.finest}; add pyramid or reconstruction"
             )
+        # Per value of the target, so that figures of all sizes compare.
+        terms = {name: args.loss[name] * value / target[0].numel() for name, value in terms.items()}
+        loss = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), args.clip)
+        # The gradients are the same in all processes, so that all of them end together.
+        if not math.isfinite(float(nn.utils.clip_grad_norm_(trained, args.clip or math.inf))):
+            raise ValueError(
+                f"the loss or its gradient is not finite at step {self.step} of stage {index + 1}; the last "
+                f"checkpoint is kept: begin a new run with a lower lr and --init {args.out / 'weights.safetensors'}"
+            )
         optimizer.step()
-        with torch.no_grad():
-            decay = min(args.ema, (step + 1) / (step + 10))
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-        losses.append(loss.detach())
-        if (step + 1) % args.checkpoint_every == 0 or step + 1 == stage.steps:
-            mean_loss = float(torch.stack(losses).mean())
-            losses.clear()
-            bar.set_postfix(loss=f"{mean_loss:.4f}")
-            yield step + 1, mean_loss
+        if args.ema:
+            decay = min(args.ema, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                    mean.lerp_(value, 1 - decay)
+        if adversary:
+            with autocast(processes.device, args.precision):
+                terms["discriminator"] = adversary.learn(
+                    flipped(target, generator), flipped(outputs[0].detach(), generator), lr / 10
+                )
+        return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
+
+    def should_stop(self) -> bool:
+        if self.processes.world == 1:
+            return self.stop.asked
+        if self.done % AGREE_EVERY:
+            return False
+        return bool(self.processes.mean(torch.tensor(float(self.stop.asked), device=self.processes.device)) > 0)
+
+    def save(
+        self, index: int, ended: bool, optimizer: torch.optim.Optimizer, monitor: Monitor, row: dict[str, float]
+    ) -> None:
+        """Write weights and checkpoint, each whole or not at all."""
+        args = self.args
+        metrics = {
+            "loss": row.get("loss"), "stage": index + 1, "step": self.step,
+            "validation_psnr": row.get("validation_psnr"), "validation_ssim": row.get("validation_ssim"),
+        }  # fmt: skip
+        training = {**self.origin, "arguments": plain(args), "seconds": round(self.seconds), "metrics": metrics}
+        if row.get("validation_psnr", -math.inf) > self.best:
+            self.best = row["validation_psnr"]
+            save_weights(args.out / "best.safetensors", self.average, training)
+        save_weights(args.out / "weights.safetensors", self.average, training)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "adversary": self.adversary.state() if self.adversary else None,
+            "stage": index + ended,
+            "step": 0 if ended else self.step,
+            "done": self.done,
+            "seconds": self.seconds,
+            "best": -math.inf if ended else self.best,
+            "pending": self.pending,
+            "rows": monitor.rows,
+            "data": self.origin["data"],
+            "arguments": plain(args, folders=True),
+            "training": training,
+        }
+        with replacing(args.out / "last.pt") as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
 
-def train(argv: list[str] | None) -> None:
-    args = parse_arguments(argv)
-    checkpoint_path = args.out / "last.pt"
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read last.pt.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; start without --resume")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}); begin anew with --init {path.parent / 'weights.safetensors'}"
+        ) from error
+    if "arguments" not in checkpoint or "levels" not in checkpoint["arguments"]:
+        raise ValueError(
+            f"{path} was written by another version; begin anew with --init {path.parent / 'weights.safetensors'}"
+        )
+    return checkpoint
+
+
+def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
+    """The arguments of the run, checked, and the checkpoint that it goes on from (empty for a new run)."""
+    first = build_parser(__doc__).parse_args(argv)
     checkpoint: dict[str, Any] = {}
-    if args.resume:
-        args, checkpoint = resume(argv, checkpoint_path)
-    elif checkpoint_path.exists():
-        raise ValueError(f"{checkpoint_path} exists; add --resume to go on with it, or choose another folder")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    paths = find_photos(args.photos)
-    pairs = find_pairs(args.validation / "input", args.validation / "gt") if args.validation else []
-    architecture = Architecture()
+    if first.resume and first.out:
+        checkpoint = read_checkpoint(first.out / "last.pt")
+        if first.config or first.preset:
+            raise ValueError("a resumed run has its arguments; leave out --config and --preset")
+        args = parse_over(build_parser(__doc__), argv, checkpoint["arguments"])
+        check_resumed(args, checkpoint["arguments"])
+    else:
+        args = parse(__doc__, argv)
+        if not args.dry_run and (args.out / "last.pt").exists():
+            raise ValueError(f"{args.out / 'last.pt'} exists; add --resume to go on with it, or choose another folder")
+    architecture = Architecture.of_levels(args.levels)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     for stage in args.stage:
         stage.check(architecture)
-    args.out.mkdir(parents=True, exist_ok=True)
-    origin: dict[str, Any] = {"data": describe(paths), "commit": commit()}
-    if checkpoint and checkpoint["data"] != origin["data"]:
-        raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
+        if stage.batch % world:
+            raise ValueError(f"a batch of {stage.batch} cannot be shared among {world} processes; choose a multiple")
+    return args, checkpoint
 
-    network = ExposureNetwork(architecture)
-    network.initialise()
-    if args.init:
-        network.load_state_dict(load_weights(args.init).state_dict())
-        origin["init"] = read_metadata(args.init)["training"]
-    network = network.to(args.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = deepcopy(network).requires_grad_(False)
-    first, start, seconds = 0, 0, 0.0
-    if checkpoint:
-        network.load_state_dict(checkpoint["network"])
-        average.load_state_dict(checkpoint["average"])
-        first, start, seconds = checkpoint["stage"], checkpoint["step"], checkpoint["seconds"]
-    arguments = plain(args)
-    (args.out / "arguments.json").write_text(json.dumps(arguments, indent=2) + "\n", "utf-8")
-    log_path = args.out / "log.csv"
-    new_log = not log_path.exists()
-    with log_path.open("a", newline="", encoding="utf-8") as log_file:
-        log = csv.writer(log_file)
-        if new_log:
-            log.writerow(("stage", "step", "loss", "validation_psnr", "seconds"))
-        clock = time.monotonic() - seconds
-        for index in range(first, len(args.stage)):
-            stage = args.stage[index]
-            photos = [load_photo(p, stage.size * 5 // 4) for p in tqdm(paths, desc="reading photos", leave=False)]
-            validation = Validation(pairs, stage.size) if pairs else None
-            data = PhotoBatches(photos, stage.size, stage.batch, ExposureSimulator(), (args.seed, index))
-            batches = iter(DataLoader(data, None, sampler=range(start, stage.steps), num_workers=1, prefetch_factor=4))
-            optimizer = torch.optim.AdamW(network.parameters(), stage.lr, weight_decay=args.weight_decay)
-            if start:
-                optimizer.load_state_dict(checkpoint["optimizer"])
-            for step, loss in run_stage(network, average, stage, batches, optimizer, start, args):
-                psnr = validation.psnr(average, stage.finest, args.device) if validation else math.nan
-                seconds = time.monotonic() - clock
-                log.writerow((index, step, f"{loss:.5f}", f"{psnr:.3f}", round(seconds)))
-                log_file.flush()
-                state = {
-                    "network": network.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "stage": index + (step == stage.steps),
-                    "step": step % stage.steps,
-                    "seconds": seconds,
-                    "data": origin["data"],
-                    "arguments": {name: arguments[name] for name in LASTING} | {"init": str(args.init or "")},
-                }
-                with replacing(checkpoint_path) as temporary:
-                    torch.save(state, temporary)
-                metrics = {"loss": loss, "validation_psnr": psnr if validation else None}
-                training = {**origin, "arguments": arguments, "seconds": round(seconds), "metrics": metrics}
-                save_weights(args.out / "weights.safetensors", average, training)
-            start = 0
+
+def train(argv: list[str] | None) -> int:
+    args, checkpoint = prepare(argv)
+    if args.dry_run:
+        count = len(find_training_files(args.photos)[0]) if args.photos else PAPER_PHOTOS
+        print(table(args.stage, count, args.levels))
+        print(json.dumps({"photos": count, **plain(args)}, indent=2))
+        return 0
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    processes = Processes(args.device)
+    try:
+        run = Run(args, checkpoint, processes)
+        if processes.first:
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "arguments.json").write_text(json.dumps(plain(args), indent=2) + "\n", "utf-8")
+        processes.wait()
+        if not run.train():
+            if processes.first:
+                print("train.py: stopped; the checkpoint is written: go on with --resume", file=sys.stderr)
+            return 130
+    finally:
+        processes.close()
+    return 0
+
+
+def explain(error: Exception, out: str) -> str:
+    """One sentence for what went wrong."""
+    text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or isinstance(error, SafetensorError) or "file write failed" in text:
+        return f"{out} cannot be written ({text}); the last checkpoint is kept: make room and go on with --resume"
+    return text.rpartition("Error: ")[2]
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with one sentence where something is wrong."""
     try:
-        train(argv)
-    except (ValueError, OSError) as error:
-        sys.exit(f"train.py: {error}")
+        code = train(argv)
+    except (ValueError, OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "file write failed" not in str(error):
+            raise
+        sys.exit(f"train.py: {explain(error, 'the folder of the run')}")
     except KeyboardInterrupt:
-        sys.exit("train.py: stopped; go on from the last checkpoint with --resume")
+        sys.exit("train.py: stopped at once; go on from the last checkpoint with --resume")
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

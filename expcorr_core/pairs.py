@@ -1,0 +1,136 @@
+"""Pairs of photos in folders: plain ones, and the layout of the paper's data set.
+
+That layout: ``INPUT_IMAGES`` holds five renderings of each scene, named as its target with ``_N1.5``, ``_N1``, ``_0``,
+``_P1`` or ``_P1.5`` before the suffix (N minus, P plus), ``GT_IMAGES`` the targets; the test part has the targets of
+five experts in ``expert_a_testing_set`` .. ``expert_e_testing_set``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .image_io import ImageError, find_photos
+
+EXPOSURES = {"N1.5": -1.5, "N1": -1.0, "0": 0.0, "P1": 1.0, "P1.5": 1.5}  # suffix, relative EV
+EXPERTS = "abcde"
+# The blocks of the paper's table: EV -1.5 and -1; the others.
+UNDER = "under-exposed"
+OTHERS = "properly and over-exposed"
+
+
+class Pair(NamedTuple):
+    """An input, its target, and the groups that it counts in."""
+
+    name: str
+    input: Path
+    target: Path
+    groups: tuple[str, ...]
+
+
+def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> list[Pair]:
+    """Match files of two folders by name without suffix.
+
+    Args:
+        inputs: folder of photos to correct.
+        targets: folder of their targets.
+        groups_file: CSV with a column ``name`` and one or more columns of groups; by default ``pairs.csv`` beside
+            the input folder, where there is one.
+
+    Raises:
+        ImageError: a folder is missing or empty, or an input has no target.
+    """
+    found = [_by_stem(folder) for folder in (inputs, targets)]
+    missing = sorted(found[0].keys() - found[1].keys())
+    if missing:
+        raise ImageError(f"{targets} lacks a target for {len(missing)} inputs, first for {found[0][missing[0]]}")
+    groups = _read_groups(groups_file or inputs.parent / "pairs.csv", required=groups_file is not None)
+    return [Pair(name, path, found[1][name], groups.get(name, ())) for name, path in found[0].items()]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    photos = find_photos(folder)
+    found = {p.stem: p for p in photos}
+    if len(found) < len(photos):
+        twice = next(p for p in photos if found[p.stem] != p)
+        raise ImageError(f"{folder} holds several photos named {twice.stem}; keep one of them")
+    return found
+
+
+def _read_groups(path: Path, required: bool) -> dict[str, tuple[str, ...]]:
+    if not path.is_file():
+        if required:
+            raise ImageError(f"{path} does not exist; name a CSV file with a column 'name' and columns of groups")
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "name" not in rows[0]:
+        raise ImageError(f"{path} has no column 'name'")
+    groups = {row.pop("name"): tuple(value for value in row.values() if value) for row in rows}
+    # The usual figure for photographs that were not made by a program.
+    if any("synthetic" in g for g in groups.values()):
+        groups = {name: g if "synthetic" in g else ("real", *g) for name, g in groups.items()}
+    return groups
+
+
+def exposure_of(stem: str) -> tuple[str, str]:
+    """Scene and exposure suffix of an input's name: ``a0001_N1.5`` gives ``("a0001", "N1.5")``; without one, ``""``."""
+    scene, _, exposure = stem.rpartition("_")
+    return (scene, exposure) if exposure in EXPOSURES else (stem, "")
+
+
+def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[str]]:
+    """Match the renderings of the paper's data set with their targets.
+
+    Args:
+        inputs: folder of renderings, named ``SCENE_EXPOSURE``.
+        targets: folder of targets, named ``SCENE``.
+
+    Returns:
+        The pairs, grouped as in the paper's table and by EV; and what is amiss, a sentence each (empty if nothing):
+        inputs without an exposure in their names or without a target, targets without inputs, exposures that lack.
+
+    Raises:
+        ImageError: a folder is missing or empty, or nothing matches.
+    """
+    renderings, wanted = _by_stem(inputs), _by_stem(targets)
+    pairs, odd, orphans = [], [], []
+    seen: dict[str, set[str]] = {scene: set() for scene in wanted}
+    for stem, path in renderings.items():
+        scene, exposure = exposure_of(stem)
+        if not exposure:
+            odd.append(path)
+        elif scene not in wanted:
+            orphans.append(path)
+        else:
+            seen[scene].add(exposure)
+            ev = EXPOSURES[exposure]
+            pairs.append(Pair(stem, path, wanted[scene], (UNDER if ev < 0 else OTHERS, f"EV {ev:+g}")))
+    if not pairs:
+        raise ImageError(
+            f"no photo in {inputs} belongs to one in {targets}; an input is named as its target with "
+            f"{', '.join('_' + exposure for exposure in EXPOSURES)} before the suffix"
+        )
+    incomplete = [wanted[scene] for scene, found in seen.items() if 0 < len(found) < len(EXPOSURES)]
+    reports = (
+        (odd, f"in {inputs} bear no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),
+        (orphans, f"in {inputs} have no target in {targets} and are left out"),
+        ([wanted[scene] for scene, found in seen.items() if not found], f"in {targets} have no input and are left out"),
+        (incomplete, f"in {targets} lack some of the {len(EXPOSURES)} exposures"),
+    )
+    return pairs, [_report(paths, text) for paths, text in reports if paths]
+
+
+def _report(paths: Iterable[Path], text: str) -> str:
+    names = [path.name for path in paths]
+    return f"{len(names)} photos {text}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+
+
+def find_split(folder: Path) -> tuple[Path, Path] | None:
+    """The input and target folders where ``folder`` (or its ``training`` part) is laid out as the paper's data set."""
+    for root in (folder, folder / "training"):
+        if (root / "INPUT_IMAGES").is_dir() and (root / "GT_IMAGES").is_dir():
+            return root / "INPUT_IMAGES", root / "GT_IMAGES"
+    return None

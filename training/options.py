@@ -1,0 +1,166 @@
+"""The arguments of a training run: from the command line, a file, a preset, or the run that is gone on with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expcorr_core.exposure import ExposureSimulator
+from schedule import Stage
+
+PRESETS = Path(__file__).parent / "presets"
+LOSSES = ("reconstruction", "pyramid", "adversarial")
+# Arguments that the result depends on: a resumed run keeps them.
+LASTING = (
+    "stage", "levels", "loss", "exposure", "crop", "recolour", "photo_side", "init", "ema", "clip", "weight_decay",
+    "precision", "layout", "seed",
+)  # fmt: skip
+# Of this machine, not of the run: neither in files nor in the weights.
+LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
+
+
+def _loss(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    return _figure(f"{name}={weight or 1}", LOSSES)
+
+
+def _exposure(text: str) -> tuple[str, float]:
+    return _figure(text, [field.name for field in fields(ExposureSimulator)])
+
+
+def _figure(text: str, names: Sequence[str]) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        if name in names:
+            return name, float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"write NAME=FIGURE, with a name of {', '.join(names)}; got {text!r}")
+
+
+def build_parser(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="?", help="well-exposed photos, or the paper's data set")
+    parser.add_argument("out", type=Path, nargs="?", help="folder for the results")
+    source = parser.add_argument_group("where arguments come from (the command line goes first)")
+    presets = sorted(path.stem for path in PRESETS.glob("*.json"))
+    source.add_argument("--preset", choices=presets, help="a set of arguments (default paper)")
+    source.add_argument("--config", type=Path, metavar="FILE", help="JSON file, as the arguments.json of a run")
+    source.add_argument("--resume", action="store_true", help="go on from OUT/last.pt, with the arguments of that run")
+    source.add_argument(
+        "--dry-run", action="store_true", help="print the plan alone; without PHOTOS for the paper's 17,675"
+    )
+
+    what = parser.add_argument_group("what is trained")
+    what.add_argument(
+        "--stage", type=Stage.parse, nargs="+", help="size=,batch=,lr=,steps=|epochs=[,finest=,patches=,...]"
+    )
+    what.add_argument("--levels", type=int, default=4, help="pyramid levels, 1..4; 1 is the plain U-Net (default 4)")
+    what.add_argument("--loss", type=_loss, nargs="+", help="reconstruction, pyramid, adversarial; NAME=WEIGHT")
+    what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
+    what.add_argument("--validation", type=Path, help="folder with input/ and gt/, or laid out as the paper's data set")
+    what.add_argument("--exposure", type=_exposure, nargs="+", help="figures of the exposure simulation, NAME=FIGURE")
+    what.add_argument("--crop", type=float, default=0.6, help="whole photos are cropped to this or more (default 0.6)")
+    what.add_argument("--recolour", type=float, default=0.5, help="share of targets in other colours (default 0.5)")
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW; 0 is Adam (default 1e-4)")
+    how.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 for none (default 1)")
+    how.add_argument(
+        "--ema", type=float, default=0.998, help="decay of the averaged weights; 0 for none (default 0.998)"
+    )
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of autocast")
+    how.add_argument("--layout", choices=("channels_last", "contiguous"), default="channels_last")
+    how.add_argument("--compile", action="store_true", help="torch.compile; resuming is then exact to rounding alone")
+    how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    how.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
+    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    how.add_argument("--workers", type=int, default=workers, help=f"processes that prepare data (default {workers})")
+    how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for decoded photos (default 4)")
+    how.add_argument("--photo-side", type=int, help="photos for patches are reduced to it (default: as they are)")
+
+    when = parser.add_argument_group("when")
+    when.add_argument("--log-every", type=int, default=50, metavar="STEPS", help="default 50")
+    when.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="and validate (default 250)")
+    return parser
+
+
+def parse(description: str | None, argv: list[str] | None) -> argparse.Namespace:
+    """Command line before file before preset before defaults.
+
+    Raises:
+        ValueError: the file or a combination of arguments makes no sense.
+    """
+    parser = build_parser(description)
+    first = parser.parse_args(argv)
+    if not first.dry_run and (first.photos is None or first.out is None):
+        parser.error("name the folder of photos and the folder for the results (or --dry-run)")
+    if first.config and first.preset:
+        raise ValueError("--config and --preset exclude each other; give one of them")
+    path = first.config or PRESETS / f"{first.preset or 'paper'}.json"
+    return parse_over(parser, argv, read_config(path, parser))
+
+
+def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: dict[str, Any]) -> argparse.Namespace:
+    """The command line over ``kept`` values (plain ones, as in arguments.json)."""
+    values = dict(kept)
+    if "stage" in values:
+        values["stage"] = [Stage.from_dict(stage) for stage in values["stage"]]
+    for key in ("loss", "exposure"):
+        values[key] = list(values.get(key, {}).items())
+    for key in ("init", "validation"):
+        values[key] = Path(values[key]) if values.get(key) else None
+    parser.set_defaults(**values)
+    args = parser.parse_args(argv)
+    args.loss, args.exposure = dict(args.loss), dict(args.exposure)
+    ExposureSimulator(**args.exposure)
+    for name in ("log_every", "checkpoint_every", "workers"):
+        if getattr(args, name) < (0 if name == "workers" else 1):
+            raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(args, name)}")
+    if not 0 <= args.ema < 1:
+        raise ValueError(f"--ema must be 0 or more and below 1, got {args.ema}")
+    return args
+
+
+def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Read a file of arguments.
+
+    Raises:
+        ValueError: it is no JSON, or names an argument that there is none of.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON file ({error})") from error
+    known = {action.dest for action in parser._actions} - {*LOCAL, "help"}
+    if not isinstance(values, dict) or values.keys() - known:
+        unknown = ", ".join(sorted(values.keys() - known)) if isinstance(values, dict) else "no names at all"
+        raise ValueError(f"{path} names unknown arguments ({unknown}); known are {', '.join(sorted(known))}")
+    return values
+
+
+def plain(args: argparse.Namespace, folders: bool = False) -> dict[str, Any]:
+    """The arguments as JSON values; paths by their last name alone unless ``folders``."""
+    values = {key: value for key, value in vars(args).items() if key not in LOCAL}
+    for key, value in values.items():
+        if isinstance(value, Path):
+            values[key] = str(value.resolve()) if folders else value.name
+    return values | {"stage": [stage.to_dict() for stage in args.stage]}
+
+
+def check_resumed(args: argparse.Namespace, kept: dict[str, Any]) -> None:
+    """Raise ValueError where the command line contradicts the run that is gone on with."""
+    now = plain(args, folders=True)
+    for name in LASTING:
+        if now[name] != kept[name]:
+            raise ValueError(
+                f"the run in {args.out} was begun with {name.replace('_', '-')} {kept[name]}; leave that out to go on"
+            )
