@@ -1,4 +1,4 @@
-"""Command line: correct photos, show their pyramids, evaluate on pairs, describe weights files."""
+"""Command line: correct photos, show their pyramids, evaluate on pairs, download and describe weights files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from . import __version__
 from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
 from .evaluate import evaluate, summarise
 from .files import replacing
+from .hub import REPOSITORY, download_weights
 from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
 from .pairs import find_pairs
 from .pyramid import laplacian_pyramid
-from .weights import WeightsError, default_weights_path, load_weights, read_metadata
+from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 
 MAX_PIXELS = 500_000_000  # larger files are refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
@@ -225,6 +226,11 @@ def command_info(args: argparse.Namespace) -> int:
     return 0
 
 
+def command_download(args: argparse.Namespace) -> int:
+    print(download_weights(args.repository, args.file, args.revision, args.sha256))
+    return 0
+
+
 def _gains(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(value) for value in text.split(","))
@@ -275,6 +281,13 @@ def build_parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--groups", type=Path, metavar="CSV", help="groups (default: pairs.csv beside INPUT_DIR)")
     evaluation.add_argument("--csv", type=Path, help="also write each pair's figures")
     evaluation.set_defaults(run=command_evaluate)
+
+    download = commands.add_parser("download", help="fetch a weights file from the Hugging Face Hub; prints its path")
+    download.add_argument("repository", nargs="?", default=REPOSITORY or None, metavar="OWNER/NAME")
+    download.add_argument("--file", default=DEFAULT_NAME, help=f"default {DEFAULT_NAME}")
+    download.add_argument("--revision", help="branch, tag or commit (default: the main branch)")
+    download.add_argument("--sha256", help="checksum that the file must have")
+    download.set_defaults(run=command_download)
 
     info = commands.add_parser("info", help="describe a weights file")
     info.add_argument("weights", type=Path, nargs="?", metavar="FILE", help="default: the bundled weights")

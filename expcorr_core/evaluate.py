@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .corrector import Corrector, Settings
 from .image_io import ImageError, read_photo
@@ -12,26 +16,32 @@ from .pairs import Pair
 
 
 class Score(NamedTuple):
-    """Figures of one pair."""
+    """Figures of one pair, and the corrected photo, ``(H, W, 3)``."""
 
     pair: Pair
     psnr: float
     ssim: float
+    result: NDArray[np.uint8]
 
 
 def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | None = None) -> Iterator[Score]:
     """Correct each input and hold it against its target, on 8-bit RGB.
 
+    Pairs of one input that follow each other share its correction.
+
     Raises:
         ImageError: a file cannot be read, or a pair's sizes differ.
     """
+    last: Path | None = None
     for pair in pairs:
-        photo, target = read_photo(pair.input), read_photo(pair.target)
-        if photo.pixels.shape != target.pixels.shape:
+        if pair.input != last:
+            photo = read_photo(pair.input)
+            result = photo.with_tensor(corrector(photo.to_tensor(), settings)).eight_bit()
+            last = pair.input
+        target = read_photo(pair.target).eight_bit()
+        if result.shape != target.shape:
             raise ImageError(f"{pair.input} and {pair.target} differ in size; resize one of them")
-        result = photo.with_tensor(corrector(photo.to_tensor(), settings))
-        values = (result.eight_bit(), target.eight_bit())
-        yield Score(pair, psnr(*values), ssim(*values))
+        yield Score(pair, psnr(result, target), ssim(result, target), result)
 
 
 def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:

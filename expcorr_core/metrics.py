@@ -1,8 +1,12 @@
-"""PSNR and SSIM on 8-bit RGB, as the figures of this project are stated. Needs scikit-image (the eval extra)."""
+"""PSNR and SSIM on 8-bit RGB, as the figures of this project are stated, and the perceptual index.
+
+SSIM needs scikit-image (the eval extra), PI needs pyiqa.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 
@@ -28,3 +32,22 @@ def ssim(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
             result, target, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2
         )
     )
+
+
+class PerceptualIndex:
+    """PI = 0.5 * ((10 - Ma) + NIQE) without a reference (lower is better; the paper's third figure), by pyiqa.
+
+    Raises:
+        ModuleNotFoundError: pyiqa is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import pyiqa
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("PI needs pyiqa: pip install pyiqa") from error
+        self._metric = pyiqa.create_metric("pi")
+
+    def __call__(self, image: NDArray[np.uint8]) -> float:
+        """Of one ``(H, W, 3)`` image."""
+        return float(self._metric(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255))

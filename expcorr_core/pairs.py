@@ -134,3 +134,31 @@ def find_split(folder: Path) -> tuple[Path, Path] | None:
         if (root / "INPUT_IMAGES").is_dir() and (root / "GT_IMAGES").is_dir():
             return root / "INPUT_IMAGES", root / "GT_IMAGES"
     return None
+
+
+def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
+    """The test pairs of the paper's data set: each input with the target of each expert, in this order.
+
+    Args:
+        folder: the data set, or its ``testing`` part.
+
+    Returns:
+        The pairs, of which the last group is ``expert a`` .. ``expert e``; and what is amiss, a sentence each.
+
+    Raises:
+        ImageError: the folder is not laid out so.
+    """
+    root = folder / "testing" if (folder / "testing").is_dir() else folder
+    targets = {e: root / f"expert_{e}_testing_set" for e in EXPERTS if (root / f"expert_{e}_testing_set").is_dir()}
+    if not targets or not (root / "INPUT_IMAGES").is_dir():
+        raise ImageError(
+            f"{folder} is not laid out as the paper's data set (testing/INPUT_IMAGES, "
+            "testing/expert_a_testing_set ..); name the folder of targets for plain pairs"
+        )
+    found: list[Pair] = []
+    reports: list[str] = []
+    for expert, path in targets.items():
+        pairs, amiss = find_exposure_pairs(root / "INPUT_IMAGES", path)
+        found += [pair._replace(groups=(*pair.groups, f"expert {expert}")) for pair in pairs]
+        reports += amiss
+    return sorted(found, key=lambda pair: (pair.name, pair.groups[-1])), reports

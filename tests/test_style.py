@@ -21,7 +21,7 @@ def check(*command: object, cwd: Path = ROOT) -> None:
 
 
 def sources() -> list[Path]:
-    folders = ("expcorr_core", "nodes", "training", "tests", "docs")
+    folders = ("expcorr_core", "nodes", "training", "benchmarks", "tests", "docs")
     return [ROOT / "__init__.py", *(p for folder in folders for p in sorted((ROOT / folder).glob("**/*.py")))]
 
 

@@ -325,7 +325,7 @@ class Run:
         for level, transition in enumerate(self.network.transitions, 2):
             transition.requires_grad_(level >= stage.finest)
         trained = [value for value in self.network.parameters() if value.requires_grad]
-        optimizer = torch.optim.AdamW(trained, stage.lr, weight_decay=args.weight_decay)
+        optimizer = torch.optim.AdamW(trained, stage.lr, weight_decay=args.weight_decay, fused=True)
         if self.checkpoint:
             optimizer.load_state_dict(self.checkpoint["optimizer"])
         forward = processes.wrap(self.network, unused="reconstruction" not in args.loss)
@@ -368,7 +368,7 @@ class Run:
                     self.pending = {}
                     row = {
                         "stage": index, "step": self.step, **means, "lr": stage.learning_rate(self.step - 1, count),
-                        "waiting": waited / (now - clock), "seconds": round(self.seconds),
+                        "waiting": waited / (now - clock), "seconds": round(self.seconds, 1),
                     }  # fmt: skip
                     waited, clock = 0.0, now
                     bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
@@ -435,8 +435,7 @@ class Run:
         if args.ema:
             decay = min(args.ema, (self.step + 1) / (self.step + 10))
             with torch.no_grad():
-                for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                    mean.lerp_(value, 1 - decay)
+                torch._foreach_lerp_([*self.average.parameters()], [*self.network.parameters()], 1 - decay)
         if adversary:
             with autocast(processes.device, args.precision):
                 terms["discriminator"] = adversary.learn(
@@ -482,7 +481,10 @@ class Run:
             "training": training,
         }
         with replacing(args.out / "last.pt") as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # torch's archive writer covers up what the system said
+                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -554,23 +556,23 @@ def train(argv: list[str] | None) -> int:
     return 0
 
 
-def explain(error: Exception, out: str) -> str:
+def explain(error: Exception) -> str:
     """One sentence for what went wrong."""
-    text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if full or isinstance(error, SafetensorError) or "file write failed" in text:
-        return f"{out} cannot be written ({text}); the last checkpoint is kept: make room and go on with --resume"
-    return text.rpartition("Error: ")[2]
+    # What a worker process raised has its traceback before the last line.
+    text = str(error).strip().splitlines()[-1].rpartition("Error: ")[2] if str(error).strip() else type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the device has not enough memory ({text}); choose a smaller batch or size"
+    if isinstance(error, SafetensorError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the run cannot be written ({text}); its last checkpoint is kept: make room and go on with --resume"
+    return text
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with one sentence where something is wrong."""
     try:
         code = train(argv)
-    except (ValueError, OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "file write failed" not in str(error):
-            raise
-        sys.exit(f"train.py: {explain(error, 'the folder of the run')}")
+    except (ValueError, OSError, SafetensorError, torch.OutOfMemoryError) as error:
+        sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped at once; go on from the last checkpoint with --resume")
     if code:

@@ -1,0 +1,198 @@
+"""Pairs in folders, decoded photos, and the batches made of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from expcorr_core import dataset
+from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
+from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.image_io import ImageError
+from expcorr_core.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
+
+
+def add(path: Path, pixels: object = (9, 9, 9)) -> Path:
+    """A photo file with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (8, 6), pixels) if isinstance(pixels, tuple) else Image.fromarray(np.asarray(pixels))
+    image.save(path, quality=95)
+    return path
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """Laid out as the paper's data set: two scenes in training, one in testing."""
+    root = tmp_path / "set"
+    for scene in ("a0001-jmac_DSC1459", "a0002-x"):
+        add(root / "training/GT_IMAGES" / f"{scene}.jpg")
+        for i, exposure in enumerate(EXPOSURES):
+            add(root / "training/INPUT_IMAGES" / f"{scene}_{exposure}.{'JPG' if i % 2 else 'jpg'}")
+    for expert in "abcde":
+        add(root / f"testing/expert_{expert}_testing_set" / "t.jpg")
+    for exposure in EXPOSURES:
+        add(root / "testing/INPUT_IMAGES" / f"t_{exposure}.JPG")
+    return root
+
+
+def test_the_papers_layout(original: Path) -> None:
+    for folder in (original, original / "training"):
+        files, reports = find_training_files(folder)
+        assert len(files) == 10
+        assert reports == []
+    assert all(input_.stem.startswith(target.stem + "_") for input_, target in files)
+    pairs, _ = find_exposure_pairs(original / "training/INPUT_IMAGES", original / "training/GT_IMAGES")
+    assert Counter(pair.groups[0] for pair in pairs) == {UNDER: 4, OTHERS: 6}
+    tests, reports = find_test_pairs(original)
+    assert reports == []
+    assert len(tests) == 25
+    assert [pair.groups[-1] for pair in tests[:5]] == [f"expert {e}" for e in "abcde"]
+    assert len({pair.input for pair in tests[:5]}) == 1
+
+
+def test_what_is_amiss_is_reported_at_the_start(original: Path) -> None:
+    inputs, targets = original / "training/INPUT_IMAGES", original / "training/GT_IMAGES"
+    (inputs / "a0001-jmac_DSC1459_0.jpg").unlink()
+    add(inputs / "a0003-y_N1.jpg")
+    add(inputs / "holiday.jpg")
+    add(targets / "a0004-z.jpg")
+    files, reports = find_training_files(original)
+    assert len(files) == 9
+    text = "\n".join(reports)
+    for part in ("1 photos in .*INPUT_IMAGES bear no exposure.*holiday", "have no target .*: a0003-y_N1"):
+        assert re.search(part, text), text
+    assert "have no input and are left out: a0004-z.jpg" in text
+    assert "lack some of the 5 exposures: a0001-jmac_DSC1459.jpg" in text
+    for path in targets.iterdir():
+        path.unlink()
+    add(targets / "other.jpg")
+    with pytest.raises(ImageError, match="is named as its target"):
+        find_training_files(original)
+    with pytest.raises(ImageError, match="is not laid out"):
+        find_test_pairs(original / "training")
+
+
+def test_photos_are_found_below_the_folder(tmp_path: Path) -> None:
+    add(tmp_path / "a.jpg")
+    add(tmp_path / "b/c.png")
+    add(tmp_path / "b/.hidden.png")
+    assert [path.name for (path,) in find_training_files(tmp_path)[0]] == ["a.jpg", "c.png"]
+    with pytest.raises(ImageError, match="is no folder"):
+        find_training_files(tmp_path / "none")
+    (tmp_path / "d.jpg").write_bytes(b"no photo")
+    with pytest.raises(ImageError, match=r"d\.jpg is no photo"):
+        load_photo(tmp_path / "d.jpg", 64)
+
+
+def test_store_keeps_what_fits_and_reads_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (6 + i, 9, 3), np.uint8) for i in range(5)]
+    files = [(add(tmp_path / f"{i}.png", picture),) for i, picture in enumerate(pictures)]
+    monkeypatch.setattr(dataset, "CHUNK", 400)  # two photos a block
+    for budget, kept in ((10**6, 5), (600, 3), (0, 0)):
+        for workers in (0, 2):
+            store = PhotoStore(files, budget=budget, workers=workers, quiet=True)
+            assert (len(store), store.kept) == (5, kept)
+            for i, picture in enumerate(pictures):
+                assert np.array_equal(store[i].permute(1, 2, 0).numpy(), picture), (budget, i)
+    assert PhotoStore(files, larger_side=4, quiet=True)[0].shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_store_names_bad_files_at_the_start(tmp_path: Path, workers: int) -> None:
+    good, odd = add(tmp_path / "a.png"), add(tmp_path / "b.png", np.zeros((5, 5, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"^\S+a\.png and \S+b\.png differ in size; \w+"):
+        PhotoStore([(good, odd)], workers=workers, quiet=True)
+    odd.write_bytes(b"")
+    with pytest.raises(ImageError, match=r"^\S+b\.png is empty"):
+        PhotoStore([(good,), (odd,)], workers=workers, quiet=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PhotoStore:
+    rng = np.random.default_rng(1)
+    files = []
+    for i, (height, width) in enumerate(((6, 8), (8, 6), (7, 7), (5, 9))):
+        small = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+        large = small.resize((width * 20, height * 20), Image.Resampling.BICUBIC)
+        files.append((add(tmp_path / f"{i}.png", large),))
+    return PhotoStore(files, quiet=True)
+
+
+@pytest.mark.parametrize("patches", [0, 2])
+def test_batches_depend_on_seed_and_number_alone(store: PhotoStore, patches: int) -> None:
+    first, second = (TrainingBatches(store, 64, 3, (7, 0), patches, recolour_share=0.5) for _ in range(2))
+    sizes = set()
+    for index in (5, 0, 3, 9, 1):
+        a, b = first[index], second[index]
+        assert torch.equal(a.input, b.input)
+        assert torch.equal(a.target, b.target)
+        assert a.input.shape == a.target.shape
+        sizes.add(tuple(a.input.shape[2:]))
+    assert sizes <= ({(64, 64)} if patches else {(64, 64), (48, 64), (64, 48)})
+    assert not torch.equal(first[0].target, TrainingBatches(store, 64, 3, (8, 0), patches)[0].target)
+
+
+@pytest.mark.parametrize("patches", [0, 2])
+def test_processes_share_a_batch(store: PhotoStore, patches: int) -> None:
+    whole = TrainingBatches(store, 64, 4, (7, 0), patches)
+    parts = [TrainingBatches(store, 64, 4, (7, 0), patches, rank=rank, world=2) for rank in range(2)]
+    for index in range(3):
+        for rank, part in enumerate(parts):
+            for a, b in zip(part[index], whole[index], strict=True):
+                assert torch.equal(a, b[rank::2])
+
+
+@given(batch=st.integers(1, 7), patches=st.integers(1, 5), photos=st.integers(1, 6))
+def test_an_epoch_has_each_photo_as_often(batch: int, patches: int, photos: int) -> None:
+    batches = TrainingBatches.__new__(TrainingBatches)
+    batches.photos, batches.patches, batches.batch_size, batches.seed = range(photos), patches, batch, (1, 0)  # type: ignore[assignment]
+    length = photos * patches
+    members = [m for first in range(0, length * batch, batch) for m in batches._shuffled(first)]
+    for epoch in range(batch):
+        assert set(Counter(members[epoch * length : (epoch + 1) * length]).values()) == {patches}
+
+
+def test_pairs_are_cropped_and_mirrored_alike(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(30, 220, (80, 90, 3), np.uint8)
+    files = [(add(tmp_path / "i.png", pixels), add(tmp_path / "t.png", 255 - pixels))]
+    for patches in (0, 3):
+        batch = TrainingBatches(PhotoStore(files, quiet=True), 64, 8, (0, 0), patches)[0]
+        assert torch.allclose(batch.input, 1 - batch.target, atol=1e-4)
+        assert len({float(x.mean()) for x in batch.input}) > 4  # places differ
+
+
+def test_small_photos_are_enlarged_for_patches(tmp_path: Path) -> None:
+    store = PhotoStore([(add(tmp_path / "s.png", np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)),)])
+    assert TrainingBatches(store, 64, 2, (0, 0), patches=1)[0].target.shape == (2, 3, 64, 64)
+
+
+def test_patches_with_nothing_in_them_are_rejected() -> None:
+    noise = torch.rand(3, 32, 32)
+    assert is_useful(noise)
+    assert not is_useful(torch.full((3, 32, 32), 0.5))
+    assert not is_useful(noise * 0.01)
+    assert not is_useful(1 - noise * 0.01)
+    # A ramp of slope s has Sobel magnitude 8 s inside, and half of it in the two columns at the border.
+    ramp = torch.arange(32.0).expand(3, 32, 32) / 31
+    assert is_useful(0.2 + ramp * 0.06 / 8 * 31 * 1.1)
+    assert not is_useful(0.2 + ramp * 0.06 / 8 * 31)
+
+
+def test_recolouring_keeps_luminance(store: PhotoStore) -> None:
+    plain, coloured = (
+        TrainingBatches(store, 64, 8, (7, 0), simulator=ExposureSimulator(kept_share=1), recolour_share=share)[0].target
+        for share in (0.0, 1.0)
+    )
+    changed = (plain - coloured).abs().mean((1, 2, 3))
+    assert (changed > 0.005).all()
+    luma = (torch.tensor(dataset.GREY).view(3, 1, 1) * (plain - coloured)).sum(1)
+    assert luma.abs().mean() < 0.01  # but for what clips

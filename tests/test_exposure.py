@@ -1,0 +1,104 @@
+"""Camera curve, exposure simulation, and the fit of the one to real renderings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import fit_curve
+from expcorr_core.exposure import CameraCurve, ExposureSimulator, edge_aware_mean, shift_exposure
+
+
+@pytest.fixture
+def target() -> Tensor:
+    return torch.nn.functional.interpolate(torch.rand(1, 3, 6, 8), (48, 64), mode="bicubic")[0].clamp(0, 1)
+
+
+def test_curve_is_inverted_and_ev_adds_up() -> None:
+    image = torch.rand(1, 3, 16, 16) * 0.98 + 0.01
+    curve = CameraCurve()
+    assert torch.allclose(curve.to_display(curve.to_scene(image)), image, atol=1e-4)
+    assert torch.allclose(shift_exposure(image, 0.0), image, atol=1e-4)
+    twice = shift_exposure(shift_exposure(image, -0.5), -1.0)
+    assert torch.allclose(twice, shift_exposure(image, -1.5), atol=1e-3)
+    assert (shift_exposure(image, 1.0) > image).all()
+
+
+def test_plain_gain_clips() -> None:
+    """Without a shoulder the curve is a gain in linear light that clips at 1."""
+    curve = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)
+    image = torch.tensor([0.2, 0.9])
+    wanted = (image**2.2 * 2).clamp(max=1) ** (1 / 2.2)
+    assert torch.allclose(shift_exposure(image, 1.0, curve), wanted)
+
+
+def test_edge_aware_mean_lies_between_blur_and_identity() -> None:
+    image = torch.rand(1, 1, 64, 64)
+    assert torch.allclose(edge_aware_mean(image, 3, torch.tensor(1e-9)), image, atol=1e-3)
+    assert edge_aware_mean(image, 8, torch.tensor(1e9)).std() < image.std() / 5
+
+
+def made(simulator: ExposureSimulator, target: Tensor, count: int = 1) -> Tensor:
+    return torch.stack([simulator(target, np.random.default_rng(seed)) for seed in range(count)])
+
+
+def test_simulator(target: Tensor) -> None:
+    images = made(ExposureSimulator(), target, 64)
+    assert torch.equal(images[0], made(ExposureSimulator(), target)[0])
+    assert torch.allclose(images * 255, (images * 255).round(), atol=1e-3)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    kept = ((images - target).abs().amax((1, 2, 3)) <= 0.5 / 255 + 1e-6).sum()
+    assert 2 <= kept <= 18  # an eighth of 64 is 8
+    change = (images - target).mean((1, 2, 3))
+    assert change.min() < -0.2
+    assert change.max() > 0.2
+
+
+PLAIN = {"kept_share": 0, "near_share": 0, "range_share": 0, "local_share": 0, "flat_share": 0, "jpeg_share": 0}
+
+
+def test_each_step_of_the_simulator_does_its_own(target: Tensor) -> None:
+    still = {**PLAIN, "ev_low": 0, "ev_high": 0}
+    assert torch.equal(made(ExposureSimulator(**{**still, "kept_share": 1}), target)[0], (target * 255).round() / 255)
+    base = (made(ExposureSimulator(**still), target, 24) - target).abs().mean()
+    for name in ("range_share", "local_share", "flat_share"):
+        assert (made(ExposureSimulator(**{**still, name: 1}), target, 24) - target).abs().mean() > base + 0.01, name
+    # Compression draws its quality last: what it changes is compression alone.
+    plain, packed = (made(ExposureSimulator(**{**still, "jpeg_share": share}), target) for share in (0, 1))
+    assert 0 < (plain - packed).abs().mean() < 0.05
+    # A local error makes some parts darker and others brighter.
+    local = made(ExposureSimulator(**{**still, "local_share": 1}), target, 16) - target
+    both = (local.amin((1, 2, 3)) < -0.05) & (local.amax((1, 2, 3)) > 0.05)
+    assert both.sum() >= 8
+    assert made(ExposureSimulator(**{**PLAIN, "ev_low": 2, "ev_high": 2}), target).mean() > target.mean() + 0.1
+
+
+def test_simulator_rejects_figures_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="kept_share is a probability"):
+        ExposureSimulator(kept_share=1.5)
+    with pytest.raises(ValueError, match="ev_low"):
+        ExposureSimulator(ev_low=1, ev_high=-1)
+
+
+def test_fit_finds_the_curve_that_made_the_renderings(
+    target: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = CameraCurve(gamma=2.0, shoulder=20.0, slope=1.5)
+    for index in range(2):
+        for exposure, ev in (("N1.5", -1.5), ("0", 0), ("P1", 1)):
+            pixels = shift_exposure(target.roll(index * 9, 2), ev, curve).permute(1, 2, 0) * 255
+            Image.fromarray(pixels.round().byte().numpy()).save(tmp_path / f"s{index}_{exposure}.png")
+    pictures = [tmp_path / "out" / name for name in ("curves.png", "scene.png")]
+    pictures[0].parent.mkdir()
+    fit_curve.main([str(tmp_path), "--curves", str(pictures[0]), "--scene", str(pictures[1])])
+    rows = {line[:20].strip(): float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[2:]}
+    assert rows["fitted curve"] > 45 > rows["gain in linear sRGB"] > rows["nothing"]
+    assert all(path.stat().st_size > 1000 for path in pictures)
+    with pytest.raises(SystemExit, match="holds 0 scenes"):
+        fit_curve.main([str(pictures[0].parent)])

@@ -1,0 +1,94 @@
+"""The model card and its way to a Hub and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hub_server
+import pytest
+from hub_server import READ_TOKEN, WRITE_TOKEN, HubServer
+from PIL import Image
+
+import publish
+from expcorr_core.cli import main as cli
+from expcorr_core.network import ExposureNetwork
+from expcorr_core.weights import load_weights, save_weights
+
+hub = hub_server.hub  # the fixture
+REPOSITORY = "tester/mended-photos"
+
+
+@pytest.fixture
+def command(tmp_path: Path, small_network: ExposureNetwork) -> list[str]:
+    """With figures, sources and a picture."""
+    training = {"data": {"photos": 3, "sha256": "abc", "pairs": False}, "commit": "c0ffee", "arguments": {"seed": 7}}
+    save_weights(tmp_path / "w.safetensors", small_network, training)
+    (tmp_path / "table.md").write_text("PSNR / SSIM\n\n| all | 20.1 / 0.85 |\n")
+    (tmp_path / "photos.csv").write_text("source,licence\na/b@1,CC0\na/b@2,CC0\nc/d@1,CC BY 4.0\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "before_after.jpg")
+    options = {"--metrics": "table.md", "--sources": "photos.csv", "--pictures": "before_after.jpg"}
+    named = [part for key, name in options.items() for part in (key, str(tmp_path / name))]
+    return [str(tmp_path / "w.safetensors"), "--repo-id", REPOSITORY, *named]
+
+
+def test_dry_run_shows_the_card_and_contacts_nobody(
+    command: list[str], hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish.main([*command, "--dry-run"])
+    out = capsys.readouterr().out
+    for part in (
+        "README.md", "pictures/before_after.jpg", "license: apache-2.0", "# mended-photos", "| all | 20.1 / 0.85 |",
+        "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "What clipped",
+        f'download_weights("{REPOSITORY}", "w.safetensors", sha256="{publish.digest(Path(command[0]))}")',
+        "![before after](pictures/before_after.jpg)",
+    ):  # fmt: skip
+        assert part in out, part
+    assert not hub.requests
+
+
+def test_what_is_published_can_be_downloaded(
+    command: list[str], hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    publish.main(command)
+    assert "uploaded: " in capsys.readouterr().out
+    files = hub.files(REPOSITORY)
+    assert {"README.md", "w.safetensors", "pictures/before_after.jpg"} <= set(files)
+    assert files["w.safetensors"] == Path(command[0]).read_bytes()
+
+    digest = publish.digest(Path(command[0]))
+    assert cli(["download", REPOSITORY, "--file", "w.safetensors", "--sha256", digest]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert load_weights(path).parameter_count() == load_weights(Path(command[0])).parameter_count()
+    assert cli(["download", REPOSITORY, "--file", "w.safetensors", "--sha256", "0" * 64]) == 1
+    assert cli(["download"]) == 1
+    assert "no repository is named" in capsys.readouterr().err
+
+    with pytest.raises(SystemExit, match=r"holds README\.md, .* already; add --overwrite"):
+        publish.main(command)
+    publish.main([*command, "--overwrite", "--licence", "mit"])
+    assert b"license: mit" in hub.files(REPOSITORY)["README.md"]
+
+
+def test_refusals_are_one_sentence(
+    command: list[str], hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    with pytest.raises(SystemExit, match=r"the Hub refused tester/mended-photos \(40[13]\); check the token's rights$"):
+        publish.main(command)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(SystemExit, match="token"):
+        publish.main(command)
+    (tmp_path / "photos.csv").write_text("name\nx\n")
+    with pytest.raises(SystemExit, match="needs the columns source and licence"):
+        publish.main([*command, "--dry-run"])
+    with pytest.raises(SystemExit, match="does not exist"):
+        publish.main([str(tmp_path / "none.safetensors"), "--repo-id", REPOSITORY, "--dry-run"])
+    with pytest.raises(SystemExit):
+        publish.main([command[0], "--repo-id", "nameless", "--dry-run"])
+    hub.stop()
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    (tmp_path / "photos.csv").write_text("source,licence\na/b,CC0\n")
+    with pytest.raises(SystemExit, match=r"^publish.py: [^\n]+$"):
+        publish.main(command)

@@ -1,0 +1,173 @@
+"""The paper's table: PSNR and SSIM (and PI, where pyiqa is installed) by exposure and expert; or by group.
+
+    python training/evaluate.py DATASET OUT                # its test part, targets of experts A to E
+    python training/evaluate.py INPUTS OUT --targets GT    # plain folders of pairs
+
+OUT receives scores.csv (a row a pair), table.md and table.csv. Started again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from expcorr_core.corrector import Corrector
+from expcorr_core.evaluate import evaluate
+from expcorr_core.files import replacing
+from expcorr_core.metrics import PerceptualIndex
+from expcorr_core.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
+from expcorr_core.weights import default_weights_path
+
+COLUMNS = ("name", "groups", "psnr", "ssim", "pi")
+EQUAL = 100.0  # dB that equal images count as
+
+
+class Row(NamedTuple):
+    """Figures of a pair, as in scores.csv; ``pi`` is None where pyiqa is missing."""
+
+    name: str
+    groups: tuple[str, ...]
+    psnr: float
+    ssim: float
+    pi: float | None
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that an earlier start wrote; a last one that was cut off is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text("utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return [
+        Row(r["name"], tuple(r["groups"].split("; ")), float(r["psnr"]), float(r["ssim"]), pi)
+        for r in csv.DictReader(lines)
+        for pi in (float(r["pi"]) if r["pi"] else None,)
+    ]
+
+
+def write_rows(file: object, rows: Iterable[Row]) -> None:
+    writer = csv.writer(file)  # type: ignore[arg-type]
+    for row in rows:
+        pi = "" if row.pi is None else f"{row.pi:.4f}"
+        writer.writerow((row.name, "; ".join(row.groups), f"{row.psnr:.4f}", f"{row.ssim:.5f}", pi))
+
+
+def mean_of(rows: Sequence[Row]) -> str:
+    """PSNR / SSIM of some rows, and PI where they all have one."""
+    if not rows:
+        return ""
+    psnr, ssim = (sum(getattr(row, name) for row in rows) / len(rows) for name in ("psnr", "ssim"))
+    values = [row.pi for row in rows if row.pi is not None]
+    pi = f" / {sum(values) / len(values):.3f}" if len(values) == len(rows) else ""
+    return f"{psnr:.3f} / {ssim:.3f}{pi}"
+
+
+def tabulate(rows: Sequence[Row], by_expert: bool) -> list[list[str]]:
+    """Header and lines: the paper's blocks and experts, or one line a group."""
+    groups = list(dict.fromkeys(group for row in rows for group in row.groups if group))
+    if not by_expert:
+        lines = [[group, str(len(part)), mean_of(part)] for group in groups if (part := of(rows, group))]
+        return [["group", "pairs", figures(rows)], ["all", str(len(rows)), mean_of(rows)], *lines]
+    experts = sorted(group for group in groups if group.startswith("expert "))
+    table = [["inputs", *(f"Expert {expert[-1].upper()}" for expert in experts), "mean"]]
+    for block in (OTHERS, UNDER, "all"):
+        part = list(rows) if block == "all" else of(rows, block)
+        table.append([block, *(mean_of(of(part, expert)) for expert in experts), mean_of(part)])
+    return table
+
+
+def of(rows: Sequence[Row], group: str) -> list[Row]:
+    return [row for row in rows if group in row.groups]
+
+
+def figures(rows: Sequence[Row]) -> str:
+    return "PSNR / SSIM" + (" / PI" if rows and all(row.pi is not None for row in rows) else "")
+
+
+def markdown(table: list[list[str]]) -> str:
+    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def check_started(path: Path, description: dict[str, object]) -> None:
+    """Raise ValueError where OUT holds the figures of another evaluation."""
+    if path.exists():
+        if json.loads(path.read_text("utf-8")) != description:
+            raise ValueError(f"{path.parent} holds the figures of other weights or photos; choose another folder")
+    else:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+
+
+def run(args: argparse.Namespace) -> None:
+    pairs: list[Pair]
+    reports: list[str] = []
+    if args.targets:
+        pairs = find_pairs(args.inputs, args.targets)
+    else:
+        pairs, reports = find_test_pairs(args.inputs)
+    for report in reports:
+        print(f"evaluate.py: {report}", file=sys.stderr)
+    weights = args.weights or default_weights_path()
+    corrector = Corrector.load(weights, args.device)
+    index: PerceptualIndex | None = None
+    try:
+        index = PerceptualIndex()
+    except ModuleNotFoundError as error:
+        print(f"evaluate.py: {error}; the table goes without", file=sys.stderr)
+    names = hashlib.sha256("\n".join(f"{pair.name} {pair.groups}" for pair in pairs).encode()).hexdigest()
+    description = {"weights": hashlib.sha256(weights.read_bytes()).hexdigest(), "pairs": names, "pi": index is not None}
+    check_started(args.out / "evaluation.json", description)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "scores.csv"
+    rows = read_rows(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(COLUMNS)
+        write_rows(file, rows)
+        file.flush()
+        left = pairs[len(rows) :]
+        last: tuple[Path | None, float | None] = (None, None)
+        for score in tqdm(evaluate(corrector, left), total=len(left), unit="pair"):
+            if index and score.pair.input != last[0]:
+                last = (score.pair.input, index(score.result))
+            row = Row(score.pair.name, score.pair.groups, min(score.psnr, EQUAL), score.ssim, last[1])
+            rows.append(row)
+            write_rows(file, [row])
+            file.flush()
+    table = tabulate(rows, by_expert=not args.targets)
+    text = f"{figures(rows)}\n\n{markdown(table)}"
+    print(text)
+    with replacing(args.out / "table.md") as temporary:
+        temporary.write_text(text, "utf-8")
+    with replacing(args.out / "table.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with one sentence where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inputs", type=Path, help="the paper's data set or its test part; with --targets a folder")
+    parser.add_argument("out", type=Path, help="folder for the figures")
+    parser.add_argument("--targets", type=Path, help="folder of targets, files named as the inputs")
+    parser.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        run(parser.parse_args(argv))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"evaluate.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("evaluate.py: stopped; the same command goes on")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Make a weights file of a training checkpoint.
+
+python training/export.py OUT/last.pt weights.safetensors --dtype float32
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.weights import save_weights
+from train import read_checkpoint
+
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+def export(checkpoint: Path, path: Path, dtype: torch.dtype, last: bool = False) -> None:
+    """Write the averaged weights of a checkpoint, or the ``last`` ones.
+
+    Raises:
+        ValueError: the checkpoint cannot be used, or the file exists.
+    """
+    if path.exists():
+        raise ValueError(f"{path} exists; remove it or choose another name")
+    state = read_checkpoint(checkpoint)
+    tensors = state["network" if last else "average"]
+    network = ExposureNetwork(Architecture.from_state_dict(tensors))
+    network.load_state_dict(tensors)
+    save_weights(path, network, state["training"], dtype)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with one sentence where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="last.pt of a run")
+    parser.add_argument("weights", type=Path, help="safetensors file to write")
+    parser.add_argument("--dtype", choices=DTYPES, default="float16", help="default float16")
+    parser.add_argument("--last", action="store_true", help="the last weights instead of the averaged ones")
+    args = parser.parse_args(argv)
+    try:
+        export(args.checkpoint, args.weights, DTYPES[args.dtype], args.last)
+    except (ValueError, OSError) as error:
+        sys.exit(f"export.py: {error}")
+    print(f"written: {args.weights}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Write a model card for a weights file and upload both to the Hugging Face Hub.
+
+    python training/publish.py WEIGHTS --repo-id OWNER/NAME --metrics EVAL/table.md --sources photos.csv --dry-run
+
+Without --dry-run it uploads, with the token of `hf auth login` or of the variable HF_TOKEN. Files that stand in the
+repository already are replaced with --overwrite alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
+
+from expcorr_core.weights import load_weights, read_metadata
+
+LIMITS = """\
+- What clipped to white or black is lost; it comes back as an even tone.
+- The right exposure of a photo that was meant to be dark or bright cannot be told from its pixels: such photos are
+  pulled towards the middle.
+- Values are taken for sRGB.
+"""
+
+
+def data_section(training: dict[str, Any], sources: Path | None) -> str:
+    """What the weights were trained on, with the licence of each collection.
+
+    Raises:
+        ValueError: the sources file lacks the columns ``source`` and ``licence``.
+    """
+    data = training.get("data", {})
+    kind = "pairs" if data.get("pairs") else "well-exposed photos, exposed wrongly by the program as it trained"
+    text = f"{data.get('photos', 'An unknown number of')} {kind}. Digest: `{data.get('sha256', 'unknown')}`.\n"
+    if sources is None:
+        return text
+    with sources.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"source", "licence"} <= rows[0].keys():
+        raise ValueError(f"{sources} needs the columns source and licence")
+    # A source may name a revision after @: one line a collection.
+    counts = Counter((row["source"].partition("@")[0], row["licence"]) for row in rows)
+    lines = [f"| {source} | {count} | {licence} |" for (source, licence), count in counts.most_common()]
+    return "\n".join((text, "| collection | photos | licence as stated there |", "| --- | --- | --- |", *lines, ""))
+
+
+def model_card(args: argparse.Namespace) -> str:
+    """The README.md of the repository.
+
+    Raises:
+        ValueError: the weights file or the sources file is not what it should be.
+    """
+    metadata = read_metadata(args.weights)
+    training = metadata["training"]
+    parameters = load_weights(args.weights).parameter_count()
+    pictures = "\n".join(f"![{path.stem.replace('_', ' ')}](pictures/{path.name})" for path in args.pictures)
+    metrics = args.metrics.read_text("utf-8").strip() if args.metrics else "Not evaluated."
+    limits = args.limits.read_text("utf-8") if args.limits else LIMITS
+    made = {key: training[key] for key in ("commit", "seconds", "metrics", "arguments", "init") if key in training}
+    return f"""\
+---
+license: {args.licence}
+pipeline_tag: image-to-image
+tags: [exposure-correction, photo, safetensors, comfyui]
+---
+
+# {args.repo_id.split("/")[-1]}
+
+Corrects photos that were exposed wrongly: too bright, too dark, or both in different places. A network of four U-Nets
+over a Laplacian pyramid ({parameters:,} parameters), after "Learning Multi-Scale Photo Exposure Correction" (Afifi,
+Derpanis, Ommer, Brown, CVPR 2021), trained anew.
+
+{pictures}
+
+## How to use
+
+```sh
+expcorr correct photo.jpg --weights {args.weights.name}
+```
+
+```python
+from expcorr_core.corrector import Corrector
+from expcorr_core.hub import download_weights
+
+path = download_weights("{args.repo_id}", "{args.weights.name}", sha256="{digest(args.weights)}")
+corrected = Corrector.load(path)(image)  # (B, 3, H, W), 0..1, any size
+```
+
+## Figures
+
+{metrics}
+
+## Limits
+
+{limits.strip()}
+
+## Data
+
+{data_section(training, args.sources).strip()}
+
+## How it was made
+
+```json
+{json.dumps({**made, "architecture": metadata["architecture"]}, indent=2)}
+```
+"""
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def gather(args: argparse.Namespace, folder: Path) -> list[Path]:
+    """Put what is uploaded into a folder; its files."""
+    (folder / "README.md").write_text(model_card(args), "utf-8")
+    shutil.copy(args.weights, folder / args.weights.name)
+    for path in args.pictures:
+        (folder / "pictures").mkdir(exist_ok=True)
+        shutil.copy(path, folder / "pictures" / path.name)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def upload(args: argparse.Namespace, folder: Path, names: Sequence[str]) -> str:
+    """Create the repository where there is none, and upload the folder in one commit; the commit's address.
+
+    Raises:
+        ValueError: files of these names stand there, or the Hub refuses.
+    """
+    api = HfApi()
+    try:
+        try:
+            there = set(api.list_repo_files(args.repo_id)) & set(names)
+        except RepositoryNotFoundError:
+            there = set()
+        if there and not args.overwrite:
+            raise ValueError(
+                f"{args.repo_id} holds {', '.join(sorted(there))} already; add --overwrite to replace them"
+            )
+        api.create_repo(args.repo_id, private=args.private, exist_ok=True)
+        return str(api.upload_folder(repo_id=args.repo_id, folder_path=folder, commit_message=args.message).commit_url)
+    except LocalTokenNotFoundError as error:
+        raise ValueError("there is no Hub token; run `hf auth login` or set HF_TOKEN") from error
+    except HfHubHTTPError as error:
+        code = error.response.status_code
+        hint = "check the token's rights" if code in (401, 403) else "try again later"
+        raise ValueError(f"the Hub refused {args.repo_id} ({code}); {hint}") from error
+    except HfHubHTTPError.__bases__ as error:  # of the client's HTTP library, which changes between its versions
+        raise ValueError(f"the Hub cannot be reached ({error}); connect to the network and try again") from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with one sentence where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="safetensors file")
+    parser.add_argument("--repo-id", required=True, metavar="OWNER/NAME")
+    parser.add_argument("--metrics", type=Path, metavar="MD", help="table.md of evaluate.py")
+    parser.add_argument("--sources", type=Path, metavar="CSV", help="columns source and licence, a row a photo")
+    parser.add_argument("--limits", type=Path, metavar="MD", help="what the weights do badly (default: of the method)")
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="before and after")
+    parser.add_argument("--licence", default="apache-2.0", help="as the Hub names it (default apache-2.0)")
+    parser.add_argument("--message", default="Upload weights and model card", help="of the commit")
+    parser.add_argument("--private", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that stand there already")
+    parser.add_argument("--dry-run", action="store_true", help="print what would go; contacts nobody")
+    args = parser.parse_args(argv)
+    if args.repo_id.count("/") != 1:
+        parser.error(f"--repo-id is written OWNER/NAME; got {args.repo_id}")
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            files = gather(args, folder)
+            for path in files:
+                print(
+                    f"{path.relative_to(folder).as_posix():<40} {path.stat().st_size:>12,} bytes  {digest(path)[:16]}"
+                )
+            if args.dry_run:
+                print(f"\n{(folder / 'README.md').read_text('utf-8')}")
+                return
+            print(f"uploaded: {upload(args, folder, [p.relative_to(folder).as_posix() for p in files])}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"publish.py: {str(error).splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()
