@@ -87,10 +87,10 @@ def plot_log(log: Path, path: Path) -> None:
         axes, ("loss", "validation_psnr"), ("training loss", "validation PSNR at the stage's size, dB"), strict=True
     ):
         for stage in stages:
-            part = [row for row in rows if int(row["stage"]) == stage]
+            part = [row for row in rows if int(row["stage"]) == stage and row[key]]
             minutes = [float(row["seconds"]) / 60 for row in part]
             axis.plot(minutes, [float(row[key]) for row in part], label=f"stage {stage + 1}")
-        axis.set(xlabel="minutes on two CPU cores, shared with other work", title=title)
+        axis.set(xlabel="minutes", title=title)
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(path, dpi=90)
@@ -119,6 +119,8 @@ def main() -> None:
     bands = laplacian_pyramid(photograph("coffee"), 4)
     shown = [(f"band {i}", (b * 2 + 0.5).clamp(0, 1)) for i, b in enumerate(bands[:-1], 1)]
     sheet([shown[:2], [*shown[2:], ("residual", bands[-1])]], ROOT / "docs" / "pyramid.jpg")
+    rendered = [(f"EV {ev:+g}", shift_exposure(good, ev)) for ev in (-1.5, -1.0, 0.0, 1.0, 1.5)]
+    sheet([rendered], ROOT / "docs" / "exposures.jpg")
     if args.log:
         plot_log(args.log, ROOT / "docs" / "training.png")
 

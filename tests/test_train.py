@@ -316,8 +316,13 @@ def test_a_run_may_start_from_weights(photos: Path, tmp_path: Path) -> None:
     states = [load_weights(folder / "weights.safetensors").state_dict() for folder in (first, second)]
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], atol=1e-3), name
+    (first / "weights.safetensors").unlink()
+    train.main([str(photos), str(second), "--resume"])  # which needs the first weights no more
     training = read_metadata(second / "weights.safetensors")["training"]
     assert training["init"]["arguments"]["seed"] == 3
+    plain = ["--levels", "1", "--stage", "size=128,batch=1,steps=1,lr=1e-4,patches=1", "--loss", "reconstruction"]
+    with pytest.raises(SystemExit, match="has 4 levels; add --levels"):
+        train.main([str(photos), str(tmp_path / "x"), *plain, "--init", str(second / "weights.safetensors")])
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(

@@ -42,7 +42,7 @@ def run_variant(args: argparse.Namespace, name: str, levels: int, losses: tuple[
     adversarial = f",adversarial={args.steps // 2}" if "adversarial" in losses else ""
     stage = f"size={args.size},batch={args.batch},patches=8,steps={args.steps},lr={args.lr}{adversarial}"
     new = ["--stage", stage, "--levels", str(levels), "--loss", *losses, "--validation", str(args.validation)]
-    every = ["--checkpoint-every", str(max(1, args.steps // 10)), "--log-every", str(max(1, args.steps // 50))]
+    every = ["--checkpoint-every", str(max(1, args.steps // 5)), "--log-every", str(max(1, args.steps // 50))]
     if (out / "last.pt").exists():
         train.main([str(args.photos), str(out), "--resume"])
     else:

@@ -20,7 +20,7 @@ LOSSES = ("reconstruction", "pyramid", "adversarial")
 # Arguments that the result depends on: a resumed run keeps them.
 LASTING = (
     "stage", "levels", "loss", "exposure", "crop", "recolour", "photo_side", "init", "ema", "clip", "weight_decay",
-    "precision", "layout", "seed",
+    "betas", "discriminator_lr", "precision", "layout", "seed",
 )  # fmt: skip
 # Of this machine, not of the run: neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
@@ -72,6 +72,8 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
 
     how = parser.add_argument_group("how")
     how.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW; 0 is Adam (default 1e-4)")
+    how.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.999], help="of AdamW (default 0.9 0.999)")
+    how.add_argument("--discriminator-lr", type=float, default=0.1, help="share of the network's (default 0.1)")
     how.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 for none (default 1)")
     how.add_argument(
         "--ema", type=float, default=0.998, help="decay of the averaged weights; 0 for none (default 0.998)"
@@ -84,7 +86,7 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     how.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
     workers = max(1, min(8, (os.cpu_count() or 1) // 2))
     how.add_argument("--workers", type=int, default=workers, help=f"processes that prepare data (default {workers})")
-    how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for decoded photos (default 4)")
+    how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for photos, a process (default 4)")
     how.add_argument("--photo-side", type=int, help="photos for patches are reduced to it (default: as they are)")
 
     when = parser.add_argument_group("when")
@@ -160,7 +162,7 @@ def check_resumed(args: argparse.Namespace, kept: dict[str, Any]) -> None:
     """Raise ValueError where the command line contradicts the run that is gone on with."""
     now = plain(args, folders=True)
     for name in LASTING:
-        if now[name] != kept[name]:
+        if now[name] != kept.get(name, now[name]):
             raise ValueError(
                 f"the run in {args.out} was begun with {name.replace('_', '-')} {kept[name]}; leave that out to go on"
             )

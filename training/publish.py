@@ -25,6 +25,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, Repo
 
 from expcorr_core.weights import load_weights, read_metadata
 
+# Of the client's HTTP library, which is another one in other versions.
+NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__,)
 LIMITS = """\
 - What clipped to white or black is lost; it comes back as an even tone.
 - The right exposure of a photo that was meant to be dark or bright cannot be told from its pixels: such photos are
@@ -154,7 +156,7 @@ def upload(args: argparse.Namespace, folder: Path, names: Sequence[str]) -> str:
         code = error.response.status_code
         hint = "check the token's rights" if code in (401, 403) else "try again later"
         raise ValueError(f"the Hub refused {args.repo_id} ({code}); {hint}") from error
-    except HfHubHTTPError.__bases__ as error:  # of the client's HTTP library, which changes between its versions
+    except NETWORK_ERRORS as error:
         raise ValueError(f"the Hub cannot be reached ({error}); connect to the network and try again") from error
 
 

@@ -35,6 +35,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -129,11 +130,11 @@ def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
 class Adversary:
     """The discriminator and its training."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, betas: tuple[float, float]) -> None:
         self.module = Discriminator().to(processes.device)
         if processes.world > 1 and processes.device.startswith("cuda"):
             self.module = nn.SyncBatchNorm.convert_sync_batchnorm(self.module)  # type: ignore[no-untyped-call]
-        self.optimizer = torch.optim.Adam(self.module.parameters())
+        self.optimizer = torch.optim.Adam(self.module.parameters(), betas=betas)
         self.wrapped = processes.wrap(self.module)
 
     def state(self) -> dict[str, Any]:
@@ -185,7 +186,8 @@ class Validation:
         """Mean figures, and the first photos with each level's output."""
         scores: list[tuple[float, float]] = []
         shown: dict[str, Tensor] = {}
-        for index, (image, target) in enumerate(self.pairs):
+        for index, pair in enumerate(self.pairs):
+            image, target = (photo.float() / 255 for photo in pair)
             with autocast(device, precision):
                 outputs = network(bands_of(image.to(device), self.levels, self.finest), self.finest)
             made = outputs[-1].float().cpu().clamp(0, 1)
@@ -208,10 +210,10 @@ class Validation:
 
 
 def _to_multiple(photo: Tensor, side: int, granule: int) -> Tensor:
-    """Reduce a photo to a larger side, and resize it so that both sides are divisible as the network needs."""
+    """Reduce a uint8 photo to a larger side, and resize it so that both sides are divisible as the network needs."""
     scale = min(1.0, side / max(photo.shape[1:]))
     height, width = (max(1, round(length * scale / granule)) * granule for length in photo.shape[1:])
-    return nn.functional.interpolate(photo[None].float() / 255, (height, width), mode="bilinear", antialias=True)
+    return nn.functional.interpolate(photo[None], (height, width), mode="bilinear", antialias=True)
 
 
 def autocast(device: str, precision: str) -> Any:
@@ -265,14 +267,21 @@ class Run:
         torch.manual_seed(args.seed)
         network = ExposureNetwork(Architecture.of_levels(args.levels))
         network.initialise()
-        if args.init:
-            network.load_state_dict(load_weights(args.init).state_dict())
+        if checkpoint:
+            self.origin |= {key: value for key, value in checkpoint["training"].items() if key == "init"}
+        elif args.init:
+            start = load_weights(args.init)
+            if start.architecture != network.architecture:
+                raise ValueError(
+                    f"{args.init} has {start.architecture.levels} levels; add --levels or choose other weights"
+                )
+            network.load_state_dict(start.state_dict())
             self.origin["init"] = read_metadata(args.init)["training"]
         if args.layout == "channels_last":
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(processes.device)
         self.average = deepcopy(self.network).requires_grad_(False) if args.ema else self.network
-        self.adversary = Adversary(processes) if "adversarial" in args.loss else None
+        self.adversary = Adversary(processes, args.betas) if "adversarial" in args.loss else None
         self.step, self.done, self.seconds, self.best = 0, 0, 0.0, -math.inf
         self.pending: dict[str, list[float]] = {}
         if checkpoint:
@@ -325,7 +334,8 @@ class Run:
         for level, transition in enumerate(self.network.transitions, 2):
             transition.requires_grad_(level >= stage.finest)
         trained = [value for value in self.network.parameters() if value.requires_grad]
-        optimizer = torch.optim.AdamW(trained, stage.lr, weight_decay=args.weight_decay, fused=True)
+        fused = processes.device.startswith(("cpu", "cuda"))
+        optimizer = torch.optim.AdamW(trained, stage.lr, args.betas, weight_decay=args.weight_decay, fused=fused)
         if self.checkpoint:
             optimizer.load_state_dict(self.checkpoint["optimizer"])
         forward = processes.wrap(self.network, unused="reconstruction" not in args.loss)
@@ -435,11 +445,12 @@ class Run:
         if args.ema:
             decay = min(args.ema, (self.step + 1) / (self.step + 10))
             with torch.no_grad():
-                torch._foreach_lerp_([*self.average.parameters()], [*self.network.parameters()], 1 - decay)
+                update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+                update([*self.average.parameters()], [*self.network.parameters()], self.step)
         if adversary:
             with autocast(processes.device, args.precision):
                 terms["discriminator"] = adversary.learn(
-                    flipped(target, generator), flipped(outputs[0].detach(), generator), lr / 10
+                    flipped(target, generator), flipped(outputs[0].detach(), generator), lr * args.discriminator_lr
                 )
         return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
 
