@@ -182,25 +182,18 @@ def test_resumed_runs_keep_their_arguments(photos: Path, tmp_path: Path) -> None
         train.main([str(photos), str(out), "--resume"])
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_writes_a_checkpoint(photos: Path, tmp_path: Path, kind: signal.Signals) -> None:
+# In the middle of a stage, and at its end.
+@pytest.mark.parametrize(("kind", "step"), [(signal.SIGINT, 2), (signal.SIGTERM, 4)])
+def test_ctrl_c_writes_a_checkpoint(photos: Path, tmp_path: Path, kind: signal.Signals, step: int) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    arguments = [
-        "--stage",
-        COARSE.replace("steps=4", "steps=6"),
-        *QUICK[:4],
-        "--checkpoint-every",
-        "100",
-        "--log-every",
-        "4",
-    ]
+    arguments = [*STAGES, *LOSSES, *QUICK[:4], "--checkpoint-every", "100", "--log-every", "4"]
     train.main([str(photos), str(whole), *arguments])
     steps = []
     original = train.Run.train_step
 
     def interrupted(self: Any, *args: Any) -> dict[str, float]:
         steps.append(1)
-        if len(steps) == 2:
+        if len(steps) == step:
             os.kill(os.getpid(), kind)
         return original(self, *args)
 
@@ -209,7 +202,7 @@ def test_ctrl_c_writes_a_checkpoint(photos: Path, tmp_path: Path, kind: signal.S
         with pytest.raises(SystemExit) as stop:
             train.main([str(photos), str(stopped), *arguments])
     assert stop.value.code == 130
-    assert state(stopped)["step"] == 2
+    assert (state(stopped)["stage"], state(stopped)["step"]) == divmod(step, 4)
     train.main([str(photos), str(stopped), "--resume"])
     assert_same(whole, stopped)
     assert len(rows(stopped)) == 2
@@ -226,10 +219,11 @@ def test_two_processes_are_as_one_with_the_double_batch(photos: Path, tmp_path: 
     assert process.returncode == 0, output
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
     assert len(losses(two)) == 8
-    for name, value in state(one)["network"].items():
-        # Adam turns a rounding error of a tiny gradient into a whole step: few values, and by no more than that.
-        difference = (value - state(two)["network"][name]).abs()
-        assert difference.mean() < 1e-5, name
+    # Adam makes a whole step of a tiny gradient's rounding error, here and there; other data would differ everywhere.
+    networks = [state(out)["network"] for out in (one, two)]
+    differences = torch.cat([(networks[0][name] - networks[1][name]).abs().flatten() for name in networks[0]])
+    assert differences.mean() < 2e-5
+    assert differences.median() < 1e-5
 
 
 def test_two_processes_train_the_discriminator(photos: Path, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class Processes:
 
     def mean(self, value: Tensor) -> Tensor:
         if self.world > 1:
+            value = value.to(self.device)
             dist.all_reduce(value)
             value = value / self.world
         return value
@@ -336,7 +337,7 @@ class Run:
         trained = [value for value in self.network.parameters() if value.requires_grad]
         fused = processes.device.startswith(("cpu", "cuda"))
         optimizer = torch.optim.AdamW(trained, stage.lr, args.betas, weight_decay=args.weight_decay, fused=fused)
-        if self.checkpoint:
+        if self.step:
             optimizer.load_state_dict(self.checkpoint["optimizer"])
         forward = processes.wrap(self.network, unused="reconstruction" not in args.loss)
         if args.compile:
@@ -380,7 +381,6 @@ class Run:
                         "stage": index, "step": self.step, **means, "lr": stage.learning_rate(self.step - 1, count),
                         "waiting": waited / (now - clock), "seconds": round(self.seconds, 1),
                     }  # fmt: skip
-                    waited, clock = 0.0, now
                     bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
                 if monitor and checkpointing and not stopping and validation:
                     figures, shown = validation.run(self.average, processes.device, args.precision)
@@ -391,6 +391,8 @@ class Run:
                 if monitor and checkpointing:
                     self.save(index, ended, optimizer, monitor, row)
                 processes.wait()
+                if logging:
+                    waited, clock = 0.0, time.monotonic()
                 if stopping and not (ended and index + 1 == len(args.stage)):
                     return False
         return True
@@ -459,7 +461,7 @@ class Run:
             return self.stop.asked
         if self.done % AGREE_EVERY:
             return False
-        return bool(self.processes.mean(torch.tensor(float(self.stop.asked), device=self.processes.device)) > 0)
+        return bool(self.processes.mean(torch.tensor(float(self.stop.asked))) > 0)
 
     def save(
         self, index: int, ended: bool, optimizer: torch.optim.Optimizer, monitor: Monitor, row: dict[str, float]
