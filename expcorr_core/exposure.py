@@ -72,10 +72,12 @@ def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
     size = x.shape[2:]
     factor = max(1, radius // 4)
     small = F.interpolate(x, [max(1, side // factor) for side in size], mode="area")
-    window = 2 * (radius // factor) + 1
+    reach = radius // factor
+    window = 2 * reach + 1
 
     def box(t: Tensor) -> Tensor:
-        return F.avg_pool2d(t, window, 1, window // 2, count_include_pad=False)
+        rows = F.avg_pool2d(t, (window, 1), 1, (reach, 0), count_include_pad=False)
+        return F.avg_pool2d(rows, (1, window), 1, (0, reach), count_include_pad=False)
 
     mean = box(small)
     spread = (box(small * small) - mean * mean).clamp_min(0)
