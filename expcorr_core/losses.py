@@ -1,4 +1,7 @@
-"""Training losses (paper section 3.4), as sums over pixels and channels, divided by the batch size."""
+"""Training losses (paper section 3.4), as sums over pixels and channels, one figure a photo.
+
+The paper takes their mean over a batch.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
         output, target: ``(B, 3, H, W)``, 0..1.
 
     Returns:
-        Scalar: sum of absolute differences, divided by B.
+        ``(B,)``: sum of absolute differences of each photo.
     """
-    return (output - target).abs().sum() / output.shape[0]
+    return (output - target).abs().sum((1, 2, 3))
 
 
 def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
@@ -32,14 +35,14 @@ def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
         target: ``(B, 3, H, W)``, 0..1.
 
     Returns:
-        Scalar: weighted sum of absolute differences, divided by B.
+        ``(B,)``: weighted sum of absolute differences of each photo.
     """
     gaussian = gaussian_pyramid(target, len(outputs) + 1)
-    total = target.new_zeros(())
+    total = target.new_zeros(target.shape[0])
     for index, output in enumerate(outputs):
         wanted = upsample(gaussian[index + 1], gaussian[index].shape[2:])
-        total = total + 2**index * (output - wanted).abs().sum()
-    return total / target.shape[0]
+        total = total + 2**index * (output - wanted).abs().sum((1, 2, 3))
+    return total
 
 
 # The paper's adversarial term is held against sums of differences in 0..255; the values here are 0..1.
@@ -58,9 +61,9 @@ def adversarial_loss(logits: Tensor, pixels: int, levels: int) -> Tensor:
         levels: ``n``.
 
     Returns:
-        Scalar: mean over the batch.
+        ``(B,)``.
     """
-    return 3 * pixels * levels / REFERENCE_SCALE * F.softplus(-logits).mean()
+    return 3 * pixels * levels / REFERENCE_SCALE * F.softplus(-logits)
 
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:

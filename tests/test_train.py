@@ -286,6 +286,17 @@ def test_losses_and_levels_are_switched_by_arguments(photos: Path, tmp_path: Pat
         train.main([str(photos), str(tmp_path / "x"), "--stage", COARSE, *QUICK, "--loss", "reconstruction"])
 
 
+def test_log_loss_is_of_each_photo(photos: Path, tmp_path: Path) -> None:
+    """The mean of logarithms is at most the logarithm of the mean, and reached by photos of equal loss alone."""
+    stage = ["--stage", "finest=4,size=128,batch=4,steps=1,lr=1e-4", *QUICK, "--exposure", "kept_share=0"]
+    train.main([str(photos), str(tmp_path / "log"), *stage, "--log-loss", "0.02"])
+    train.main([str(photos), str(tmp_path / "plain"), *stage])
+    [logged], [plain] = rows(tmp_path / "log"), rows(tmp_path / "plain")
+    assert logged["pyramid"] == plain["pyramid"] == plain["loss"]
+    bound = np.log(float(plain["loss"]) + 0.02)
+    assert bound - 2 < float(logged["loss"]) < bound - 1e-3
+
+
 def test_arguments_come_from_files_too(photos: Path, tmp_path: Path) -> None:
     train.main([str(photos), str(tmp_path / "a"), "--stage", COARSE, *QUICK, "--exposure", "near_share=0.3"])
     train.main([str(photos), str(tmp_path / "b"), "--config", str(tmp_path / "a/arguments.json"), "--seed", "1"])
@@ -409,6 +420,7 @@ def test_bad_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ([photos, new, "--levels", "9"], "levels must be 1..4"),
         ([photos, new, "--ema", "1"], "below 1"),
         ([photos, new, "--log-every", "0"], "must be positive"),
+        ([photos, new, "--log-loss", "-1"], "0 or positive"),
         ([photos, new, "--exposure", "kept_share=2"], "is a probability"),
         ([photos, new, "--config", tmp_path / "none.json"], "none.json"),
         ([photos, new, "--config", "x", "--preset", "cpu"], "exclude each other"),

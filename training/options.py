@@ -19,8 +19,8 @@ PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("reconstruction", "pyramid", "adversarial")
 # Arguments that the result depends on: a resumed run keeps them.
 LASTING = (
-    "stage", "levels", "loss", "exposure", "crop", "recolour", "photo_side", "init", "ema", "clip", "weight_decay",
-    "betas", "discriminator_lr", "precision", "layout", "seed",
+    "stage", "levels", "loss", "log_loss", "exposure", "crop", "recolour", "photo_side", "init", "ema", "clip",
+    "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
 )  # fmt: skip
 # Of this machine, not of the run: neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
@@ -64,6 +64,13 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     )
     what.add_argument("--levels", type=int, default=4, help="pyramid levels, 1..4; 1 is the plain U-Net (default 4)")
     what.add_argument("--loss", type=_loss, nargs="+", help="reconstruction, pyramid, adversarial; NAME=WEIGHT")
+    what.add_argument(
+        "--log-loss",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="mean of log(loss of a photo + E), as PSNR has it; 0: mean",
+    )
     what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
     what.add_argument("--validation", type=Path, help="folder with input/ and gt/, or laid out as the paper's data set")
     what.add_argument("--exposure", type=_exposure, nargs="+", help="figures of the exposure simulation, NAME=FIGURE")
@@ -127,6 +134,8 @@ def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: di
     for name in ("log_every", "checkpoint_every", "workers"):
         if getattr(args, name) < (0 if name == "workers" else 1):
             raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(args, name)}")
+    if args.log_loss < 0:
+        raise ValueError(f"--log-loss must be 0 or positive, got {args.log_loss}")
     if not 0 <= args.ema < 1:
         raise ValueError(f"--ema must be 0 or more and below 1, got {args.ema}")
     return args

@@ -434,9 +434,10 @@ class Run:
             )
         # Per value of the target, so that figures of all sizes compare.
         terms = {name: args.loss[name] * value / target[0].numel() for name, value in terms.items()}
-        loss = torch.stack(list(terms.values())).sum()
+        photos = torch.stack(list(terms.values())).sum(0)
+        loss = (photos + args.log_loss).log().mean() if args.log_loss else photos.mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         # The gradients are the same in all processes, so that all of them end together.
         if not math.isfinite(float(nn.utils.clip_grad_norm_(trained, args.clip or math.inf))):
             raise ValueError(
@@ -454,7 +455,7 @@ class Run:
                 terms["discriminator"] = adversary.learn(
                     flipped(target, generator), flipped(outputs[0].detach(), generator), lr * args.discriminator_lr
                 )
-        return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
+        return {"loss": float(loss.detach()), **{name: float(value.detach().mean()) for name, value in terms.items()}}
 
     def should_stop(self) -> bool:
         if self.processes.world == 1:
