@@ -22,6 +22,7 @@ from torch import Tensor
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import CameraCurve, shift_exposure
+from expcorr_core.image_io import Photo
 from expcorr_core.pyramid import laplacian_pyramid
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    return (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return Photo.from_tensor(image).eight_bit()
 
 
 def histogram(image: Tensor, size: tuple[int, int]) -> Image.Image:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .corrector import Corrector, Settings
 from .image_io import ImageError, read_photo
-from .metrics import psnr, ssim
+from .metrics import EQUAL_PSNR, psnr, ssim
 from .pairs import Pair
 
 
@@ -45,7 +45,7 @@ def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | N
 
 
 def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
-    """Count, mean PSNR and mean SSIM of all pairs and of each group; equal pairs (infinite dB) count as 100 dB."""
+    """Count, mean PSNR and mean SSIM of all pairs and of each group; equal pairs (infinite dB) count as EQUAL_PSNR."""
     members: dict[str, list[Score]] = {}
     for score in scores:
         for group in ("all", *score.pair.groups):
@@ -53,7 +53,7 @@ def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
     return {
         group: (
             len(part),
-            sum(min(s.psnr, 100.0) for s in part) / len(part),
+            sum(min(s.psnr, EQUAL_PSNR) for s in part) / len(part),
             sum(s.ssim for s in part) / len(part),
         )
         for group, part in members.items()

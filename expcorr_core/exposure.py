@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from .image_io import Photo
+
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
@@ -185,6 +187,6 @@ def _rounded(image: Tensor) -> Tensor:
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
     """What is left of an image after it has been a JPEG file."""
     file = io.BytesIO()
-    Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    Image.fromarray(Photo.from_tensor(image[None]).pixels).save(file, "JPEG", quality=quality)
     with Image.open(file) as decoded:
         return torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255

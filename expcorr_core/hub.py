@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .files import digest
 from .weights import DEFAULT_NAME, WeightsError, read_metadata
 
 # "owner/name" of the repository with the published weights, set by whoever publishes them; there is none yet.
@@ -144,7 +144,7 @@ def _verify(path: Path, sha256: str | None) -> None:
     # into a store whose names are other hashes.
     blob = path.parent / path.readlink() if path.is_symlink() else path
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = digest(path)
         wanted = [name for name in (sha256, blob.name) if name and SHA256.fullmatch(name) and name != found]
         for link in (path.resolve(), blob, path) if wanted else ():
             link.unlink(missing_ok=True)

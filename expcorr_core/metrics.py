@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+EQUAL_PSNR = 100.0  # dB that equal images count as in a mean
+
 
 def psnr(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB of two ``(H, W, 3)`` uint8 images; infinite when they are equal."""

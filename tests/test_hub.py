@@ -20,7 +20,7 @@ from expcorr_core.network import ExposureNetwork
 from expcorr_core.weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, save_weights
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub comes with the train extra")
-constants = pytest.importorskip("huggingface_hub.constants")
+constants = pytest.importorskip("huggingface_hub.constants", reason="huggingface_hub comes with the train extra")
 
 hub = hub_server.hub  # the fixture
 
@@ -123,18 +123,23 @@ def test_a_connection_that_breaks_always_is_given_up(published: HubServer) -> No
     assert not cached()
 
 
+def cut_off(hub: HubServer, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Hub be out of reach from now on, in one of four ways."""
+    if trouble == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif trouble == "unreachable":
+        hub.stop()
+    else:
+        hub.down = 0 if trouble == "hangs up" else 503
+
+
 @pytest.mark.parametrize("trouble", ["offline", "unreachable", "hangs up", "out of order"])
 def test_without_a_connection_the_cache_serves(
     published: HubServer, weights: bytes, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     download_weights(REPOSITORY, revision="v1")
     published.requests.clear()
-    if trouble == "offline":
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    elif trouble == "unreachable":
-        published.stop()
-    else:
-        published.down = 0 if trouble == "hangs up" else 503
+    cut_off(published, trouble, monkeypatch)
     assert download_weights(REPOSITORY, revision="v1").read_bytes() == weights
     assert bool(published.requests) == (trouble in ("hangs up", "out of order"))
 
@@ -151,12 +156,7 @@ def test_without_a_connection_the_cache_serves(
 def test_without_a_connection_or_a_copy_the_reason_is_said(
     published: HubServer, monkeypatch: pytest.MonkeyPatch, trouble: str, reason: str
 ) -> None:
-    if trouble == "offline":
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    elif trouble == "unreachable":
-        published.stop()
-    else:
-        published.down = 0 if trouble == "hangs up" else 503
+    cut_off(published, trouble, monkeypatch)
     with pytest.raises(WeightsError, match=reason):
         download_weights(REPOSITORY)
 

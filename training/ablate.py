@@ -17,6 +17,7 @@ from pathlib import Path
 import train
 from expcorr_core.files import replacing
 from expcorr_core.weights import load_weights
+from tables import markdown
 
 FULL = ("reconstruction", "pyramid")
 # name, levels, losses
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     header = ("variant", "parameters", "losses", "PSNR", "SSIM")
     with replacing(args.out / "ablations.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *lines])
-    text = "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)) + "\n"
+    text = markdown(header, lines)
     with replacing(args.out / "ablations.md") as temporary:
         temporary.write_text(text, "utf-8")
     print(text)

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.evaluate import evaluate
-from expcorr_core.files import replacing
-from expcorr_core.metrics import PerceptualIndex
+from expcorr_core.files import digest, replacing
+from expcorr_core.metrics import EQUAL_PSNR, PerceptualIndex
 from expcorr_core.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
 from expcorr_core.weights import default_weights_path
+from tables import markdown
 
 COLUMNS = ("name", "groups", "psnr", "ssim", "pi")
-EQUAL = 100.0  # dB that equal images count as
 
 
 class Row(NamedTuple):
@@ -93,11 +93,6 @@ def figures(rows: Sequence[Row]) -> str:
     return "PSNR / SSIM" + (" / PI" if rows and all(row.pi is not None for row in rows) else "")
 
 
-def markdown(table: list[list[str]]) -> str:
-    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def check_started(path: Path, description: dict[str, object]) -> None:
     """Raise ValueError where OUT holds the figures of another evaluation."""
     if path.exists():
@@ -125,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         print(f"evaluate.py: {error}; the table goes without", file=sys.stderr)
     names = hashlib.sha256("\n".join(f"{pair.name} {pair.groups}" for pair in pairs).encode()).hexdigest()
-    description = {"weights": hashlib.sha256(weights.read_bytes()).hexdigest(), "pairs": names, "pi": index is not None}
+    description = {"weights": digest(weights), "pairs": names, "pi": index is not None}
     check_started(args.out / "evaluation.json", description)
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -140,12 +135,12 @@ def run(args: argparse.Namespace) -> None:
         for score in tqdm(evaluate(corrector, left), total=len(left), unit="pair"):
             if index and score.pair.input != last[0]:
                 last = (score.pair.input, index(score.result))
-            row = Row(score.pair.name, score.pair.groups, min(score.psnr, EQUAL), score.ssim, last[1])
+            row = Row(score.pair.name, score.pair.groups, min(score.psnr, EQUAL_PSNR), score.ssim, last[1])
             rows.append(row)
             write_rows(file, [row])
             file.flush()
     table = tabulate(rows, by_expert=not args.targets)
-    text = f"{figures(rows)}\n\n{markdown(table)}"
+    text = f"{figures(rows)}\n\n{markdown(table[0], table[1:])}"
     print(text)
     with replacing(args.out / "table.md") as temporary:
         temporary.write_text(text, "utf-8")

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from expcorr_core.dataset import load_photo
 from expcorr_core.exposure import CameraCurve, shift_exposure
-from expcorr_core.image_io import ImageError, find_photos
+from expcorr_core.image_io import ImageError, Photo, find_photos
 from expcorr_core.metrics import psnr
 from expcorr_core.pairs import EXPOSURES, exposure_of
 
@@ -62,7 +62,7 @@ def score(scenes: list[Scene], render: Callable[[Tensor, float], Tensor]) -> flo
         for ev, real in scene.items():
             if ev:
                 made = render(scene[0.0], ev)
-                values.append(psnr(*((x * 255).round().byte().permute(1, 2, 0).numpy() for x in (made, real))))
+                values.append(psnr(*(Photo.from_tensor(x[None]).pixels for x in (made, real))))
     return sum(values) / len(values)
 
 
@@ -109,7 +109,7 @@ def save_scene(scene: Scene, curve: CameraCurve, path: Path) -> None:
     """Real renderings above those made from EV 0."""
     rows = [[scene[ev], shift_exposure(scene[0.0], ev, curve)] for ev in sorted(scene)]
     sheet = torch.cat([torch.cat(pair, 1) for pair in rows], 2)
-    Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy()).save(path, quality=90)
+    Image.fromarray(Photo.from_tensor(sheet[None]).pixels).save(path, quality=90)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 import shutil
 import sys
@@ -23,7 +22,9 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
+from expcorr_core.files import digest
 from expcorr_core.weights import load_weights, read_metadata
+from tables import markdown
 
 # Of the client's HTTP library, which is another one in other versions.
 NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__,)
@@ -52,8 +53,8 @@ def data_section(training: dict[str, Any], sources: Path | None) -> str:
         raise ValueError(f"{sources} needs the columns source and licence")
     # A source may name a revision after @: one line a collection.
     counts = Counter((row["source"].partition("@")[0], row["licence"]) for row in rows)
-    lines = [f"| {source} | {count} | {licence} |" for (source, licence), count in counts.most_common()]
-    return "\n".join((text, "| collection | photos | licence as stated there |", "| --- | --- | --- |", *lines, ""))
+    lines = [(source, count, licence) for (source, licence), count in counts.most_common()]
+    return f"{text}\n{markdown(('collection', 'photos', 'licence as stated there'), lines)}"
 
 
 def model_card(args: argparse.Namespace) -> str:
@@ -116,10 +117,6 @@ corrected = Corrector.load(path)(image)  # (B, 3, H, W), 0..1, any size
 {json.dumps({**made, "architecture": metadata["architecture"]}, indent=2)}
 ```
 """
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def gather(args: argparse.Namespace, folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from expcorr_core.network import Architecture
+from tables import markdown
 
 PAPER_PHOTOS = 17_675  # inputs of the paper's training set
 
@@ -72,12 +73,16 @@ class Stage:
         """Raise ValueError unless all levels can work at this size."""
         if not 1 <= self.finest <= architecture.levels:
             raise ValueError(f"finest must be 1..{architecture.levels}, got {self.finest}")
-        granule = architecture.multiple >> max(0, self.finest - 2)
+        granule = self.granule(architecture)
         if not self.patches:
             granule *= 4  # the shorter sides of whole photos are three quarters of the size
         if self.size % granule:
             kind = "patches" if self.patches else "whole photos"
             raise ValueError(f"{kind} with finest={self.finest} need a size divisible by {granule}, got {self.size}")
+
+    def granule(self, architecture: Architecture) -> int:
+        """What the sides of a photo of the size of ``Y(finest)`` must be divisible by."""
+        return architecture.multiple >> max(0, self.finest - 2)
 
     def epoch_steps(self, photos: int) -> int:
         """Steps of one pass over the photos."""
@@ -136,5 +141,4 @@ def table(stages: Sequence[Stage], photos: int, levels: int) -> str:
                 f"after {stage.adversarial} {unit}" if stage.adversarial >= 0 else "never",
             )
         )
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return markdown(header, rows)

@@ -18,207 +18,37 @@ import hashlib
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, load_photo
-from expcorr_core.discriminator import Discriminator
+from adversary import Adversary, flipped
+from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
-from expcorr_core.losses import adversarial_loss, discriminator_loss, pyramid_loss, reconstruction_loss
-from expcorr_core.metrics import psnr, ssim
+from expcorr_core.losses import adversarial_loss, pyramid_loss, reconstruction_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pairs import Pair, find_exposure_pairs, find_pairs, find_split
-from expcorr_core.pyramid import laplacian_pyramid
 from expcorr_core.weights import load_weights, read_metadata, save_weights
 from monitor import Monitor
 from options import build_parser, check_resumed, parse, parse_over, plain
+from processes import Processes, Stop
 from schedule import PAPER_PHOTOS, Stage, table
+from validation import Validation, autocast, bands_of
 
-WHOLE_SIDE = 512  # largest side at which networks trained on patches are validated
-SHOWN = 4  # validation photos in TensorBoard
 AGREE_EVERY = 20  # steps between the moments when several processes ask each other whether to stop
-
-
-class Processes:
-    """The processes of a run: one, or those that torchrun started."""
-
-    def __init__(self, device: str) -> None:
-        self.world = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0"))
-        self.device = device
-        if self.world > 1:
-            cuda = device.startswith("cuda")
-            if cuda:
-                self.device = f"cuda:{os.environ['LOCAL_RANK']}"
-                torch.cuda.set_device(self.device)
-            dist.init_process_group("nccl" if cuda else "gloo")
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-    def mean(self, value: Tensor) -> Tensor:
-        if self.world > 1:
-            value = value.to(self.device)
-            dist.all_reduce(value)
-            value = value / self.world
-        return value
-
-    def wrap(self, module: nn.Module, unused: bool = False) -> nn.Module:
-        if self.world == 1:
-            return module
-        return DistributedDataParallel(module, find_unused_parameters=unused)
-
-    def wait(self) -> None:
-        if self.world > 1:
-            dist.barrier()
-
-    def close(self) -> None:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-
-class Stop:
-    """Ctrl-C and SIGTERM ask for a checkpoint and an end; a second Ctrl-C ends at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(kind, self._ask) for kind in kinds]
-        try:
-            yield
-        finally:
-            for kind, handler in zip(kinds, before, strict=True):
-                signal.signal(kind, handler)
-
-    def _ask(self, kind: int, frame: object) -> None:
-        if self.asked and kind == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
-def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
-    """The network's input from an image of the size of ``Y(finest)``."""
-    if finest == 1:
-        return [*laplacian_pyramid(image, levels)]
-    # Y(finest) has twice the size of band X(finest): the image's own finest band is above it.
-    bands: list[Tensor | None] = [*laplacian_pyramid(image, levels - finest + 2)[1:]]
-    return [None] * (finest - 1) + bands
-
-
-class Adversary:
-    """The discriminator and its training."""
-
-    def __init__(self, processes: Processes, betas: tuple[float, float]) -> None:
-        self.module = Discriminator().to(processes.device)
-        if processes.world > 1 and processes.device.startswith("cuda"):
-            self.module = nn.SyncBatchNorm.convert_sync_batchnorm(self.module)  # type: ignore[no-untyped-call]
-        self.optimizer = torch.optim.Adam(self.module.parameters(), betas=betas)
-        self.wrapped = processes.wrap(self.module)
-
-    def state(self) -> dict[str, Any]:
-        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def judge(self, image: Tensor) -> Tensor:
-        """Logits with the discriminator's own weights held fast."""
-        fixed = {name: value.detach() for name, value in self.module.named_parameters()}
-        logits: Tensor = functional_call(self.module, fixed, (image,))[0]
-        return logits
-
-    def learn(self, real: Tensor, made: Tensor, lr: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = discriminator_loss(*self.wrapped(real, made))
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach()
-
-
-def flipped(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Each photo of a batch mirrored with a probability of one half."""
-    chosen = torch.rand(len(image), 1, 1, 1, generator=generator).to(image.device) < 0.5
-    return torch.where(chosen, image.flip(3), image)
-
-
-class Validation:
-    """PSNR and SSIM of the finest trained output, at the stage's own size."""
-
-    def __init__(self, pairs: list[Pair], stage: Stage, levels: int) -> None:
-        self.finest, self.levels = stage.finest, levels
-        side = WHOLE_SIDE if stage.patches else stage.size
-        granule = Architecture.of_levels(levels).multiple >> max(0, stage.finest - 2)
-        self.pairs = [
-            (
-                _to_multiple(load_photo(pair.input, side), side, granule),
-                _to_multiple(load_photo(pair.target, side), side, granule),
-            )
-            for pair in pairs
-        ]
-
-    @torch.inference_mode()
-    def run(self, network: ExposureNetwork, device: str, precision: str) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Mean figures, and the first photos with each level's output."""
-        scores: list[tuple[float, float]] = []
-        shown: dict[str, Tensor] = {}
-        for index, pair in enumerate(self.pairs):
-            image, target = (photo.float() / 255 for photo in pair)
-            with autocast(device, precision):
-                outputs = network(bands_of(image.to(device), self.levels, self.finest), self.finest)
-            made = outputs[-1].float().cpu().clamp(0, 1)
-            scores.append(self._score(made, target))
-            if index % max(1, len(self.pairs) // SHOWN) == 0 and index // max(1, len(self.pairs) // SHOWN) < SHOWN:
-                names = [f"Y{level}" for level in range(self.levels, self.finest - 1, -1)]
-                for name, value in zip(("input", *names, "target"), (image, *outputs, target), strict=True):
-                    shown[f"{index}/{name}"] = value.float().cpu()
-        mean = [sum(column) / len(scores) for column in zip(*scores, strict=True)]
-        return {"validation_psnr": mean[0], "validation_ssim": mean[1]}, shown
-
-    @staticmethod
-    def _score(made: Tensor, target: Tensor) -> tuple[float, float]:
-        values = [(x[0].permute(1, 2, 0) * 255).round().byte().numpy() for x in (made, target)]
-        try:
-            similarity = ssim(*values)
-        except ModuleNotFoundError:  # the eval extra
-            similarity = math.nan
-        return min(psnr(*values), 100.0), similarity
-
-
-def _to_multiple(photo: Tensor, side: int, granule: int) -> Tensor:
-    """Reduce a uint8 photo to a larger side, and resize it so that both sides are divisible as the network needs."""
-    scale = min(1.0, side / max(photo.shape[1:]))
-    height, width = (max(1, round(length * scale / granule)) * granule for length in photo.shape[1:])
-    return nn.functional.interpolate(photo[None], (height, width), mode="bilinear", antialias=True)
-
-
-def autocast(device: str, precision: str) -> Any:
-    return torch.autocast(device.partition(":")[0], torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def commit() -> str:
@@ -509,16 +339,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ValueError(f"{path} does not exist; start without --resume")
+    anew = f"begin anew with --init {path.parent / 'weights.safetensors'}"
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}); begin anew with --init {path.parent / 'weights.safetensors'}"
-        ) from error
+        raise ValueError(f"{path} is damaged ({type(error).__name__}); {anew}") from error
     if "arguments" not in checkpoint or "levels" not in checkpoint["arguments"]:
-        raise ValueError(
-            f"{path} was written by another version; begin anew with --init {path.parent / 'weights.safetensors'}"
-        )
+        raise ValueError(f"{path} was written by another version; {anew}")
     return checkpoint
 
 
@@ -549,7 +376,7 @@ def train(argv: list[str] | None) -> int:
     args, checkpoint = prepare(argv)
     if args.dry_run:
         count = len(find_training_files(args.photos)[0]) if args.photos else PAPER_PHOTOS
-        print(table(args.stage, count, args.levels))
+        print(table(args.stage, count, args.levels), end="")
         print(json.dumps({"photos": count, **plain(args)}, indent=2))
         return 0
     if args.threads:
