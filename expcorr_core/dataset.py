@@ -159,6 +159,8 @@ class TrainingBatches(Dataset[Batch]):
         simulator: makes the inputs of photos that are not pairs.
         smallest_crop: whole photos are cropped to this share of their sides or more, 0..1.
         recolour_share: probability of a change of hue and saturation, of the target before it is exposed wrongly.
+        oversize: whole photos are exposed at so many times ``size`` and then reduced: a camera clips what a reduced
+            photo no longer shows.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
     """
 
@@ -172,6 +174,7 @@ class TrainingBatches(Dataset[Batch]):
         simulator: ExposureSimulator | None = None,
         smallest_crop: float = 0.6,
         recolour_share: float = 0.0,
+        oversize: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -183,6 +186,7 @@ class TrainingBatches(Dataset[Batch]):
         self.simulator = simulator or ExposureSimulator()
         self.smallest_crop = smallest_crop
         self.recolour_share = recolour_share
+        self.oversize = oversize
         self.positions = range(rank, batch_size, world)
         nearest = np.abs(np.log(photos.ratios)[:, None] - np.log([h / w for h, w in ASPECTS])).argmin(1)
         self.groups = [np.flatnonzero(nearest == i) for i in range(len(ASPECTS))]
@@ -196,7 +200,7 @@ class TrainingBatches(Dataset[Batch]):
         else:
             shares = np.array([len(group) for group in self.groups], dtype=float)
             group = rng.choice(len(ASPECTS), p=shares / shares.sum())
-            height, width = (round(self.size * side) for side in ASPECTS[group])
+            height, width = (round(self.size * side) * self.oversize for side in ASPECTS[group])
             members = rng.choice(self.groups[group], self.batch_size).tolist()
         samples = []
         for position in self.positions:
@@ -210,7 +214,8 @@ class TrainingBatches(Dataset[Batch]):
             if own.random() < self.recolour_share:
                 part = _recoloured(part, own)
             target = part[-3:]
-            samples.append((part[:3] if len(part) == 6 else self.simulator(target, own), target))
+            sample = part[:3] if len(part) == 6 else self.simulator(target, own), target
+            samples.append([F.avg_pool2d(image, self.oversize) for image in sample] if self.oversize > 1 else sample)
         return Batch(*(torch.stack(images) for images in zip(*samples, strict=True)))
 
     def _shuffled(self, first: int) -> list[int]:

@@ -101,15 +101,22 @@ class ExposureSimulator:
 
     Attributes:
         ev_low, ev_high: lowest and highest exposure shift, stops; uniform in between.
+        ev_gap: smaller shifts than this are not drawn, so that a photo counts as exposed wrongly or as well exposed.
         near_share: share of the shifts that are drawn from a normal distribution of one stop around 0 instead.
+        clip_share: share of the cameras that clip hard; the others have a shoulder.
+        range_low, range_high: by how much the range is widened, as a share of itself; uniform in between.
         kept_share, range_share, local_share, flat_share, jpeg_share: probabilities of the steps above, 0..1.
     """
 
     ev_low: float = -3.4
     ev_high: float = 2.8
+    ev_gap: float = 0.0
     near_share: float = 0.15
     kept_share: float = 0.125
+    clip_share: float = 0.3
     range_share: float = 0.5
+    range_low: float = 0.0
+    range_high: float = 1.0
     local_share: float = 0.2
     flat_share: float = 0.1
     jpeg_share: float = 0.3
@@ -119,8 +126,12 @@ class ExposureSimulator:
             value = getattr(self, field.name)
             if field.name.endswith("_share") and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} is a probability, 0..1; got {value}")
-        if self.ev_low > self.ev_high:
-            raise ValueError(f"ev_low {self.ev_low} is above ev_high {self.ev_high}")
+        for kind in ("ev", "range"):
+            low, high = (getattr(self, f"{kind}_{end}") for end in ("low", "high"))
+            if low > high:
+                raise ValueError(f"{kind}_low {low} is above {kind}_high {high}")
+        if self.ev_gap and self.ev_gap > max(-self.ev_low, self.ev_high):
+            raise ValueError(f"ev_gap {self.ev_gap} leaves nothing between {self.ev_low} and {self.ev_high}")
 
     def __call__(self, target: Tensor, rng: np.random.Generator) -> Tensor:
         """Make the input of one target.
@@ -148,25 +159,33 @@ class ExposureSimulator:
             shown = _through_jpeg(shown, int(rng.integers(70, 97)))
         return _rounded(shown)
 
-    @staticmethod
-    def draw_curve(rng: np.random.Generator) -> CameraCurve:
+    def draw_curve(self, rng: np.random.Generator) -> CameraCurve:
         """A camera between a hard clip and a long shoulder; the fitted slope belongs to long ones."""
-        shoulder = 0.0 if rng.random() < 0.3 else math.exp(rng.uniform(math.log(0.5), math.log(60)))
+        shoulder = 0.0 if rng.random() < self.clip_share else math.exp(rng.uniform(math.log(0.5), math.log(60)))
         return CameraCurve(rng.uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
+
+    def draw_shift(self, rng: np.random.Generator) -> float:
+        """An exposure shift, stops."""
+        near = rng.random() < self.near_share
+        while True:
+            ev = (
+                min(max(rng.standard_normal(), self.ev_low), self.ev_high)
+                if near
+                else rng.uniform(self.ev_low, self.ev_high)
+            )
+            if abs(ev) >= self.ev_gap:
+                return float(ev)
 
     def _expose(self, target: Tensor, curve: CameraCurve, rng: np.random.Generator) -> Tensor:
         """Scene light as the sensor gets it, ``(3, H, W)``."""
         height, width = target.shape[1:]
         scene = curve.to_scene(target)
-        ev = rng.uniform(self.ev_low, self.ev_high)
-        if rng.random() < self.near_share:
-            ev = min(max(rng.standard_normal(), self.ev_low), self.ev_high)
-        shift = torch.full((1, height, width), ev * float(curve.slope))
+        shift = torch.full((1, height, width), self.draw_shift(rng) * float(curve.slope))
         if rng.random() < self.range_share:
             radius = max(1, round(min(height, width) * rng.uniform(0.04, 0.15)))
             variance = torch.tensor(math.exp(rng.uniform(math.log(0.05), math.log(4))))
             base = edge_aware_mean(_luma(scene).clamp_min(1e-4).log2()[None], radius, variance)[0]
-            shift = shift + rng.random() * (base - base.mean())
+            shift = shift + rng.uniform(self.range_low, self.range_high) * (base - base.mean())
         if rng.random() < self.local_share:
             knots = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3))).float()
             varying = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)[0]

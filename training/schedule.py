@@ -27,6 +27,7 @@ class Stage:
         patches: patches a photo and epoch; 0 trains on whole photos.
         halve: the rate is halved after so many; 0 lets it follow a cosine after a warm-up.
         adversarial: the discriminator joins after so many; -1 never.
+        oversize: whole photos are exposed wrongly at so many times ``size``, and then reduced.
     """
 
     size: int
@@ -38,6 +39,7 @@ class Stage:
     patches: int = 0
     halve: int = 0
     adversarial: int = -1
+    oversize: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Stage:
@@ -60,8 +62,10 @@ class Stage:
         stage = cls(**{key: value if key == "lr" else int(value) for key, value in values.items()})  # type: ignore[arg-type]
         if bool(stage.epochs) == bool(stage.steps):
             raise ValueError("give either epochs or steps")
-        if min(stage.size, stage.batch, stage.epochs + stage.steps) < 1 or not stage.lr > 0 or stage.patches < 0:
-            raise ValueError("size, batch, length and lr must be positive")
+        if min(stage.size, stage.batch, stage.epochs + stage.steps, stage.oversize) < 1 or not stage.lr > 0:
+            raise ValueError("size, batch, length, lr and oversize must be positive")
+        if stage.patches < 0 or (stage.patches and stage.oversize > 1):
+            raise ValueError("patches must be 0 or more, and have no oversize")
         return stage
 
     def to_dict(self) -> dict[str, Any]:

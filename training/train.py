@@ -144,13 +144,13 @@ class Run:
         args, stage, processes = self.args, self.args.stage[index], self.processes
         count = len(self.files)
         total = stage.total_steps(count)
-        side = args.photo_side if stage.patches else stage.size * 5 // 4
+        side = args.photo_side if stage.patches else stage.size * stage.oversize * 5 // 4
         store = PhotoStore(self.files, side, int(args.cache * 2**30), args.workers, quiet=not processes.first)
         if processes.first and store.kept < len(store):
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
         data = TrainingBatches(
             store, stage.size, stage.batch, (args.seed, index), stage.patches,
-            ExposureSimulator(**args.exposure), args.crop, args.recolour, rank=processes.rank, world=processes.world,
+            ExposureSimulator(**args.exposure), args.crop, args.recolour, stage.oversize, rank=processes.rank, world=processes.world,
         )  # fmt: skip
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
