@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from . import __version__
 from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
-from .evaluate import evaluate, summarise
+from .evaluate import agreement, evaluate, summarise
 from .files import replacing
 from .hub import REPOSITORY, download_weights
 from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
-from .pairs import find_pairs
+from .pairs import EXPOSURES, find_pairs, find_scenes
 from .pyramid import laplacian_pyramid
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 
@@ -219,6 +219,24 @@ def command_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def command_agree(args: argparse.Namespace) -> int:
+    settings, corrector, scenes = _settings(args), _corrector(args), find_scenes(args.renderings)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for scene in tqdm(scenes.values(), unit="scene", disable=args.quiet):
+        for exposures, figures in agreement(corrector, scene, settings, args.larger_side).items():
+            found.setdefault(exposures, []).append(figures)
+    print(f"{'exposures':<14}{'scenes':>7}{'inputs':>9}{'results':>9}")
+    everything = [figures for part in found.values() for figures in part]
+    for name, part in [*((_evs(key), part) for key, part in found.items()), ("all", everything)]:
+        before, after = (sum(column) / len(part) for column in zip(*part, strict=True))
+        print(f"{name:<14}{len(part):>7}{before:>9.2f}{after:>9.2f}")
+    return 0
+
+
+def _evs(exposures: Sequence[str]) -> str:
+    return " ".join(f"{EXPOSURES[exposure]:+g}" for exposure in exposures)
+
+
 def command_info(args: argparse.Namespace) -> int:
     path = args.weights or default_weights_path()
     description = {"file": path.name, "parameters": load_weights(path).parameter_count(), **read_metadata(path)}
@@ -281,6 +299,13 @@ def build_parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--groups", type=Path, metavar="CSV", help="groups (default: pairs.csv beside INPUT_DIR)")
     evaluation.add_argument("--csv", type=Path, help="also write each pair's figures")
     evaluation.set_defaults(run=command_evaluate)
+
+    agree = commands.add_parser(
+        "agree", parents=[options], help="PSNR between the results of one scene's exposures (SCENE_N1.5, SCENE_0, ...)"
+    )
+    agree.add_argument("renderings", type=Path, metavar="DIR")
+    agree.add_argument("--larger-side", type=int, default=WORKING_SIZE, metavar="PIXELS", help="default 512")
+    agree.set_defaults(run=command_agree)
 
     download = commands.add_parser("download", help="fetch a weights file from the Hugging Face Hub; prints its path")
     download.add_argument("repository", nargs="?", default=REPOSITORY or None, metavar="OWNER/NAME")

@@ -1,16 +1,17 @@
-"""PSNR and SSIM of the corrector over a folder of pairs, by group."""
+"""Figures of the corrector: PSNR and SSIM over pairs, by group; agreement between the exposures of a scene."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .corrector import Corrector, Settings
-from .image_io import ImageError, read_photo
+from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
+from .image_io import ImageError, Photo, read_photo
 from .metrics import EQUAL_PSNR, psnr, ssim
 from .pairs import Pair
 
@@ -58,3 +59,31 @@ def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
         )
         for group, part in members.items()
     }
+
+
+def agreement(
+    corrector: Corrector, scene: dict[str, Path], settings: Settings | None = None, larger_side: int = WORKING_SIZE
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """How alike the renderings of one scene are, before and after their correction.
+
+    Args:
+        scene: the file of each exposure, as :func:`~expcorr_core.pairs.find_scenes` gives them.
+        larger_side: the renderings are reduced to it first, pixels.
+
+    Returns:
+        PSNR of the inputs and PSNR of the results for every two exposures, on 8-bit RGB.
+
+    Raises:
+        ImageError: a file cannot be read, or the renderings differ in size.
+    """
+    pictures = {}
+    for exposure, path in scene.items():
+        small = reduce_to(read_photo(path).to_tensor(), larger_side)
+        pictures[exposure] = [Photo.from_tensor(x).eight_bit() for x in (small, corrector(small, settings))]
+    figures = {}
+    for first, second in combinations(pictures, 2):
+        if pictures[first][0].shape != pictures[second][0].shape:
+            raise ImageError(f"{scene[first]} and {scene[second]} differ in size; render them alike")
+        before, after = (min(psnr(a, b), EQUAL_PSNR) for a, b in zip(pictures[first], pictures[second], strict=True))
+        figures[first, second] = before, after
+    return figures

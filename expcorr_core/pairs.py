@@ -81,6 +81,28 @@ def exposure_of(stem: str) -> tuple[str, str]:
     return (scene, exposure) if exposure in EXPOSURES else (stem, "")
 
 
+def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
+    """Renderings named ``SCENE_EXPOSURE``, by scene and exposure, from dark to bright.
+
+    Raises:
+        ImageError: the folder is missing or empty, or no scene has two exposures.
+    """
+    scenes: dict[str, dict[str, Path]] = {}
+    for stem, path in _by_stem(folder).items():
+        scene, exposure = exposure_of(stem)
+        if exposure:
+            scenes.setdefault(scene, {})[exposure] = path
+    order = list(EXPOSURES)
+    scenes = {
+        name: dict(sorted(found.items(), key=lambda item: order.index(item[0])))
+        for name, found in sorted(scenes.items())
+        if len(found) > 1
+    }
+    if not scenes:
+        raise ImageError(f"{folder} holds no scene at two exposures, named SCENE with {', '.join(order)} after a _")
+    return scenes
+
+
 def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[str]]:
     """Match the renderings of the paper's data set with their targets.
 

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
 from expcorr_core.corrector import Corrector
-from expcorr_core.image_io import read_photo
+from expcorr_core.exposure import shift_exposure
+from expcorr_core.image_io import Photo, read_photo
+from expcorr_core.pairs import EXPOSURES
 from expcorr_core.weights import default_weights_path
 
 
@@ -190,6 +193,34 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
     (tmp_path / "gt" / "b.png").unlink()
     assert run(*arguments, "--overwrite") == 1
     assert "lacks a target for 1 inputs" in capsys.readouterr().err
+
+
+def test_agreement_of_a_scenes_exposures(
+    tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for exposure, step in (("P1", 10), ("N1.5", 0), ("0", 20)):
+        Image.fromarray(scene // 2 + step).save(tmp_path / f"a_0_{exposure}.png")
+    assert run("agree", tmp_path, "--quiet", "--strength", 0) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # Levels that differ by d are 20 log10(255 / d) dB apart.
+    for line, names, step in ((lines[1], "-1.5 +0", 20), (lines[2], "-1.5 +1", 10), (lines[3], "+0 +1", 10)):
+        figure = f"{20 * np.log10(255 / step):.2f}"
+        assert line.split() == [*names.split(), "1", figure, figure]
+    assert lines[4].split()[:2] == ["all", "3"]
+    image = torch.from_numpy(scene).permute(2, 0, 1) / 255
+    for exposure, ev in EXPOSURES.items():
+        pixels = Photo.from_tensor(shift_exposure(image, ev)[None]).pixels
+        Image.fromarray(pixels).save(tmp_path / f"a_0_{exposure}.png")
+    assert run("agree", tmp_path, "--quiet") == 0
+    before, after = capsys.readouterr().out.splitlines()[-1].split()[-2:]
+    assert float(after) > float(before) + 2
+    Image.fromarray(scene[:50]).save(tmp_path / "a_0_0.png")
+    assert run("agree", tmp_path, "--quiet") == 1
+    assert "differ in size" in capsys.readouterr().err
+    for path in tmp_path.glob("*_*.png"):
+        path.rename(tmp_path / f"{path.stem[-1]}.png")
+    assert run("agree", tmp_path, "--quiet") == 1
+    assert "holds no scene at two exposures" in capsys.readouterr().err
 
 
 def test_metrics_are_those_of_the_definition() -> None:

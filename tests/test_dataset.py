@@ -151,6 +151,15 @@ def test_processes_share_a_batch(store: PhotoStore, patches: int) -> None:
                 assert torch.equal(a, b[rank::2])
 
 
+def test_oversize_exposes_before_it_reduces(store: PhotoStore) -> None:
+    """What clips in a large photo stays clipped; twice the photo's size is asked for, then halved."""
+    simulator = ExposureSimulator(ev_low=2, ev_high=2, kept_share=0, near_share=0, range_share=0, local_share=0)
+    large = TrainingBatches(store, 64, 4, (7, 0), simulator=simulator)[0]
+    small = TrainingBatches(store, 32, 4, (7, 0), simulator=simulator, oversize=2)[0]
+    for a, b in zip(large, small, strict=True):
+        assert torch.allclose(torch.nn.functional.avg_pool2d(a, 2), b, atol=1e-6)
+
+
 @given(batch=st.integers(1, 7), patches=st.integers(1, 5), photos=st.integers(1, 6))
 def test_an_epoch_has_each_photo_as_often(batch: int, patches: int, photos: int) -> None:
     batches = TrainingBatches.__new__(TrainingBatches)

@@ -79,11 +79,39 @@ def test_each_step_of_the_simulator_does_its_own(target: Tensor) -> None:
     assert made(ExposureSimulator(**{**PLAIN, "ev_low": 2, "ev_high": 2}), target).mean() > target.mean() + 0.1
 
 
+def test_shifts_leave_a_gap() -> None:
+    simulator = ExposureSimulator(ev_gap=0.5, near_share=0.5)
+    rng = np.random.default_rng(0)
+    shifts = np.array([simulator.draw_shift(rng) for _ in range(500)])
+    assert np.abs(shifts).min() >= 0.5
+    assert shifts.min() >= simulator.ev_low
+    assert shifts.max() <= simulator.ev_high
+    assert 0.2 < (shifts > 0).mean() < 0.8
+
+
+def test_cameras_clip_as_often_as_told() -> None:
+    rng = np.random.default_rng(0)
+    shoulders = [ExposureSimulator(clip_share=0.4).draw_curve(rng).shoulder for _ in range(400)]
+    assert 0.33 < np.mean([shoulder == 0 for shoulder in shoulders]) < 0.47
+
+
+def test_the_range_is_widened_by_what_is_told(target: Tensor) -> None:
+    still = {**PLAIN, "ev_low": 0, "ev_high": 0, "range_share": 1}
+    weak, strong = (
+        made(ExposureSimulator(**still, range_low=low, range_high=low), target, 8) - target for low in (0.1, 1)
+    )
+    assert strong.abs().mean() > 3 * weak.abs().mean()
+
+
 def test_simulator_rejects_figures_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="kept_share is a probability"):
         ExposureSimulator(kept_share=1.5)
     with pytest.raises(ValueError, match="ev_low"):
         ExposureSimulator(ev_low=1, ev_high=-1)
+    with pytest.raises(ValueError, match="range_low"):
+        ExposureSimulator(range_low=2)
+    with pytest.raises(ValueError, match="ev_gap 3 leaves nothing"):
+        ExposureSimulator(ev_gap=3, ev_low=-2, ev_high=2)
 
 
 def test_fit_finds_the_curve_that_made_the_renderings(

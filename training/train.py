@@ -149,8 +149,8 @@ class Run:
         if processes.first and store.kept < len(store):
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
         data = TrainingBatches(
-            store, stage.size, stage.batch, (args.seed, index), stage.patches,
-            ExposureSimulator(**args.exposure), args.crop, args.recolour, stage.oversize, processes.rank, processes.world,
+            store, stage.size, stage.batch, (args.seed, index), stage.patches, ExposureSimulator(**args.exposure),
+            args.crop, args.recolour, stage.oversize, rank=processes.rank, world=processes.world,
         )  # fmt: skip
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
