@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+NOT_FINITE = "{} must not hold NaN or infinite values"
 
-def check_image(image: Tensor, name: str = "image") -> None:
-    """Make sure of a finite, non-empty, floating-point ``(B, 3, H, W)``.
+
+def check_shape(image: Tensor, name: str = "image") -> None:
+    """Make sure of a non-empty, floating-point ``(B, 3, H, W)``.
 
     Raises:
         ValueError: it is not; one sentence that names the argument.
@@ -18,6 +20,15 @@ def check_image(image: Tensor, name: str = "image") -> None:
         raise ValueError(f"{name} must not be empty, got shape {tuple(image.shape)}")
     if not image.is_floating_point():
         raise ValueError(f"{name} must be floating-point in 0..1, got {image.dtype}")
+
+
+def check_image(image: Tensor, name: str = "image") -> None:
+    """Make sure of a finite, non-empty, floating-point ``(B, 3, H, W)``.
+
+    Raises:
+        ValueError: it is not; one sentence that names the argument.
+    """
+    check_shape(image, name)
     # NaN and infinity survive a sum, which is cheaper than a test of each value.
     if not torch.isfinite(image.sum(dtype=torch.float32)):
-        raise ValueError(f"{name} must not hold NaN or infinite values")
+        raise ValueError(NOT_FINITE.format(name))

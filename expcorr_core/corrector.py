@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .bilateral import BilateralGrid
-from .checks import check_image
+from .checks import check_image, check_shape
 from .contrast import stretch_contrast
 from .fusion import fuse_exposures
 from .network import ExposureNetwork
@@ -64,6 +64,20 @@ def reduce_to(image: Tensor, larger_side: int) -> Tensor:
     return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
+def native_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device computes in it faster than in float32, else float32.
+
+    Only what the device says of itself counts: a processor without such instructions emulates them, slower.
+    """
+    kind = torch.device(device).type
+    if kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.10 and newer
+        found = torch.cpu.get_capabilities()
+        return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+    if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float32
+
+
 class Corrector:
     """Corrects the exposure of photos.
 
@@ -84,13 +98,22 @@ class Corrector:
         self.dtype = dtype
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Corrector:
-        """With the weights of a file, or the bundled ones, in float32.
+    def load(
+        cls, weights: Path | None = None, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    ) -> Corrector:
+        """With the weights of a file, or the bundled ones.
+
+        Args:
+            weights: the file; None for the bundled one.
+            device: where the network computes.
+            dtype: precision of the network; None for :func:`native_dtype`. In bfloat16 results are some 50 dB from
+                those in float32.
 
         Raises:
             WeightsError: see :func:`~expcorr_core.weights.load_weights`.
         """
-        return cls(load_weights(weights).to(device), device)
+        dtype = dtype or native_dtype(device)
+        return cls(load_weights(weights).to(device, dtype), device, dtype)
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, settings: Settings | None = None) -> Tensor:
@@ -119,8 +142,10 @@ class Corrector:
         Args and errors as in :meth:`__call__`.
         """
         settings = settings or Settings()
-        check_image(image)
-        small = reduce_to(image, settings.working_size).clamp(0, 1)
+        check_shape(image)
+        small = reduce_to(image, settings.working_size)
+        check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
+        small = small.clamp(0, 1)
         corrected = self.correct_small(small, settings.gains)
         if settings.fusion:
             corrected = fuse_exposures((small, corrected))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from expcorr_core import bilateral
+from expcorr_core import slicing
 from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral_fit import luminance
+from expcorr_core.slicing import choose_path
 
 
 def slice_matrix(image: Tensor, size: tuple[int, int, int]) -> Tensor:
@@ -71,30 +76,129 @@ def test_fit_is_the_exact_least_squares_solution(shape: tuple[int, int], size: t
         assert (grid.coefficients[0] - oracle).abs().max() < 1e-4
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 6), st.integers(2, 6), st.integers(2, 9))
-def test_slice_is_trilinear(height: int, width: int, gh: int, gw: int, gd: int) -> None:
-    grid = torch.randn(1, gh, gw, gd, 3, 4)
-    image = torch.rand(1, 3, height, width)
-    got = BilateralGrid(grid).slice(image, clamp=False)
+def oracle_slice(grid: Tensor, image: Tensor) -> Tensor:
+    """Trilinear interpolation by grid_sample in float64; ``(1, GH, GW, GD, 3, 4)`` and ``(1, 3, H, W)``."""
+    grid, image = grid.double(), image.double().clamp(0, 1)
+    height, width = image.shape[2:]
     # grid_sample aligns its corners with the outermost nodes; it wants the order (x, y, z).
-    y = (torch.arange(height) + 0.5) / height * 2 - 1
-    x = (torch.arange(width) + 0.5) / width * 2 - 1
-    z = bilateral.luminance(image)[0] * 2 - 1
+    y = (torch.arange(height, dtype=torch.float64) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, dtype=torch.float64) + 0.5) / width * 2 - 1
+    z = luminance(image)[0] * 2 - 1
     place = torch.stack((x.expand(height, width), y[:, None].expand(height, width), z), -1)[None, None]
-    volume = grid.permute(0, 4, 5, 3, 1, 2).reshape(1, 12, gd, gh, gw)
+    volume = grid.permute(0, 4, 5, 3, 1, 2).reshape(1, 12, grid.shape[3], *grid.shape[1:3])
     affine = torch.nn.functional.grid_sample(volume, place, align_corners=True, padding_mode="border")
     affine = affine.view(3, 4, height, width)
-    wanted = (affine[:, :3] * image).sum(1) + affine[:, 3]
-    assert torch.allclose(got[0], wanted, atol=2e-5)
+    return ((affine[:, :3] * image).sum(1) + affine[:, 3])[None]
+
+
+LAYOUTS = {
+    "planar": lambda image: image,
+    "interleaved": lambda image: image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    "with alpha": lambda image: (
+        torch.cat((image, image[:, :1]), 1).permute(0, 2, 3, 1).contiguous()[..., :3].permute(0, 3, 1, 2)
+    ),
+    "turned": lambda image: image.mT.contiguous().mT,
+    "every second": lambda image: image.repeat_interleave(2, 3)[..., ::2],
+}
+
+
+def lifelike(image: Tensor) -> Tensor:
+    """Values that reach beyond 0..1 and hit both ends exactly, in flat parts and noisy ones."""
+    return torch.where(image < 0.15, image.round(), image * 1.2 - 0.1)
+
+
+@pytest.mark.parametrize("path", ["torch", "numba"])
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_slice_is_trilinear(path: str, data: st.DataObject) -> None:
+    pytest.importorskip(path, reason="needs the fast extra")
+    height, width = (data.draw(st.integers(1, 300 if side else 40)) for side in (0, 1))
+    gh, gw, gd = (data.draw(st.integers(2, most)) for most in (6, 24, 9))
+    make = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
+    dtype, tolerance = data.draw(
+        st.sampled_from([(torch.float32, 1e-5), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
+    )
+    clamp = data.draw(st.booleans())
+    grid = torch.eye(3, 4) + 0.3 * torch.randn(1, gh, gw, gd, 3, 4)
+    image = make(lifelike(torch.rand(1, 3, height, width))).to(dtype)
+    wanted = oracle_slice(grid, image)
+    got = BilateralGrid(grid).slice(image, clamp=clamp, path=path)
+    assert got.dtype == dtype
+    scale = max(1.0, float(wanted.abs().max()))
+    assert (got - (wanted.clamp(0, 1) if clamp else wanted)).abs().max() < tolerance * scale
+    out = make(torch.full_like(image, torch.nan))
+    assert BilateralGrid(grid).slice(image, out, clamp, path) is out
+    assert torch.equal(out, got)
+
+
+@pytest.mark.parametrize("path", ["torch", "numba"])
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 / 7])
+def test_ends_of_the_luminance_axis(path: str, value: float) -> None:
+    """Pixels that lie on a node exactly take that node's transform."""
+    pytest.importorskip(path, reason="needs the fast extra")
+    grid = torch.arange(8.0).view(1, 1, 1, 8, 1, 1) * torch.eye(3, 4) / 7
+    image = torch.full((1, 3, 5, 200), value)
+    got = BilateralGrid(grid.expand(1, 4, 5, 8, 3, 4)).slice(image, path=path)
+    assert torch.allclose(got, image * value, atol=1e-6)
+
+
+def test_slice_is_differentiable() -> None:
+    grid = torch.rand(1, 3, 4, 5, 3, 4, dtype=torch.float64, requires_grad=True)
+    image = (torch.rand(1, 3, 6, 7, dtype=torch.float64) * 0.9 + 0.05).requires_grad_()
+    assert torch.autograd.gradcheck(lambda g, i: BilateralGrid(g).slice(i, clamp=False), (grid, image))
+    assert BilateralGrid(grid).slice(image.detach().float()).requires_grad
+
+
+def test_the_fastest_path_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="needs the fast extra")
+    grid, image = torch.rand(2, 2, 2, 3, 4), torch.rand(3, 4, 4)
+    assert choose_path(grid, image) == "numba"
+    assert choose_path(grid, image.double()) == "torch"
+    assert choose_path(grid.clone().requires_grad_(), image) == "torch"
+    assert choose_path(grid.to("meta"), image.to("meta")) == "torch"
+    monkeypatch.setattr(slicing, "_module", lambda name: None)
+    assert choose_path(grid, image) == "torch"
+
+
+INTERPRETED = """
+import torch
+from expcorr_core.bilateral import BilateralGrid
+
+torch.manual_seed(0)
+for size, shape, dtype in (((5, 6, 4), (3, 37), None), ((22, 22, 8), (2, 300), torch.float16)):
+    grid = BilateralGrid(torch.randn(1, *size, 3, 4))
+    image = (torch.rand(1, 3, *shape) * 1.2 - 0.1).to(dtype)
+    for given in (image, image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)):
+        for clamp in (True, False):
+            got, wanted = (grid.slice(given, clamp=clamp, path=path) for path in ("triton", "torch"))
+            assert got.stride() == given.stride()
+            assert torch.allclose(got, wanted, atol=2e-5 if dtype is None else 4e-3), (got - wanted).abs().max()
+image[0, 1, 1, 1] = torch.nan
+try:
+    grid.slice(image, path="triton")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_triton_through_its_interpreter() -> None:
+    pytest.importorskip("triton", reason="Triton is on Linux alone")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "image must not hold NaN or infinite values", done.stderr
 
 
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = BilateralGrid(torch.randn(2, 5, 4, 6, 3, 4))
     image = torch.rand(2, 3, 70, 300)
     whole = grid.slice(image)
-    monkeypatch.setitem(bilateral.TILE, "cpu", (7, 11))
-    assert torch.allclose(grid.slice(image), whole, atol=1e-6)
+    monkeypatch.setitem(slicing.TILE, "cpu", (7, 11))
+    assert torch.allclose(grid.slice(image, path="torch"), whole, atol=1e-5)
 
 
 def test_identity_and_blend() -> None:
@@ -175,8 +279,10 @@ def test_bad_input() -> None:
         (lambda: BilateralGrid.fit(image, image, -torch.ones(1, 1, 8, 8)), "not negative"),
         (lambda: BilateralGrid.fit(image, image, torch.ones(1, 3, 8, 8)), "weight must have shape"),
         (lambda: BilateralGrid.fit(image, image, size=(1, 2, 2)), "at least 2"),
-        (lambda: BilateralGrid.fit(image, image, size=(64, 64, 32)), "64 GiB"),
+        (lambda: BilateralGrid.fit(image, image, size=(96, 96, 32)), "GiB to fit; use fewer cells"),
+        (lambda: BilateralGrid.identity().slice(nan, path="torch"), "image must not hold NaN"),
         (lambda: BilateralGrid.identity().slice(nan), "image must not hold NaN"),
+        (lambda: BilateralGrid.identity().slice(image / 0), "image must not hold NaN"),
         (lambda: BilateralGrid.identity().slice(image.expand(2, 3, 8, 8)), "1 images, but 2"),
         (lambda: BilateralGrid.identity().slice(image, out=image[:, :, 1:]), "out has shape"),
         (lambda: BilateralGrid.identity().slice((image * 255).byte()), "floating-point"),

@@ -6,13 +6,15 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from expcorr_core.contrast import stretch_contrast
-from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.corrector import Corrector, Settings, native_dtype
 from expcorr_core.exposure import shift_exposure
 from expcorr_core.fusion import fuse_exposures
 from expcorr_core.network import ExposureNetwork
@@ -100,6 +102,28 @@ def test_layout_and_type_do_not_matter(corrector: Corrector) -> None:
     half = corrector(image.half())
     assert half.dtype == torch.float16
     assert (half.float() - result).abs().max() < 0.01
+
+
+def test_bfloat16_is_near_float32(corrector: Corrector, scene: NDArray[np.uint8]) -> None:
+    image = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
+    half = Corrector.load(dtype=torch.bfloat16)
+    assert half.network.unets[0].get_parameter("head.weight").dtype == torch.bfloat16
+    for ev in (-1.5, 0.0, 1.5):
+        wrong = shift_exposure(image, ev)
+        assert psnr(half.correct_small(wrong), corrector.correct_small(wrong)) > 45
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, wanted in (
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert native_dtype("cpu") == wanted
+        assert Corrector.load().dtype == wanted
+    assert native_dtype("meta") == torch.float32
 
 
 @pytest.mark.parametrize(

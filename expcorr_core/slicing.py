@@ -1,0 +1,123 @@
+"""Slicing of a bilateral grid by an image, by whichever of three paths is at hand (Chen et al. 2016).
+
+``numba``: fused and multi-threaded, on CPUs with the ``fast`` extra. ``triton``: fused, on CUDA where Triton is
+installed, as it is with PyTorch for Linux. ``torch``: everywhere, differentiable, tile by tile.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bilateral_fit import hat, homogeneous, lower_nodes, luminance
+
+# Rows and columns of a tile of the torch path: on CPUs its features stay in the second-level cache.
+TILE = {"cpu": (32, 256), "other": (512, 1024)}
+
+
+@cache
+def _module(name: str) -> Any:
+    """The module of a fused path, or None where what it needs is missing."""
+    try:
+        if name == "numba":
+            from . import slice_numba
+
+            return slice_numba
+        from . import slice_triton
+
+        return slice_triton
+    # RuntimeError: numba finds no folder where it may keep what it has compiled.
+    except (ImportError, RuntimeError):
+        return None
+
+
+def choose_path(grid: Tensor, image: Tensor) -> str:
+    """The fastest path that can slice these: ``numba``, ``triton`` or ``torch``."""
+    gradients = torch.is_grad_enabled() and (grid.requires_grad or image.requires_grad)
+    if gradients or image.dtype == torch.float64:
+        return "torch"
+    if image.device.type == "cpu" and _module("numba"):
+        return "numba"
+    if image.device.type == "cuda" and _module("triton"):
+        return "triton"
+    return "torch"
+
+
+def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str) -> bool:
+    """Give each pixel of one image the transform at its place and luminance.
+
+    Args:
+        grid: ``(GH, GW, GD, 3, 4)``; float32, or float64 on the torch path.
+        image: ``(3, H, W)``, any floating-point type and strides; values beyond 0..1 are clamped.
+        out: ``(3, H, W)``, written to.
+        clamp: limit the result to 0..1.
+        path: ``numba``, ``triton`` or ``torch``.
+
+    Returns:
+        Whether all values of ``image`` are finite; if not, ``out`` holds no result.
+    """
+    if path == "torch":
+        return _slice_by_tiles(grid, image, out, clamp)
+    return bool(_module(path).slice_image(grid, image, out, clamp))
+
+
+def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
+    height, width = image.shape[1:]
+    rows, columns = TILE["cpu" if image.device.type == "cpu" else "other"]
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    y_node, y_fraction = (t.to(image.device) for t in lower_nodes(height, grid.shape[0], dtype))
+    x_node, x_fraction = lower_nodes(width, grid.shape[1], dtype)
+    x_fraction = x_fraction.to(image.device)
+    segments = _segments(x_node, columns)
+    # NaN and infinity survive a sum, which is cheaper than a test of each value.
+    total = torch.zeros((), device=image.device)
+    for top in range(0, height, rows):
+        lower = y_node[top : top + rows]
+        fraction = y_fraction[top : top + rows, None, None, None, None]
+        row_grid = torch.lerp(grid[lower].to(dtype), grid[lower + 1].to(dtype), fraction)  # (R, GW, GD, 3, 4)
+        for node, left, right in segments:
+            tile = image[:, top : top + rows, left:right].to(dtype)
+            total += tile.detach().sum(dtype=torch.float32)
+            value = _slice_tile(row_grid[:, node : node + 2], tile.clamp(0, 1).nan_to_num(0), x_fraction[left:right])
+            out[:, top : top + rows, left:right] = value.clamp(0, 1) if clamp else value
+    return bool(total.isfinite())
+
+
+def _segments(node: Tensor, longest: int) -> list[tuple[int, int, int]]:
+    """Runs of columns between the same two grid nodes: (lower node, first column, end column)."""
+    values, counts = torch.unique_consecutive(node, return_counts=True)
+    segments, start = [], 0
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        segments += [(value, left, min(left + longest, start + count)) for left in range(start, start + count, longest)]
+        start += count
+    return segments
+
+
+def _slice_tile(nodes: Tensor, tile: Tensor, fraction: Tensor) -> Tensor:
+    """Slice one tile that lies between two grid columns.
+
+    Within a tile each row has two constant 3 x (4 GD) matrices, so that slicing is a small matrix product of them
+    with the features (luminance weight x colour), and a linear interpolation along x.
+
+    Args:
+        nodes: ``(R, 2, GD, 3, 4)``, already interpolated along y.
+        tile: ``(3, R, C)``, 0..1.
+        fraction: ``(C,)``, position between the two columns.
+
+    Returns:
+        ``(3, R, C)``.
+    """
+    rows, columns = tile.shape[1:]
+    depth = nodes.shape[2]
+    levels = luminance(tile) * (depth - 1)
+    first = min(int(levels.min()), depth - 2)
+    last = max(min(int(levels.max()) + 1, depth - 1), first + 1)
+    weights = hat(levels, first, last, dim=1)  # (R, K, C)
+    colours = homogeneous(tile).permute(1, 0, 2)  # (R, 4, C)
+    features = (weights[:, :, None] * colours[:, None]).reshape(rows, -1, columns)
+    matrices = nodes[:, :, first : last + 1].permute(0, 1, 3, 2, 4).reshape(rows, 6, -1)
+    left, right = torch.bmm(matrices, features).view(rows, 2, 3, columns).unbind(1)
+    return torch.lerp(left, right, fraction).permute(1, 0, 2)
