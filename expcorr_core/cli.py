@@ -175,7 +175,7 @@ def command_correct(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    return Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size)
+    return Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size, args.mirror)
 
 
 def _corrector(args: argparse.Namespace) -> Corrector:
@@ -272,6 +272,12 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_argument("--fusion", action="store_true", help="fuse the result with the input (Mertens et al. 2007)")
     options.add_argument("--stretch", type=float, default=0.0, metavar="PERCENT", help="contrast stretch afterwards")
     options.add_argument("--working-size", type=int, default=WORKING_SIZE, metavar="PIXELS", help="default 512")
+    options.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average with the mirrored photo's correction: steadier, twice the network's time (default: on)",
+    )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -1,17 +1,36 @@
-"""Percentile contrast stretch."""
+"""Percentile contrast stretch, and the range that the network wants its input to have."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+RANGE_CLIPPED = 0.1  # percent at each end
+LEAST_RANGE = 0.1  # what a photo's range is taken for where it is smaller: noise is not to fill 0..1
 
-def stretch_contrast(image: Tensor, percent: float = 1.0) -> Tensor:
+
+def normalise_range(image: Tensor) -> Tensor:
+    """Stretch each photo's range to 0..1, as networks with ``normalised`` inputs want it.
+
+    How far a photo's brightest values stay below white tells how under-exposed it is, more surely than anything else;
+    U-Nets without global statistics hardly see it. Stretched, a photo that a gain has darkened is the photo again.
+
+    Args:
+        image: ``(B, 3, H, W)``, 0..1.
+
+    Returns:
+        The same shape, 0..1.
+    """
+    return stretch_contrast(image, RANGE_CLIPPED, LEAST_RANGE)
+
+
+def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0.0) -> Tensor:
     """Map the darkest and brightest ``percent`` of all values to 0 and 1, linearly, all channels alike.
 
     Args:
         image: ``(B, C, H, W)``, 0..1.
         percent: share clipped at each end, 0 to below 50.
+        least_range: a smaller distance between the two percentiles counts as this.
 
     Returns:
         The same shape, clamped to 0..1; an image whose two percentiles are equal comes back unchanged.
@@ -21,7 +40,11 @@ def stretch_contrast(image: Tensor, percent: float = 1.0) -> Tensor:
     """
     if not 0 <= percent < 50:
         raise ValueError(f"percent must be from 0 to below 50, got {percent}")
-    values = image.flatten(1).sort(1).values
+    values = image.flatten(1)
     last = values.shape[1] - 1
-    low, high = (values[:, round(last * share)].view(-1, 1, 1, 1) for share in (percent / 100, 1 - percent / 100))
+    low, high = (
+        values.kthvalue(1 + round(last * share), 1).values.view(-1, 1, 1, 1)
+        for share in (percent / 100, 1 - percent / 100)
+    )
+    high = torch.maximum(high, low + least_range)
     return torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image).clamp(0, 1)

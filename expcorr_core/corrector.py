@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .bilateral import BilateralGrid
 from .checks import check_image, check_shape
-from .contrast import stretch_contrast
+from .contrast import normalise_range, stretch_contrast
 from .fusion import fuse_exposures
 from .network import ExposureNetwork
 from .pyramid import laplacian_pyramid, scale_bands
@@ -35,6 +35,7 @@ class Settings:
         fusion: fuse the corrected photo with the input (Mertens et al. 2007).
         stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
         working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
+        mirror: average the network's result with that of the mirrored photo: steadier, at twice the network's time.
     """
 
     strength: float = 1.0
@@ -42,6 +43,7 @@ class Settings:
     fusion: bool = False
     stretch: float = 0.0
     working_size: int = WORKING_SIZE
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 2:
@@ -147,6 +149,8 @@ class Corrector:
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
         small = small.clamp(0, 1)
         corrected = self.correct_small(small, settings.gains)
+        if settings.mirror:
+            corrected = (corrected + self.correct_small(small.flip(3), settings.gains).flip(3)) / 2
         if settings.fusion:
             corrected = fuse_exposures((small, corrected))
         if settings.stretch:
@@ -167,6 +171,8 @@ class Corrector:
         Raises:
             ValueError: the gains do not fit the network.
         """
+        if self.network.normalised:
+            image = normalise_range(image)
         height, width = image.shape[2:]
         multiple = self.network.architecture.multiple
         padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from .contrast import normalise_range
 from .exposure import ExposureSimulator
 from .image_io import ImageError, find_photos, read_photo
 from .pairs import find_exposure_pairs, find_split
@@ -159,6 +160,7 @@ class TrainingBatches(Dataset[Batch]):
         simulator: makes the inputs of photos that are not pairs.
         smallest_crop: whole photos are cropped to this share of their sides or more, 0..1.
         recolour_share: probability of a change of hue and saturation, of the target before it is exposed wrongly.
+        normalise: stretch the range of the inputs (see :func:`~.contrast.normalise_range`).
         oversize: whole photos are exposed at so many times ``size`` and then reduced: a camera clips what a reduced
             photo no longer shows.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
@@ -174,6 +176,7 @@ class TrainingBatches(Dataset[Batch]):
         simulator: ExposureSimulator | None = None,
         smallest_crop: float = 0.6,
         recolour_share: float = 0.0,
+        normalise: bool = False,
         oversize: int = 1,
         rank: int = 0,
         world: int = 1,
@@ -186,6 +189,7 @@ class TrainingBatches(Dataset[Batch]):
         self.simulator = simulator or ExposureSimulator()
         self.smallest_crop = smallest_crop
         self.recolour_share = recolour_share
+        self.normalise = normalise
         self.oversize = oversize
         self.positions = range(rank, batch_size, world)
         nearest = np.abs(np.log(photos.ratios)[:, None] - np.log([h / w for h, w in ASPECTS])).argmin(1)
@@ -214,8 +218,11 @@ class TrainingBatches(Dataset[Batch]):
             if own.random() < self.recolour_share:
                 part = _recoloured(part, own)
             target = part[-3:]
-            sample = part[:3] if len(part) == 6 else self.simulator(target, own), target
-            samples.append([F.avg_pool2d(image, self.oversize) for image in sample] if self.oversize > 1 else sample)
+            image = part[:3] if len(part) == 6 else self.simulator(target, own)
+            if self.normalise:
+                image = normalise_range(image[None])[0]
+            sample = image, target
+            samples.append([F.avg_pool2d(x, self.oversize) for x in sample] if self.oversize > 1 else sample)
         return Batch(*(torch.stack(images) for images in zip(*samples, strict=True)))
 
     def _shuffled(self, first: int) -> list[int]:

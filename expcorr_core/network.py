@@ -178,10 +178,14 @@ class ExposureNetwork(nn.Module):
         architecture: level count, depths and channels.
         operations: namespace that holds ``Conv2d`` and ``ConvTranspose2d``: ``torch.nn`` to train and run,
             ComfyUI's casting layers in its nodes.
+        normalised: whether its inputs are photos of normalised range (see :func:`~.contrast.normalise_range`).
     """
 
-    def __init__(self, architecture: Architecture | None = None, operations: Any = nn) -> None:
+    def __init__(
+        self, architecture: Architecture | None = None, operations: Any = nn, normalised: bool = False
+    ) -> None:
         super().__init__()
+        self.normalised = normalised
         self.architecture = architecture or Architecture()
         depths, channels = self.architecture.depths, self.architecture.channels
         self.unets = nn.ModuleList(UNet(d, c, operations) for d, c in zip(depths, channels, strict=True))

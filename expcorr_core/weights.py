@@ -17,6 +17,7 @@ from .network import Architecture, ExposureNetwork
 
 FORMAT = "expcorr"
 VALUE_RANGE = "0..1"
+NORMALISED, AS_IT_IS = "normalised range", "as it is"  # what the network's input is; files without it: as it is
 DEFAULT_NAME = "expcorr-base-fp16.safetensors"
 
 
@@ -53,6 +54,7 @@ def save_weights(
         "format": FORMAT,
         "architecture": json.dumps(network.architecture.to_dict()),
         "value_range": VALUE_RANGE,
+        "input": NORMALISED if network.normalised else AS_IT_IS,
         "training": json.dumps(training),
     }
     with replacing(path) as temporary:
@@ -63,7 +65,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What a weights file says of itself, without reading its tensors.
 
     Returns:
-        ``format``, ``architecture``, ``value_range`` and ``training`` (decoded from JSON).
+        ``format``, ``architecture``, ``value_range``, ``input`` and ``training`` (decoded from JSON).
 
     Raises:
         WeightsError: the file is missing, damaged, or not one of this program.
@@ -91,7 +93,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
         decoded = {key: json.loads(metadata[key]) for key in ("architecture", "training")}
     except (KeyError, json.JSONDecodeError) as error:
         raise WeightsError(f"weights file {path} has unreadable metadata ({error}); export it again") from error
-    return {"format": FORMAT, "value_range": VALUE_RANGE, **decoded}
+    kind = metadata.get("input", AS_IT_IS)
+    if kind not in (NORMALISED, AS_IT_IS):
+        raise WeightsError(f"weights file {path} wants its input {kind!r}, which this version cannot make; update it")
+    return {"format": FORMAT, "value_range": VALUE_RANGE, "input": kind, **decoded}
 
 
 def _misfit(network: ExposureNetwork, state: Mapping[str, torch.Tensor]) -> str:
@@ -121,11 +126,11 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
         WeightsError: see :func:`read_metadata`; or tensors are missing, superfluous, misshapen or not finite.
     """
     path = path or default_weights_path()
-    read_metadata(path)
+    normalised = read_metadata(path)["input"] == NORMALISED
     try:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
-        network = ExposureNetwork(Architecture.from_state_dict(state), operations)
+        network = ExposureNetwork(Architecture.from_state_dict(state), operations, normalised)
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise WeightsError(f"weights file {path} does not fit the exposure correction network: {error}") from error
     if misfit := _misfit(network, state):

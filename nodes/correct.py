@@ -68,6 +68,14 @@ class ExposureCorrect(io.ComfyNode):
                     tooltip="Larger side that the network sees, pixels. It was trained at 512.",
                     advanced=True,
                 ),
+                io.Boolean.Input(
+                    "mirror",
+                    default=True,
+                    display_name="average with mirrored",
+                    tooltip="Averages with the correction of the mirrored photo: steadier, twice the network's time.",
+                    optional=True,  # workflows older than this input go on working
+                    advanced=True,
+                ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The corrected photos, same size.")],
         )
@@ -85,10 +93,11 @@ class ExposureCorrect(io.ComfyNode):
         gain_3: float,
         gain_4: float,
         working_size: int,
+        mirror: bool = True,
     ) -> io.NodeOutput:
         if strength == 0:
             return io.NodeOutput(image)
         gains = (gain_1, gain_2, gain_3, gain_4)
-        settings = Settings(strength, None if gains == (1, 1, 1, 1) else gains, fusion, stretch, working_size)
+        settings = Settings(strength, None if gains == (1, 1, 1, 1) else gains, fusion, stretch, working_size, mirror)
         corrector = model.corrector(working_size)
         return io.NodeOutput(each_frame(image, lambda _, frame: corrector(frame, settings)))

@@ -11,7 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..expcorr_core.corrector import Corrector
+from ..expcorr_core.corrector import Corrector, native_dtype
 from ..expcorr_core.weights import default_weights_path, load_weights
 
 FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
@@ -27,7 +27,7 @@ class ExposureModel:
 
     def __init__(self, path: Path) -> None:
         device = comfy.model_management.get_torch_device()
-        self.dtype = torch.float16 if comfy.model_management.should_use_fp16(device) else torch.float32
+        self.dtype = torch.float16 if comfy.model_management.should_use_fp16(device) else native_dtype(device)
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             load_weights(path, comfy.ops.manual_cast).to(self.dtype),
             load_device=device,

@@ -19,8 +19,8 @@ PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("reconstruction", "pyramid", "adversarial")
 # Arguments that the result depends on: a resumed run keeps them.
 LASTING = (
-    "stage", "levels", "loss", "log_loss", "exposure", "crop", "recolour", "photo_side", "init", "ema", "clip",
-    "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
+    "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init", "ema",
+    "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
 )  # fmt: skip
 # Of this machine, not of the run: neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
@@ -74,6 +74,12 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
     what.add_argument("--validation", type=Path, help="folder with input/ and gt/, or laid out as the paper's data set")
     what.add_argument("--exposure", type=_exposure, nargs="+", help="figures of the exposure simulation, NAME=FIGURE")
+    what.add_argument(
+        "--normalise",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="stretch the inputs' range to 0..1 first; the weights file says so, and the corrector does likewise",
+    )
     what.add_argument("--crop", type=float, default=0.6, help="whole photos are cropped to this or more (default 0.6)")
     what.add_argument("--recolour", type=float, default=0.5, help="share of targets in other colours (default 0.5)")
 

@@ -96,7 +96,7 @@ class Run:
         if checkpoint and checkpoint["data"] != self.origin["data"]:
             raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
         torch.manual_seed(args.seed)
-        network = ExposureNetwork(Architecture.of_levels(args.levels))
+        network = ExposureNetwork(Architecture.of_levels(args.levels), normalised=args.normalise)
         network.initialise()
         if checkpoint:
             self.origin |= {key: value for key, value in checkpoint["training"].items() if key == "init"}
@@ -150,14 +150,16 @@ class Run:
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
         data = TrainingBatches(
             store, stage.size, stage.batch, (args.seed, index), stage.patches, ExposureSimulator(**args.exposure),
-            args.crop, args.recolour, stage.oversize, rank=processes.rank, world=processes.world,
+            args.crop, args.recolour, args.normalise, stage.oversize, rank=processes.rank, world=processes.world,
         )  # fmt: skip
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
             prefetch_factor=4 if args.workers else None, pin_memory=processes.device.startswith("cuda"),
         )  # fmt: skip
         batches = iter(loader)
-        validation = Validation(self.pairs, stage, args.levels) if self.pairs and processes.first else None
+        validation = (
+            Validation(self.pairs, stage, args.levels, args.normalise) if self.pairs and processes.first else None
+        )
 
         # Levels that are not trained yet would hang DistributedDataParallel.
         for level, unet in enumerate(self.network.unets, 1):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from expcorr_core.contrast import normalise_range
 from expcorr_core.dataset import load_photo
 from expcorr_core.image_io import Photo
 from expcorr_core.metrics import EQUAL_PSNR, psnr, ssim
@@ -33,8 +34,8 @@ def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
 class Validation:
     """PSNR and SSIM of the finest trained output, at the stage's own size."""
 
-    def __init__(self, pairs: list[Pair], stage: Stage, levels: int) -> None:
-        self.finest, self.levels = stage.finest, levels
+    def __init__(self, pairs: list[Pair], stage: Stage, levels: int, normalise: bool) -> None:
+        self.finest, self.levels, self.normalise = stage.finest, levels, normalise
         side = WHOLE_SIDE if stage.patches else stage.size
         granule = stage.granule(Architecture.of_levels(levels))
         self.pairs = [
@@ -53,6 +54,8 @@ class Validation:
         chosen = range(0, len(self.pairs), max(1, len(self.pairs) // SHOWN))[:SHOWN]
         for index, pair in enumerate(self.pairs):
             image, target = (photo.float() / 255 for photo in pair)
+            if self.normalise:
+                image = normalise_range(image)
             with autocast(device, precision):
                 outputs = network(bands_of(image.to(device), self.levels, self.finest), self.finest)
             made = outputs[-1].float().cpu().clamp(0, 1)
