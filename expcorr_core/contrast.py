@@ -30,7 +30,7 @@ def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0
     Args:
         image: ``(B, C, H, W)``, 0..1.
         percent: share clipped at each end, 0 to below 50.
-        least_range: a smaller distance between the two percentiles counts as this.
+        least_range: a smaller distance between the two percentiles is widened to this, within 0..1.
 
     Returns:
         The same shape, clamped to 0..1; an image whose two percentiles are equal comes back unchanged.
@@ -46,5 +46,7 @@ def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0
         values.kthvalue(1 + round(last * share), 1).values.view(-1, 1, 1, 1)
         for share in (percent / 100, 1 - percent / 100)
     )
+    lack = (least_range - (high - low)).clamp_min(0)
+    low = low - lack * low / (1 - (high - low)).clamp_min(1e-12)
     high = torch.maximum(high, low + least_range)
     return torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image).clamp(0, 1)

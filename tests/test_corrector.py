@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expcorr_core.contrast import stretch_contrast
+from expcorr_core.contrast import normalise_range, stretch_contrast
 from expcorr_core.corrector import Corrector, Settings, native_dtype
-from expcorr_core.exposure import shift_exposure
+from expcorr_core.exposure import CameraCurve, shift_exposure
 from expcorr_core.fusion import fuse_exposures
-from expcorr_core.network import ExposureNetwork
+from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.pyramid import reconstruct
 from expcorr_core.weights import (
     WeightsError,
     default_weights_path,
@@ -73,6 +74,14 @@ def test_a_batch_equals_its_images(corrector: Corrector) -> None:
 def test_values_beyond_the_range_are_clamped(corrector: Corrector) -> None:
     image = torch.rand(1, 3, 40, 40) * 3 - 1
     assert torch.equal(corrector(image), corrector(image.clamp(0, 1)))
+
+
+def test_a_mirrored_photo_is_corrected_alike(corrector: Corrector) -> None:
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 7), (130, 140), mode="bicubic").clamp(0, 1)
+    corrected, mirrored = corrector(image), corrector(image.flip(3)).flip(3)
+    assert psnr(corrected, mirrored) > 45
+    alone, turned = (corrector(x, Settings(mirror=False)) for x in (image, image.flip(3)))
+    assert psnr(corrected, mirrored) > psnr(alone, turned.flip(3)) + 5
 
 
 def test_the_network_gets_its_device_and_type() -> None:
@@ -202,6 +211,31 @@ def test_stretch() -> None:
         stretch_contrast(image, 50)
 
 
+def test_normalised_range() -> None:
+    image = torch.rand(1, 3, 50, 60)
+    image = (image - image.min()) / (image.max() - image.min())
+    darkened = normalise_range(shift_exposure(image, -1.5, CameraCurve(2.2, 0.0, 1.0)))
+    assert psnr(darkened, normalise_range(image)) > 60  # a gain is undone
+    flat = normalise_range(torch.cat([image * 0.4 + 0.3, image * 0.6]))
+    assert torch.allclose(flat[0], flat[1], atol=1e-5)  # each photo by itself
+    for level in (0.0, 0.5, 1.0):
+        constant = torch.full((1, 3, 4, 4), level)
+        assert torch.allclose(normalise_range(constant), constant, atol=1e-5)
+    noise = 0.02 * image
+    assert torch.allclose(normalise_range(noise), noise * 10, atol=1e-2)  # no more than that
+
+
+def test_normalised_networks_get_normalised_photos() -> None:
+    class Mean(ExposureNetwork):
+        def forward(self, pyramid: list[Tensor], finest: int = 1) -> list[Tensor]:  # type: ignore[override]
+            return [reconstruct(pyramid)]
+
+    image = torch.rand(1, 3, 128, 128) * 0.4 + 0.1
+    for normalised, wanted in ((False, image), (True, normalise_range(image))):
+        result = Corrector(Mean(normalised=normalised)).correct_small(image)
+        assert torch.allclose(result, wanted, atol=1e-5)
+
+
 def test_bundled_weights() -> None:
     path = default_weights_path()
     metadata = read_metadata(path)
@@ -232,6 +266,13 @@ def test_save_and_load(tmp_path: Path, small_network: ExposureNetwork) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
 
 
+@pytest.mark.parametrize("normalised", [False, True])
+def test_weights_say_what_their_input_is(tmp_path: Path, normalised: bool) -> None:
+    network = ExposureNetwork(Architecture((1, 1), (4, 4)), normalised=normalised)
+    save_weights(tmp_path / "w.safetensors", network, {})
+    assert load_weights(tmp_path / "w.safetensors").normalised is normalised
+
+
 def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> None:
     good = tmp_path / "good.safetensors"
     save_weights(good, small_network, {})
@@ -257,6 +298,7 @@ def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> No
         empty: "damaged",
         variant("foreign.safetensors", {"conv.weight": torch.zeros(3)}, format="pt"): "another program",
         variant("range.safetensors", state, value_range="0..255"): "0..255",
+        variant("input.safetensors", state, input="logarithms"): "wants its input 'logarithms'",
         variant("json.safetensors", state, training="{"): "unreadable metadata",
         variant("keys.safetensors", {"conv.weight": torch.zeros(3)}): "does not fit",
         variant("missing.safetensors", {k: v for k, v in state.items() if k != key}): f"missing, first {key}",

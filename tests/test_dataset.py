@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from expcorr_core import dataset
+from expcorr_core.contrast import normalise_range
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.image_io import ImageError
@@ -149,6 +150,13 @@ def test_processes_share_a_batch(store: PhotoStore, patches: int) -> None:
         for rank, part in enumerate(parts):
             for a, b in zip(part[index], whole[index], strict=True):
                 assert torch.equal(a, b[rank::2])
+
+
+def test_inputs_are_normalised_on_demand(store: PhotoStore) -> None:
+    plain, normalised = (TrainingBatches(store, 64, 4, (7, 0), normalise=n)[0] for n in (False, True))
+    assert torch.equal(plain.target, normalised.target)
+    assert torch.equal(normalise_range(plain.input), normalised.input)
+    assert not torch.equal(plain.input, normalised.input)
 
 
 def test_oversize_exposes_before_it_reduces(store: PhotoStore) -> None:
