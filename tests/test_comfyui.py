@@ -38,7 +38,7 @@ NODES = {
 }
 CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
-    "working_size": 512,
+    "working_size": 512, "mirror": True,
 }  # fmt: skip
 UPSAMPLE_DEFAULTS = {"strength": 1.0, "grid_size": 22, "grid_depth": 8}
 GAINS = {"gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0, "gain_rest": 1.0}
