@@ -2,6 +2,7 @@
 
     python docs/pictures.py                    # examples/ and docs/*.jpg, docs/*.png
     python docs/pictures.py --log run/log.csv  # also the training curves
+    python docs/pictures.py --adversarial WITHOUT WITH  # also what the adversarial loss changed
 
 The photographs ship with scikit-image under CC0 or in the public domain: astronaut and rocket (NASA), coffee
 (Rachel Michetti), cat (Stefan van der Walt).
@@ -100,6 +101,7 @@ def plot_log(log: Path, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
+    parser.add_argument("--adversarial", type=Path, nargs=2, metavar="WEIGHTS", help="trained without it, and with it")
     args = parser.parse_args()
     corrector = Corrector.load()
     (ROOT / "examples").mkdir(exist_ok=True)
@@ -122,6 +124,12 @@ def main() -> None:
     sheet([shown[:2], [*shown[2:], ("residual", bands[-1])]], ROOT / "docs" / "pyramid.jpg")
     rendered = [(f"EV {ev:+g}", shift_exposure(good, ev)) for ev in (-1.5, -1.0, 0.0, 1.0, 1.5)]
     sheet([rendered], ROOT / "docs" / "exposures.jpg")
+    if args.adversarial:
+        wrong = shift_exposure(photograph("cat"), 1.5, HARD_CLIP)
+        without, having = (Corrector.load(path)(wrong) for path in args.adversarial)
+        difference = ((having - without) * 20 + 0.5).clamp(0, 1)
+        row = [("without", without), ("with", having), ("difference, 20 times", difference)]
+        sheet([row], ROOT / "docs" / "adversarial.jpg")
     if args.log:
         plot_log(args.log, ROOT / "docs" / "training.png")
 
