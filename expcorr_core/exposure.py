@@ -166,13 +166,10 @@ class ExposureSimulator:
 
     def draw_shift(self, rng: np.random.Generator) -> float:
         """An exposure shift, stops."""
-        near = rng.random() < self.near_share
         while True:
-            ev = (
-                min(max(rng.standard_normal(), self.ev_low), self.ev_high)
-                if near
-                else rng.uniform(self.ev_low, self.ev_high)
-            )
+            ev = rng.uniform(self.ev_low, self.ev_high)
+            if rng.random() < self.near_share:
+                ev = min(max(rng.standard_normal(), self.ev_low), self.ev_high)
             if abs(ev) >= self.ev_gap:
                 return float(ev)
 

@@ -76,18 +76,18 @@ def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bo
     x_node, x_fraction = lower_nodes(width, grid.shape[1], dtype)
     x_fraction = x_fraction.to(image.device)
     segments = _segments(x_node, columns)
-    # NaN and infinity survive a sum, which is cheaper than a test of each value.
-    total = torch.zeros((), device=image.device)
     for top in range(0, height, rows):
         lower = y_node[top : top + rows]
         fraction = y_fraction[top : top + rows, None, None, None, None]
         row_grid = torch.lerp(grid[lower].to(dtype), grid[lower + 1].to(dtype), fraction)  # (R, GW, GD, 3, 4)
         for node, left, right in segments:
             tile = image[:, top : top + rows, left:right].to(dtype)
-            total += tile.detach().sum(dtype=torch.float32)
-            value = _slice_tile(row_grid[:, node : node + 2], tile.clamp(0, 1).nan_to_num(0), x_fraction[left:right])
-            out[:, top : top + rows, left:right] = value.clamp(0, 1) if clamp else value
-    return bool(total.isfinite())
+            # NaN and infinity survive a sum, which is cheaper than a test of each value.
+            if not tile.detach().sum(dtype=torch.float32).isfinite():
+                return False
+            value = _slice_tile(row_grid[:, node : node + 2], tile.clamp(0, 1), x_fraction[left:right])
+            out[:, top : top + rows, left:right] = value.clamp_(0, 1) if clamp else value
+    return True
 
 
 def _segments(node: Tensor, longest: int) -> list[tuple[int, int, int]]:

@@ -222,7 +222,7 @@ def test_two_processes_are_as_one_with_the_double_batch(photos: Path, tmp_path: 
     # Adam makes a whole step of a tiny gradient's rounding error, here and there; other data would differ everywhere.
     networks = [state(out)["network"] for out in (one, two)]
     differences = torch.cat([(networks[0][name] - networks[1][name]).abs().flatten() for name in networks[0]])
-    assert differences.mean() < 5e-5
+    assert differences.mean() < 2e-5
     assert differences.median() < 1e-5
 
 

@@ -28,7 +28,7 @@ def export(checkpoint: Path, path: Path, dtype: torch.dtype, last: bool = False)
         raise ValueError(f"{path} exists; remove it or choose another name")
     state = read_checkpoint(checkpoint)
     tensors = state["network" if last else "average"]
-    normalised = state["arguments"]["normalise"]
+    normalised = state["arguments"].get("normalise", False)  # older checkpoints lack it
     network = ExposureNetwork(Architecture.from_state_dict(tensors), normalised=normalised)
     network.load_state_dict(tensors)
     save_weights(path, network, state["training"], dtype)
