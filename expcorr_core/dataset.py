@@ -163,6 +163,7 @@ class TrainingBatches(Dataset[Batch]):
         normalise: stretch the range of the inputs (see :func:`~.contrast.normalise_range`).
         oversize: whole photos are exposed at so many times ``size`` and then reduced: a camera clips what a reduced
             photo no longer shows.
+        exposures: inputs a photo, exposed wrongly in different ways, one after the other; not of pairs.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
     """
 
@@ -178,6 +179,7 @@ class TrainingBatches(Dataset[Batch]):
         recolour_share: float = 0.0,
         normalise: bool = False,
         oversize: int = 1,
+        exposures: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -191,6 +193,7 @@ class TrainingBatches(Dataset[Batch]):
         self.recolour_share = recolour_share
         self.normalise = normalise
         self.oversize = oversize
+        self.exposures = exposures
         self.positions = range(rank, batch_size, world)
         nearest = np.abs(np.log(photos.ratios)[:, None] - np.log([h / w for h, w in ASPECTS])).argmin(1)
         self.groups = [np.flatnonzero(nearest == i) for i in range(len(ASPECTS))]
@@ -218,11 +221,12 @@ class TrainingBatches(Dataset[Batch]):
             if own.random() < self.recolour_share:
                 part = _recoloured(part, own)
             target = part[-3:]
-            image = part[:3] if len(part) == 6 else self.simulator(target, own)
-            if self.normalise:
-                image = normalise_range(image[None])[0]
-            sample = image, target
-            samples.append([F.avg_pool2d(x, self.oversize) for x in sample] if self.oversize > 1 else sample)
+            for _ in range(self.exposures):
+                image = part[:3] if len(part) == 6 else self.simulator(target, own)
+                if self.normalise:
+                    image = normalise_range(image[None])[0]
+                sample = image, target
+                samples.append([F.avg_pool2d(x, self.oversize) for x in sample] if self.oversize > 1 else sample)
         return Batch(*(torch.stack(images) for images in zip(*samples, strict=True)))
 
     def _shuffled(self, first: int) -> list[int]:

@@ -45,6 +45,19 @@ def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
     return total
 
 
+def consistency_loss(output: Tensor) -> Tensor:
+    """L1 distance between the results of two exposures of one photo (not the paper's).
+
+    Args:
+        output: ``(2 B, 3, H, W)``, the two results of a photo one after the other.
+
+    Returns:
+        ``(2 B,)``: sum of absolute differences, for each of the two.
+    """
+    first, second = output.unflatten(0, (-1, 2)).unbind(1)
+    return reconstruction_loss(first, second).repeat_interleave(2)
+
+
 # The paper's adversarial term is held against sums of differences in 0..255; the values here are 0..1.
 REFERENCE_SCALE = 255
 

@@ -16,7 +16,7 @@ from expcorr_core.exposure import ExposureSimulator
 from schedule import Stage
 
 PRESETS = Path(__file__).parent / "presets"
-LOSSES = ("reconstruction", "pyramid", "adversarial")
+LOSSES = ("reconstruction", "pyramid", "adversarial", "consistency")
 # Arguments that the result depends on: a resumed run keeps them.
 LASTING = (
     "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init", "ema",
@@ -63,7 +63,7 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         "--stage", type=Stage.parse, nargs="+", help="size=,batch=,lr=,steps=|epochs=[,finest=,patches=,...]"
     )
     what.add_argument("--levels", type=int, default=4, help="pyramid levels, 1..4; 1 is the plain U-Net (default 4)")
-    what.add_argument("--loss", type=_loss, nargs="+", help="reconstruction, pyramid, adversarial; NAME=WEIGHT")
+    what.add_argument("--loss", type=_loss, nargs="+", help=f"{', '.join(LOSSES)}; NAME=WEIGHT")
     what.add_argument(
         "--log-loss",
         type=float,

@@ -38,7 +38,7 @@ from adversary import Adversary, flipped
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
-from expcorr_core.losses import adversarial_loss, pyramid_loss, reconstruction_loss
+from expcorr_core.losses import adversarial_loss, consistency_loss, pyramid_loss, reconstruction_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.weights import load_weights, read_metadata, save_weights
@@ -91,6 +91,8 @@ class Run:
         if processes.first:
             for report in reports:
                 print(f"train.py: {report}", file=sys.stderr)
+        if "consistency" in args.loss and len(self.files[0]) == 2:
+            raise ValueError(f"{args.photos} holds pairs, each of one exposure alone; leave out the consistency loss")
         self.pairs = find_validation(args)
         self.origin: dict[str, Any] = {"data": describe(self.files), "commit": commit()}
         if checkpoint and checkpoint["data"] != self.origin["data"]:
@@ -150,7 +152,8 @@ class Run:
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
         data = TrainingBatches(
             store, stage.size, stage.batch, (args.seed, index), stage.patches, ExposureSimulator(**args.exposure),
-            args.crop, args.recolour, args.normalise, stage.oversize, rank=processes.rank, world=processes.world,
+            args.crop, args.recolour, args.normalise, stage.oversize, 2 if "consistency" in args.loss else 1,
+            processes.rank, processes.world,
         )  # fmt: skip
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
@@ -260,6 +263,8 @@ class Run:
             with autocast(processes.device, args.precision):
                 logits = adversary.judge(flipped(outputs[0], generator)).float()
             terms["adversarial"] = adversarial_loss(logits, target[0, 0].numel(), args.levels)
+        if terms and "consistency" in args.loss:
+            terms["consistency"] = consistency_loss(outputs[0])
         if not terms:
             raise ValueError(
                 f"no loss is left for stage {index + 1} with finest={stage.finest}; add pyramid or reconstruction"
