@@ -28,7 +28,7 @@ from skimage import data
 from torch import Tensor
 
 from expcorr_core.bilateral import BilateralGrid
-from expcorr_core.bilateral_fit import RIDGE, SMOOTHNESS_XY, SMOOTHNESS_Z, homogeneous, lower_nodes, luminance
+from expcorr_core.bilateral_energy import RIDGE, SMOOTHNESS_XY, SMOOTHNESS_Z, homogeneous, lower_nodes, luminance
 from expcorr_core.corrector import PAIR_SIZE, WORKING_SIZE, Corrector, native_dtype, reduce_to
 from expcorr_core.exposure import shift_exposure
 from expcorr_core.pyramid import laplacian_pyramid

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bilateral_fit import FIT_BYTES, fit, fit_bytes
+from .bilateral_nodes import FIT_BYTES, fit_by_nodes, fit_bytes
+from .bilateral_pixels import MOST_PIXELS, fit_by_pixels
 from .checks import NOT_FINITE, check_image, check_shape
 from .slicing import choose_path, slice_image
 
@@ -44,7 +45,7 @@ class BilateralGrid:
 
         The energy is the squared error of the sliced transforms over all pixels, plus squared first differences
         along x and y and second differences along luminance, with the reference program's weights. It is solved
-        in float64 on the CPU by preconditioned conjugate gradients (see :mod:`~expcorr_core.bilateral_fit`).
+        in float64 on the CPU (see :mod:`~expcorr_core.bilateral_energy`).
 
         Args:
             source: images before the operator, ``(B, 3, h, w)``, 0..1; some 200 x 200 pixels suffice.
@@ -78,7 +79,8 @@ class BilateralGrid:
             weight64 = weight.detach().cpu().double()
             if not (weight64.isfinite() & (weight64 >= 0)).all():
                 raise ValueError("weight must be finite and not negative")
-        grids = [fit(*images, size) for images in zip(source64, target64, weight64, strict=True)]
+        solve = fit_by_pixels if height * width <= MOST_PIXELS else fit_by_nodes
+        grids = [solve(*images, size) for images in zip(source64, target64, weight64, strict=True)]
         return cls(torch.stack(grids).to(source.device, torch.float32))
 
     @classmethod

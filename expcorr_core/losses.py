@@ -54,8 +54,7 @@ def consistency_loss(output: Tensor) -> Tensor:
     Returns:
         ``(2 B,)``: sum of absolute differences, for each of the two.
     """
-    first, second = output.unflatten(0, (-1, 2)).unbind(1)
-    return reconstruction_loss(first, second).repeat_interleave(2)
+    return reconstruction_loss(output[0::2], output[1::2]).repeat_interleave(2)
 
 
 # The paper's adversarial term is held against sums of differences in 0..255; the values here are 0..1.

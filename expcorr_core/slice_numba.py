@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bilateral_fit import LUMINANCE
+from .bilateral_energy import LUMINANCE
 
 SEGMENT = 128  # pixels worked on at a time; their values stay in the first-level cache
 BAND = 16  # rows that a thread takes at a time

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .bilateral_fit import LUMINANCE
+from .bilateral_energy import LUMINANCE
 
 BLOCK = 256  # pixels of a program
 

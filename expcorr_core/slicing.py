@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bilateral_fit import hat, homogeneous, lower_nodes, luminance
+from .bilateral_energy import hat, homogeneous, lower_nodes, luminance
 
 # Rows and columns of a tile of the torch path: on CPUs its features stay in the second-level cache.
 TILE = {"cpu": (32, 256), "other": (512, 1024)}

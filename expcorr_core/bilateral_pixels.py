@@ -1,0 +1,67 @@
+"""The least squares fit of a bilateral grid to few pixels: a direct solve with one unknown a pixel.
+
+With ``S`` the pixels' shares in the nodes (times colour and the root of their weight) and ``R`` the smoothness, the
+minimum is ``x = R^-1 S^T a`` with ``(S R^-1 S^T + 1) a = b``: a kernel matrix of the pixels, whatever the grid's size.
+``R`` is a sum of one matrix along each axis, which the products of their eigenvectors diagonalise. Those constant over
+y and x have next to no smoothness; they are kept apart as unknowns of their own, so that nothing is ill-conditioned.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .bilateral_energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
+
+MOST_PIXELS = 1600  # above, the other solver is faster
+
+
+def fit_by_pixels(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral_nodes.fit_by_nodes`."""
+    height, width = source.shape[1:]
+    pixels, depth = height * width, size[2]
+    (along_y, modes_y), (along_x, modes_x), (along_z, modes_z) = (
+        torch.linalg.eigh(gram) for gram in smoothness(height, width, size)
+    )
+    for along, modes in ((along_y, modes_y), (along_x, modes_x)):
+        along[0] = 0
+        modes[:, 0] = len(modes) ** -0.5
+    along_z = along_z.clamp_min(0) + RIDGE
+    # Each pixel's share in the modes; the place of a pixel is a row and a column.
+    share_y, share_x = (
+        _shares(*pair) @ modes for pair, modes in (((height, size[0]), modes_y), ((width, size[1]), modes_x))
+    )
+    share_z = hat(luminance(source).clamp(0, 1).flatten() * (depth - 1), 0, depth - 1, dim=1) @ modes_z
+    root = weight.flatten().sqrt()[:, None]
+    colours = homogeneous(source).flatten(1).mT * root
+    wanted = target.flatten(1).mT * root
+
+    softness = 1 / (along_y[:, None, None] + along_x[:, None] + along_z)
+    softness[0, 0] = 0
+    kernel = torch.zeros(pixels, pixels, dtype=torch.float64)
+    rows = (share_y[:, None] * share_y).flatten(0, 1)
+    for mode in range(depth):
+        columns = torch.einsum("xb,ab,wb->axw", share_x, softness[..., mode], share_x)
+        places = (rows @ columns.flatten(1)).view(height, height, width, width).transpose(1, 2).reshape(kernel.shape)
+        kernel.addcmul_(places.mul_(share_z[:, None, mode]), share_z[:, mode])
+    kernel.mul_(colours @ colours.mT).diagonal().add_(1)
+
+    constant = (share_y[:, None, 0] * share_x[:, 0]).view(-1, 1, 1) * share_z[..., None] * colours[:, None]
+    constant = constant.flatten(1)
+    solved = torch.cholesky_solve(torch.cat((constant, wanted), 1), torch.linalg.cholesky(kernel))
+    inner, right_side = (constant.mT @ solved).split((4 * depth, 3), 1)
+    inner = inner + along_z.repeat_interleave(4).diag()
+    evenly = torch.cholesky_solve(right_side, torch.linalg.cholesky(inner))
+    unknowns = solved[:, 4 * depth :] - solved[:, : 4 * depth] @ evenly
+
+    parts = (unknowns[:, None, :, None] * colours[:, None, None] * share_z[..., None, None]).view(height, width, -1)
+    spectrum = torch.einsum("ya,xb,yxk->abk", share_y, share_x, parts).view(*size, 3, 4)
+    spectrum *= softness[..., None, None]
+    spectrum[0, 0] = evenly.view(depth, 4, 3).mT
+    return torch.einsum("ya,xb,zc,abckf->yxzkf", modes_y, modes_x, modes_z, spectrum).contiguous()
+
+
+def _shares(pixels: int, nodes: int) -> Tensor:
+    """Share of each pixel of an axis in each node: ``(pixels, nodes)``."""
+    lower, fraction = lower_nodes(pixels, nodes, torch.float64)
+    return hat(lower + fraction, 0, nodes - 1, dim=1)
