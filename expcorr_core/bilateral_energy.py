@@ -36,7 +36,7 @@ def hat(levels: Tensor, first: int, last: int, dim: int) -> Tensor:
     levels = levels.unsqueeze(dim)
     shape = [1] * levels.ndim
     shape[dim] = -1
-    return (1 - (levels - nodes.view(shape)).abs()).clamp_min_(0)
+    return (levels - nodes.view(shape)).abs_().neg_().add_(1).clamp_min_(0)
 
 
 def homogeneous(image: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bilateral_energy import hat, homogeneous, lower_nodes, luminance
+from .bilateral_energy import hat, lower_nodes, luminance
 
-# Rows and columns of a tile of the torch path: on CPUs its features stay in the second-level cache.
-TILE = {"cpu": (32, 256), "other": (512, 1024)}
+# Most rows and columns of a tile of the torch path. Smaller ones would fit into a core's own cache, but leave each
+# operation too little to share among threads: on two cores they take twice as long.
+TILE = {"cpu": (512, 512), "other": (512, 1024)}
 
 
 @cache
@@ -81,11 +82,13 @@ def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bo
         fraction = y_fraction[top : top + rows, None, None, None, None]
         row_grid = torch.lerp(grid[lower].to(dtype), grid[lower + 1].to(dtype), fraction)  # (R, GW, GD, 3, 4)
         for node, left, right in segments:
-            tile = image[:, top : top + rows, left:right].to(dtype)
+            tile = image[:, top : top + rows, left:right].transpose(0, 1)
+            colours = torch.ones(len(tile), 4, right - left, dtype=dtype, device=image.device)
+            colours[:, :3] = tile
             # NaN and infinity survive a sum, which is cheaper than a test of each value.
-            if not tile.detach().sum(dtype=torch.float32).isfinite():
+            if not colours.detach().sum().isfinite():
                 return False
-            value = _slice_tile(row_grid[:, node : node + 2], tile.clamp(0, 1), x_fraction[left:right])
+            value = _slice_tile(row_grid[:, node : node + 2], colours.clamp_(0, 1), x_fraction[left:right])
             out[:, top : top + rows, left:right] = value.clamp_(0, 1) if clamp else value
     return True
 
@@ -100,7 +103,7 @@ def _segments(node: Tensor, longest: int) -> list[tuple[int, int, int]]:
     return segments
 
 
-def _slice_tile(nodes: Tensor, tile: Tensor, fraction: Tensor) -> Tensor:
+def _slice_tile(nodes: Tensor, colours: Tensor, fraction: Tensor) -> Tensor:
     """Slice one tile that lies between two grid columns.
 
     Within a tile each row has two constant 3 x (4 GD) matrices, so that slicing is a small matrix product of them
@@ -108,20 +111,20 @@ def _slice_tile(nodes: Tensor, tile: Tensor, fraction: Tensor) -> Tensor:
 
     Args:
         nodes: ``(R, 2, GD, 3, 4)``, already interpolated along y.
-        tile: ``(3, R, C)``, 0..1.
+        colours: ``(R, 4, C)``, 0..1, the last one 1.
         fraction: ``(C,)``, position between the two columns.
 
     Returns:
         ``(3, R, C)``.
     """
-    rows, columns = tile.shape[1:]
+    rows, _, columns = colours.shape
     depth = nodes.shape[2]
-    levels = luminance(tile) * (depth - 1)
-    first = min(int(levels.min()), depth - 2)
-    last = max(min(int(levels.max()) + 1, depth - 1), first + 1)
+    levels = luminance(colours.transpose(0, 1)[:3]) * (depth - 1)
+    lowest, highest = levels.detach().aminmax()
+    first = min(int(lowest), depth - 2)
+    last = max(min(int(highest) + 1, depth - 1), first + 1)
     weights = hat(levels, first, last, dim=1)  # (R, K, C)
-    colours = homogeneous(tile).permute(1, 0, 2)  # (R, 4, C)
-    features = (weights[:, :, None] * colours[:, None]).reshape(rows, -1, columns)
+    features = (weights[:, :, None] * colours[:, None]).view(rows, -1, columns)
     matrices = nodes[:, :, first : last + 1].permute(0, 1, 3, 2, 4).reshape(rows, 6, -1)
     left, right = torch.bmm(matrices, features).view(rows, 2, 3, columns).unbind(1)
-    return torch.lerp(left, right, fraction).permute(1, 0, 2)
+    return torch.lerp(left, right, fraction).transpose(0, 1)
