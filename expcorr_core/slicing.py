@@ -22,10 +22,6 @@ TILE = {"cpu": (512, 512), "other": (512, 1024)}
 @cache
 def _module(name: str) -> Any:
     """The module of a fused path, or None where what it needs is missing."""
-    # numba's cache finds the module by its name, which is a path inside ComfyUI and changes with it. Compiled at each
-    # start instead, the kernel would cost more than it gains.
-    if name == "numba" and __package__ != "expcorr_core":
-        return None
     try:
         if name == "numba":
             from . import slice_numba

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -317,3 +318,33 @@ def test_bad_input() -> None:
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+OTHER_HOST = """
+import importlib.util, sys, torch
+name = "/custom_nodes/pack"
+init, folder = sys.argv[1], sys.argv[1].rpartition("/")[0]
+spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[folder])
+sys.modules[name] = importlib.util.module_from_spec(spec)
+bilateral = importlib.import_module(name + ".bilateral")
+image = torch.rand(1, 3, 20, 30)
+results = [bilateral.BilateralGrid.identity().slice(image, path=path) for path in ("numba", "torch")]
+assert (results[0] - results[1]).abs().max() < 1e-5
+"""
+
+
+def test_compiled_kernels_are_found_in_other_hosts() -> None:
+    """ComfyUI gives the package another name; numba's cache must neither fail there nor be useless."""
+    pytest.importorskip("numba", reason="needs the fast extra")
+    BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")  # so that it is compiled
+    init = str(Path(slicing.__file__).with_name("__init__.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_HOST, init],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_DEBUG_CACHE": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "data loaded from" in done.stdout
+    assert "data saved to" not in done.stdout
