@@ -227,7 +227,9 @@ def measure_correction(name: str, device: str, network: float) -> list[Row]:
     grid = BilateralGrid.fit_reduced(small, changed, PAIR_SIZE)
     parts = {
         "reduce": timed(lambda: reduce_to(image, WORKING_SIZE), device, repeats),
-        "network": timed(lambda: corrector.correct_small(small), device, repeats),
+        "network, on the photo and its mirror image": timed(
+            lambda: corrector.correct_small(small, mirror=True), device, repeats
+        ),
         "fit": timed(lambda: BilateralGrid.fit_reduced(small, changed, PAIR_SIZE), device, repeats),
         "slice": timed(lambda: grid.slice(image), device, repeats),
     }

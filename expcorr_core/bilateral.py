@@ -135,7 +135,8 @@ class BilateralGrid:
             ``out``.
 
         Raises:
-            ValueError: shapes do not match, or a value is not finite (what ``out`` holds is then undefined).
+            ValueError: shapes do not match, there is no such path here, or a value is not finite (what ``out`` holds
+                is then undefined).
         """
         check_shape(image)
         grid = self.coefficients

@@ -148,9 +148,7 @@ class Corrector:
         small = reduce_to(image, settings.working_size)
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
         small = small.clamp(0, 1)
-        corrected = self.correct_small(small, settings.gains)
-        if settings.mirror:
-            corrected = (corrected + self.correct_small(small.flip(3), settings.gains).flip(3)) / 2
+        corrected = self.correct_small(small, settings.gains, settings.mirror)
         if settings.fusion:
             corrected = fuse_exposures((small, corrected))
         if settings.stretch:
@@ -158,12 +156,12 @@ class Corrector:
         return BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE)
 
     @torch.inference_mode()
-    def correct_small(self, image: Tensor, gains: Sequence[float] | None = None) -> Tensor:
+    def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, mirror: bool = False) -> Tensor:
         """Run the network alone, at the image's own size.
 
         Args:
             image: ``(B, 3, h, w)`` float32, 0..1.
-            gains: see :class:`Settings`.
+            gains, mirror: see :class:`Settings`.
 
         Returns:
             ``(B, 3, h, w)`` float32, 0..1, on the image's device.
@@ -173,6 +171,12 @@ class Corrector:
         """
         if self.network.normalised:
             image = normalise_range(image)
+        result = self._run(image, gains)
+        if mirror:
+            result = (result + self._run(image.flip(3), gains).flip(3)) / 2
+        return result
+
+    def _run(self, image: Tensor, gains: Sequence[float] | None) -> Tensor:
         height, width = image.shape[2:]
         multiple = self.network.architecture.multiple
         padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")

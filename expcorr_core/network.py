@@ -136,7 +136,7 @@ class UNet(nn.Module):
             x = nn.functional.max_pool2d(x, 2)
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
-            x = stage(torch.cat((torch.relu(up(x)), skips.pop()), 1))
+            x = stage(torch.cat((up(x).relu_(), skips.pop()), 1))
         result: Tensor = self.head(x)
         return result
 

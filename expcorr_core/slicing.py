@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .bilateral_energy import hat, lower_nodes, luminance
 
+NEEDS = {"numba": "numba, of the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
 # Most rows and columns of a tile of the torch path. Smaller ones would fit into a core's own cache, but leave each
 # operation too little to share among threads: on two cores they take twice as long.
 TILE = {"cpu": (512, 512), "other": (512, 1024)}
@@ -59,10 +60,17 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
 
     Returns:
         Whether all values of ``image`` are finite; if not, ``out`` holds no result.
+
+    Raises:
+        ValueError: there is no such path here.
     """
     if path == "torch":
         return _slice_by_tiles(grid, image, out, clamp)
-    return bool(_module(path).slice_image(grid, image, out, clamp))
+    if path not in NEEDS:
+        raise ValueError(f"path must be torch, {' or '.join(NEEDS)}, got {path!r}")
+    if not (module := _module(path)):
+        raise ValueError(f"the {path} path needs {NEEDS[path]}, which cannot be imported; leave path out")
+    return bool(module.slice_image(grid, image, out, clamp))
 
 
 def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:

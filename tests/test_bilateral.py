@@ -184,6 +184,8 @@ def test_the_fastest_path_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_path(grid.clone().requires_grad_(), image) == "torch"
     assert choose_path(grid.to("meta"), image.to("meta")) == "torch"
     monkeypatch.setattr(slicing, "_module", lambda name: None)
+    with pytest.raises(ValueError, match="the numba path needs numba, of the extra fast"):
+        BilateralGrid.identity().slice(torch.rand(1, 3, 8, 8), path="numba")
     assert choose_path(grid, image) == "torch"
 
 
@@ -314,6 +316,7 @@ def test_bad_input() -> None:
         (lambda: BilateralGrid.identity().slice(image.expand(2, 3, 8, 8)), "1 images, but 2"),
         (lambda: BilateralGrid.identity().slice(image, out=image[:, :, 1:]), "out has shape"),
         (lambda: BilateralGrid.identity().slice((image * 255).byte()), "floating-point"),
+        (lambda: BilateralGrid.identity().slice(image, path="cuda"), "path must be torch, numba or triton"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -168,6 +168,15 @@ def test_oversize_exposes_before_it_reduces(store: PhotoStore) -> None:
         assert torch.allclose(torch.nn.functional.avg_pool2d(a, 2), b, atol=1e-6)
 
 
+def test_photos_are_exposed_more_than_once_on_demand(store: PhotoStore) -> None:
+    once, twice = (TrainingBatches(store, 64, 3, (7, 0), exposures=count)[0] for count in (1, 2))
+    assert len(twice.input) == 6
+    assert torch.equal(twice.target[0::2], twice.target[1::2])
+    assert torch.equal(twice.target[0::2], once.target)
+    assert torch.equal(twice.input[0::2], once.input)
+    assert not any(torch.equal(a, b) for a, b in zip(twice.input[0::2], twice.input[1::2], strict=True))
+
+
 @given(batch=st.integers(1, 7), patches=st.integers(1, 5), photos=st.integers(1, 6))
 def test_an_epoch_has_each_photo_as_often(batch: int, patches: int, photos: int) -> None:
     batches = TrainingBatches.__new__(TrainingBatches)

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from expcorr_core.discriminator import Discriminator
-from expcorr_core.losses import adversarial_loss, discriminator_loss, pyramid_loss, reconstruction_loss
+from expcorr_core.losses import (
+    adversarial_loss,
+    consistency_loss,
+    discriminator_loss,
+    pyramid_loss,
+    reconstruction_loss,
+)
 from expcorr_core.pyramid import gaussian_pyramid, upsample
 
 
@@ -28,6 +34,13 @@ def test_pyramid_weights_double_with_each_level() -> None:
         wanted = 0.1 * weight * 3 * side**2
         assert pyramid_loss(off, target).tolist() == pytest.approx([wanted, wanted], rel=1e-3)
     assert pyramid_loss([], target).tolist() == [0, 0]
+
+
+def test_consistency_is_of_neighbours() -> None:
+    first, second = torch.rand(2, 3, 3, 4, 5)
+    results = torch.stack((first, second), 1).flatten(0, 1)
+    wanted = (first - second).abs().sum((1, 2, 3))
+    assert torch.equal(consistency_loss(results), torch.stack((wanted, wanted), 1).flatten())
 
 
 def test_adversarial_term_is_the_papers_in_our_scale() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,7 +272,12 @@ def test_training_reduces_the_loss(photos: Path, tmp_path: Path) -> None:
 
 def test_losses_and_levels_are_switched_by_arguments(photos: Path, tmp_path: Path) -> None:
     stage = ["--stage", "size=128,batch=1,steps=1,lr=1e-4,patches=1,adversarial=0"]
-    variants = {1: "reconstruction", 2: "reconstruction pyramid", 3: "pyramid=0.5 adversarial", 4: "adversarial=2"}
+    variants = {
+        1: "reconstruction",
+        2: "reconstruction pyramid",
+        3: "pyramid=0.5 adversarial consistency=0.3",
+        4: "adversarial=2",
+    }
     for levels, text in variants.items():
         chosen = text.split()
         out = tmp_path / str(levels)
@@ -412,7 +418,11 @@ def test_runs_without_tensorboard(
 
 def test_bad_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = str(tmp_path / "new")
+    for kind, name in (("INPUT_IMAGES", "a_0.png"), ("GT_IMAGES", "a.png")):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+        shutil.copy(next(photos.iterdir()), tmp_path / "pairs" / kind / name)
     for arguments, match in (
+        ([tmp_path / "pairs", new, "--loss", "pyramid", "consistency"], "holds pairs, each of one exposure alone"),
         ([photos, new, "--resume"], "start without --resume"),
         ([photos, new, "--stage", "finest=1,size=128,batch=1,steps=1,lr=1e-3"], "whole photos .* divisible by 512"),
         ([photos, new, "--stage", "size=96,batch=1,steps=1,lr=1e-3,patches=1"], "patches .* divisible by 128"),
