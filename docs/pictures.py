@@ -25,6 +25,7 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import CameraCurve, shift_exposure
 from expcorr_core.image_io import Photo
 from expcorr_core.pyramid import laplacian_pyramid
+from expcorr_core.report import histogram_picture
 
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
@@ -50,12 +51,7 @@ def to_pixels(image: Tensor) -> NDArray[np.uint8]:
 def histogram(image: Tensor, size: tuple[int, int]) -> Image.Image:
     """Histograms of R, G and B as filled curves on black."""
     width, height = size
-    canvas = np.zeros((height, width, 3), np.uint8)
-    for channel in range(3):
-        counts = torch.histc(image[:, channel], 64, 0, 1).sqrt()
-        heights = np.interp(np.linspace(0, 63, width), np.arange(64), (counts / counts.max()).numpy()) * height
-        canvas[:, :, channel] = np.where(np.arange(height)[::-1, None] < heights, 210, 0)
-    return Image.fromarray(canvas)
+    return Image.fromarray(to_pixels(histogram_picture(image[0], height, width)[None]))
 
 
 def sheet(rows: list[list[tuple[str, Tensor]]], path: Path) -> None:

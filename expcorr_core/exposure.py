@@ -46,6 +46,21 @@ class CameraCurve:
         return x.clamp(0, 1) ** (1 / self.gamma)
 
 
+def srgb_to_linear(image: Tensor) -> Tensor:
+    """sRGB display values to linear light, both 0..1 (IEC 61966-2-1)."""
+    return torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: Tensor) -> Tensor:
+    """Linear light to sRGB display values, both 0..1 (IEC 61966-2-1)."""
+    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0) ** (1 / 2.4) - 0.055)
+
+
+def gain_exposure(image: Tensor, ev: float | Tensor) -> Tensor:
+    """Multiply the linear light of sRGB values by ``2 ** ev`` and clip it, as a sensor does; 0..1, any shape."""
+    return linear_to_srgb((srgb_to_linear(image.clamp(0, 1)) * 2.0 ** torch.as_tensor(ev)).clamp(0, 1))
+
+
 def shift_exposure(image: Tensor, ev: float | Tensor, curve: CameraCurve | None = None) -> Tensor:
     """Render a photo as if it had been exposed ``ev`` stops more.
 

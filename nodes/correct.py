@@ -1,15 +1,18 @@
-"""Exposure Correct."""
+"""Exposure Correct and Apply Exposure Correction."""
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..expcorr_core.bilateral import BilateralGrid
 from ..expcorr_core.corrector import WORKING_SIZE, Settings
-from .inputs import factor
-from .layout import each_frame
+from .inputs import SOFTNESS, factor, mask_inputs
+from .layout import before_and_after, each_frame
 from .model import ExposureModel, ExposureModelType
 
+GridType = io.Custom("EXPCORR_GRID")
 BANDS = ("finest band", "second band", "third band", "coarsest band: colour and brightness")
 
 
@@ -76,8 +79,15 @@ class ExposureCorrect(io.ComfyNode):
                     optional=True,  # workflows older than this input go on working
                     advanced=True,
                 ),
+                *mask_inputs(),
             ],
-            outputs=[io.Image.Output(display_name="image", tooltip="The corrected photos, same size.")],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The corrected photos, same size."),
+                GridType.Output(
+                    display_name="correction",
+                    tooltip="The correction itself, for Apply Exposure Correction: the same change for other images.",
+                ),
+            ],
         )
 
     @classmethod
@@ -94,10 +104,66 @@ class ExposureCorrect(io.ComfyNode):
         gain_4: float,
         working_size: int,
         mirror: bool = True,
+        mask: Tensor | None = None,
+        softness: float = SOFTNESS,
     ) -> io.NodeOutput:
         if strength == 0:
-            return io.NodeOutput(image)
+            return io.NodeOutput(image, BilateralGrid.identity(len(image)))
         gains = (gain_1, gain_2, gain_3, gain_4)
         settings = Settings(strength, None if gains == (1, 1, 1, 1) else gains, fusion, stretch, working_size, mirror)
         corrector = model.corrector(working_size)
-        return io.NodeOutput(each_frame(image, lambda _, frame: corrector(frame, settings)))
+        grids: list[Tensor] = []
+
+        def correct(_: int, frame: Tensor) -> Tensor:
+            grid = corrector.estimate(frame, settings).blend(strength)
+            grids.append(grid.coefficients.cpu())
+            return grid.to(frame.device).slice(frame)
+
+        result = each_frame(image, correct, mask, softness)
+        return io.NodeOutput(result, BilateralGrid(torch.cat(grids)), ui=before_and_after(cls, image, result))
+
+
+class ApplyCorrection(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_ApplyCorrection",
+            display_name="Apply Exposure Correction",
+            category="image/adjustments",
+            description="Applies a correction that Exposure Correct found to other images of the same scene: a larger "
+            "copy, another crop of a burst, or all frames of a clip alike.",
+            search_aliases=["bilateral grid", "same correction", "copy correction", "reuse exposure"],
+            inputs=[
+                GridType.Input(
+                    "correction", display_name="correction", tooltip="From Exposure Correct: one, or one a frame."
+                ),
+                io.Image.Input("image", display_name="image", tooltip="Images of any size; alpha passes through."),
+                factor("strength", "strength", "0 gives the input back, 1 is the correction as it was found."),
+                *mask_inputs(),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The changed images, same size.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        correction: BilateralGrid,
+        image: Tensor,
+        strength: float,
+        mask: Tensor | None = None,
+        softness: float = SOFTNESS,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(image)
+        grids = correction.blend(strength).coefficients
+        if len(grids) not in (1, len(image)):
+            raise ValueError(
+                f"the correction is of {len(grids)} frames, but {len(image)} images were given; "
+                "give as many images, or the correction of one"
+            )
+
+        def change(index: int, frame: Tensor) -> Tensor:
+            place = min(index, len(grids) - 1)
+            return BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame)
+
+        return io.NodeOutput(each_frame(image, change, mask, softness))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .correct import ExposureCorrect
+from .correct import ApplyCorrection, ExposureCorrect
+from .exposure import ExposureFusion, ExposureReport, ExposureShift
 from .model import LoadExposureModel, register_folder
 from .pyramid import LaplacianDecompose, LaplacianReconstruct
 from .upsample import BilateralUpsample
@@ -15,4 +16,14 @@ class ExposureCorrectionExtension(ComfyExtension):
         register_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadExposureModel, ExposureCorrect, LaplacianDecompose, LaplacianReconstruct, BilateralUpsample]
+        return [
+            LoadExposureModel,
+            ExposureCorrect,
+            ApplyCorrection,
+            BilateralUpsample,
+            LaplacianDecompose,
+            LaplacianReconstruct,
+            ExposureShift,
+            ExposureFusion,
+            ExposureReport,
+        ]

@@ -7,7 +7,13 @@ from collections.abc import Callable
 import comfy.model_management
 import comfy.utils
 import torch
+from comfy_api.latest import io, ui
 from torch import Tensor
+
+from ..expcorr_core.corrector import reduce_to
+from ..expcorr_core.masking import limit_change
+
+PREVIEW_SIDE = 512  # larger side of the pictures in the nodes
 
 
 def to_core(image: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -26,23 +32,38 @@ def to_comfy(colours: Tensor, alpha: Tensor | None = None) -> Tensor:
     return image.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
 
 
-def each_frame(image: Tensor, function: Callable[[int, Tensor], Tensor]) -> Tensor:
+def to_mask(mask: Tensor) -> Tensor:
+    """Bool or figures ``(B, H, W)`` to a MASK, where and as the host wants results."""
+    return mask.to(comfy.model_management.intermediate_device(), torch.float32)
+
+
+def each_frame(
+    image: Tensor, function: Callable[[int, Tensor], Tensor], mask: Tensor | None = None, softness: float = 0.0
+) -> Tensor:
     """Apply a function frame by frame: bounded memory, progress, and Cancel within one frame.
 
     Args:
         image: IMAGE, ``(B, H, W, 3 or 4)``; alpha passes through.
         function: takes the frame's number and its colours ``(1, 3, H, W)``; gives the same shape.
+        mask: MASK ``(1 or B, h, w)`` that limits the change, or None.
+        softness: of the mask's edges, percent of the larger side.
 
     Returns:
         IMAGE of the same shape.
     """
     colours, alpha = to_core(image)
+    if mask is not None and len(mask) not in (1, len(image)):
+        raise ValueError(f"{len(mask)} masks do not match {len(image)} images; give one mask, or one an image")
     progress = comfy.utils.ProgressBar(len(image))
     result: Tensor | None = None
     for index in range(len(image)):
         comfy.model_management.throw_exception_if_processing_interrupted()
         part = slice(index, index + 1)
-        frame = to_comfy(function(index, colours[part]), None if alpha is None else alpha[part])
+        changed = _with_memory(function, index, colours[part])
+        if mask is not None:
+            place = min(index, len(mask) - 1)
+            changed = limit_change(colours[part], changed, mask[place : place + 1, None], softness / 100)
+        frame = to_comfy(changed, None if alpha is None else alpha[part])
         if result is None:
             result = frame.new_empty((len(image), *frame.shape[1:]))
         result[part] = frame
@@ -50,3 +71,21 @@ def each_frame(image: Tensor, function: Callable[[int, Tensor], Tensor]) -> Tens
     if result is None:
         raise ValueError("the IMAGE batch is empty")
     return result
+
+
+def _with_memory(function: Callable[[int, Tensor], Tensor], index: int, frame: Tensor) -> Tensor:
+    """Call the function; where the frame's device has too little memory for it, on the CPU."""
+    try:
+        return function(index, frame)
+    except Exception as error:
+        comfy.model_management.raise_non_oom(error)
+        if frame.device.type == "cpu":
+            raise
+    comfy.model_management.soft_empty_cache()
+    return function(index, frame.cpu())
+
+
+def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> ui.PreviewImage:
+    """What a node shows in itself: the first image before and after, side by side."""
+    small = [reduce_to(to_core(image[:1])[0], PREVIEW_SIDE).cpu() for image in (before, after)]
+    return ui.PreviewImage(to_comfy(torch.cat(small, 3)), cls=cls)

@@ -12,6 +12,7 @@ import torch
 from comfy_api.latest import io
 
 from ..expcorr_core.corrector import Corrector, native_dtype
+from ..expcorr_core.hub import download_weights
 from ..expcorr_core.weights import default_weights_path, load_weights
 
 FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
@@ -66,6 +67,15 @@ class LoadExposureModel(io.ComfyNode):
                     tooltip=f"'{BUNDLED}' comes with the node pack. Other safetensors files are looked for in "
                     f"ComfyUI's models folder '{FOLDER}'.",
                 ),
+                io.String.Input(
+                    "repository",
+                    default="",
+                    display_name="Hub repository",
+                    tooltip="A Hugging Face repository, owner/name: its weights are downloaded and used instead of "
+                    "those above. Empty downloads nothing.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[
                 ExposureModelType.Output(display_name="exposure model", tooltip="Connect to Exposure Correct."),
@@ -73,7 +83,9 @@ class LoadExposureModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, weights: str) -> io.NodeOutput:
+    def execute(cls, weights: str, repository: str = "") -> io.NodeOutput:
+        if repository.strip():
+            return io.NodeOutput(ExposureModel(download_weights(repository.strip())))
         if weights == BUNDLED:
             return io.NodeOutput(ExposureModel(default_weights_path()))
         return io.NodeOutput(ExposureModel(Path(folder_paths.get_full_path_or_raise(FOLDER, weights))))

@@ -13,11 +13,10 @@ from ..expcorr_core.checks import check_image
 from ..expcorr_core.corrector import reduce_to
 from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
-from .layout import to_comfy, to_core
+from .layout import PREVIEW_SIDE, to_comfy, to_core
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
-PREVIEW_SIDE = 512  # larger side of the pictures in the node
 GAIN_LIMITS = (-2.0, 8.0)
 
 

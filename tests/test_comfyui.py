@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,10 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
+from expcorr_core.exposure import gain_exposure, shift_exposure
+from expcorr_core.fusion import fuse_exposures
 
 ROOT = Path(__file__).parent.parent
 COMFYUI = os.environ.get("COMFYUI_PATH")
@@ -35,6 +39,10 @@ NODES = {
     "ExpCorr_LaplacianDecompose": "Laplacian Decompose",
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",
+    "ExpCorr_ApplyCorrection": "Apply Exposure Correction",
+    "ExpCorr_ExposureShift": "Exposure Shift",
+    "ExpCorr_ExposureFusion": "Exposure Fusion",
+    "ExpCorr_ExposureReport": "Exposure Report",
 }
 CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
@@ -141,8 +149,8 @@ def test_every_node_is_offered_and_explained(host: Host) -> None:
         assert info["description"]
         assert info["category"] in ("image/adjustments", "model/loaders")
         assert all(info["output_tooltips"])
-        for section in info["input"].values():
-            for kind, *options in section.values():
+        for section in ("required", "optional"):
+            for kind, *options in info["input"].get(section, {}).values():
                 assert options, (node, kind)
                 assert options[0].get("tooltip"), (node, kind)
     weights = offered["ExpCorr_LoadModel"]["input"]["required"]["weights"]
@@ -270,3 +278,90 @@ def test_weights_of_the_models_folder(host: Host, scene: NDArray[np.uint8]) -> N
         )
     )
     assert "is damaged or no safetensors file" in json.dumps(entry["status"])
+
+
+def correction(**inputs: Any) -> Graph:
+    """LoadImage, the model, and Exposure Correct."""
+    return graph_of(
+        load=("LoadImage", {"image": "scene.png"}),
+        model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+        correct=("ExpCorr_Correct", {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS, **inputs}),
+        save=save("correct"),
+    )
+
+
+def test_a_mask_limits_the_correction(host: Host, scene: NDArray[np.uint8]) -> None:
+    dark = (scene * 0.3).astype(np.uint8)
+    host.put_image("scene.png", dark)
+    [whole] = host.saved(correction())
+    height, width = dark.shape[:2]
+    half = np.zeros((height, width, 3), np.uint8)
+    half[:, width // 2 :] = 255
+    host.put_image("mask.png", half)
+    mask = graph_of(mask=("LoadImageMask", {"image": "mask.png", "channel": "red"}))
+    [got] = host.saved(correction(mask=["mask", 0], softness=2.0) | mask)
+    edge = round(0.03 * max(height, width))
+    assert np.array_equal(got[:, : width // 2 - edge], dark[:, : width // 2 - edge])
+    assert np.array_equal(got[:, width // 2 + edge :], whole[:, width // 2 + edge :])
+    middle = got[:, width // 2].astype(int)
+    assert (middle.mean() > dark[:, width // 2].mean() + 5) and (middle.mean() < whole[:, width // 2].mean() - 5)
+
+
+def test_a_correction_is_used_again(host: Host, scene: NDArray[np.uint8]) -> None:
+    """On a larger copy, and as it was on the image itself."""
+    host.put_image("scene.png", (scene * 0.3).astype(np.uint8))
+    apply = graph_of(
+        apply=("ExpCorr_ApplyCorrection", {"correction": ["correct", 1], "image": ["load", 0], "strength": 1.0}),
+        large=("ImageScaleBy", {"image": ["load", 0], "upscale_method": "bicubic", "scale_by": 2.0}),
+        other=("ExpCorr_ApplyCorrection", {"correction": ["correct", 1], "image": ["large", 0], "strength": 1.0}),
+        again=save("apply"),
+        bigger=save("other"),
+    )
+    graph = correction() | apply
+    [wanted], [got], [large] = (host.saved(graph, node) for node in ("save", "again", "bigger"))
+    assert np.array_equal(got, wanted)
+    assert abs(large.mean() - wanted.mean()) < 1
+    assert large.shape[0] == 2 * wanted.shape[0]
+
+
+def test_shift_and_fusion_are_the_cores(host: Host, scene: NDArray[np.uint8]) -> None:
+    host.put_image("scene.png", scene)
+    graph = graph_of(
+        load=("LoadImage", {"image": "scene.png"}),
+        dark=("ExpCorr_ExposureShift", {"image": ["load", 0], "ev": -1.5, "curve": "linear light"}),
+        bright=("ExpCorr_ExposureShift", {"image": ["load", 0], "ev": 1.5, "curve": "camera curve"}),
+        batch=("ImageBatch", {"image1": ["dark", 0], "image2": ["bright", 0]}),
+        fusion=("ExpCorr_ExposureFusion", {"images": ["batch", 0]}),
+        shifted=save("batch"),
+        fused=save("fusion"),
+    )
+    photo = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
+    exposures = [gain_exposure(photo, -1.5), shift_exposure(photo, 1.5)]
+    wanted = [*exposures, fuse_exposures(exposures)]
+    got = [*host.saved(graph, "shifted"), *host.saved(graph, "fused")]
+    for a, b in zip(got, wanted, strict=True):
+        assert np.abs(a.astype(int) - (b[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.01
+
+
+def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> None:
+    dark = (scene * 0.25).astype(np.uint8)
+    dark[: len(dark) // 4] = 0
+    host.put_image("scene.png", dark)
+    graph = graph_of(
+        load=("LoadImage", {"image": "scene.png"}),
+        model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+        report=("ExpCorr_ExposureReport", {"image": ["load", 0], "model": ["model", 0]}),
+        shown=("MaskToImage", {"mask": ["report", 1]}),
+        save=save("shown"),
+    )
+    entry = host.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    [text] = entry["outputs"]["report"]["text"]
+    shadows, highlights, error = map(float, re.findall(r"[-+]?[0-9]+\.[0-9]", text))
+    assert shadows == pytest.approx(25, abs=1)
+    assert highlights == 0
+    assert error < -0.5
+    assert len(entry["outputs"]["report"]["images"]) == 1
+    image = entry["outputs"]["save"]["images"][0]
+    mask = np.array(Image.open(host.base / "output" / image["filename"]))
+    assert mask[: len(dark) // 4].min() == 255

@@ -1,0 +1,63 @@
+"""What can be said of a photo's exposure: histogram, lost shadows and highlights, the error in stops."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .checks import check_image
+from .exposure import LUMA, srgb_to_linear
+
+BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
+
+
+def lost_shadows(image: Tensor) -> Tensor:
+    """Where all channels are black: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
+    return image.amax(1) < BLACK
+
+
+def lost_highlights(image: Tensor) -> Tensor:
+    """Where a channel is clipped to white: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
+    return image.amax(1) > WHITE
+
+
+def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
+    """How far photos are from their corrections: the median change of luminance in linear light.
+
+    Args:
+        image, corrected: ``(B, 3, H, W)``, 0..1. Pixels that are lost in one of the two do not count.
+
+    Returns:
+        ``(B,)``, stops; positive where the photo is too bright, 0 where no pixel counts.
+
+    Raises:
+        ValueError: shapes do not match.
+    """
+    check_image(image)
+    if corrected.shape != image.shape:
+        raise ValueError(f"corrected has shape {tuple(corrected.shape)}, but image has {tuple(image.shape)}")
+    weights = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
+    light, wanted = ((srgb_to_linear(x.float()) * weights).sum(1) for x in (image, corrected))
+    counts = ~(lost_shadows(image) | lost_highlights(image) | lost_shadows(corrected) | lost_highlights(corrected))
+    errors = [
+        (a[chosen] / b[chosen]).log2().median() if chosen.any() else a.new_zeros(())
+        for a, b, chosen in zip(light, wanted, counts, strict=True)
+    ]
+    return torch.stack(errors)
+
+
+def histogram_picture(image: Tensor, height: int, width: int) -> Tensor:
+    """Histograms of R, G and B as filled curves on black, where two overlap in their mixed colour.
+
+    Args:
+        image: one photo, ``(3, H, W)``, 0..1.
+        height, width: of the picture, pixels.
+
+    Returns:
+        ``(3, height, width)`` float32, 0..1, on the CPU.
+    """
+    counts = torch.stack([torch.histc(channel.float().cpu(), 64, 0, 1) for channel in image]).sqrt()
+    counts = torch.nn.functional.interpolate(counts[None], width, mode="linear", align_corners=True)[0]
+    heights = counts / counts.amax(1, keepdim=True).clamp_min(1) * height
+    rows = torch.arange(height - 1, -1, -1)[:, None]
+    return (rows < heights[:, None]) * 0.82

@@ -1,0 +1,145 @@
+"""Exposure Shift, Exposure Fusion and Exposure Report."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.utils
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..expcorr_core.bilateral import BilateralGrid
+from ..expcorr_core.corrector import WORKING_SIZE, Settings, reduce_to
+from ..expcorr_core.exposure import gain_exposure, shift_exposure
+from ..expcorr_core.fusion import fuse_exposures
+from ..expcorr_core.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
+from .inputs import SOFTNESS, mask_inputs
+from .layout import each_frame, to_comfy, to_core, to_mask
+from .model import ExposureModel, ExposureModelType
+
+LINEAR, CAMERA = "linear light", "camera curve"
+HISTOGRAM = (200, 400)  # height and width, pixels
+
+
+class ExposureShift(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_ExposureShift",
+            display_name="Exposure Shift",
+            category="image/adjustments",
+            description="Renders images as if they had been exposed longer or shorter, in stops (EV).",
+            search_aliases=["ev", "stops", "brightness", "exposure compensation", "exposure value"],
+            inputs=[
+                io.Image.Input("image", display_name="image", tooltip="Images of any size; alpha passes through."),
+                io.Float.Input(
+                    "ev",
+                    default=1.0,
+                    min=-6.0,
+                    max=6.0,
+                    step=0.1,
+                    display_name="EV",
+                    tooltip="Stops: 1 is twice the light, -1 is half of it, 0 gives the input back.",
+                ),
+                io.Combo.Input(
+                    "curve",
+                    options=[LINEAR, CAMERA],
+                    default=LINEAR,
+                    display_name="curve",
+                    tooltip=f"'{LINEAR}' multiplies the sRGB values' light and clips it; '{CAMERA}' rolls highlights "
+                    "off as raw converters do.",
+                ),
+                *mask_inputs(),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The images at the other exposure.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: Tensor, ev: float, curve: str, mask: Tensor | None = None, softness: float = SOFTNESS
+    ) -> io.NodeOutput:
+        if ev == 0:
+            return io.NodeOutput(image)
+        shift = gain_exposure if curve == LINEAR else shift_exposure
+        return io.NodeOutput(each_frame(image, lambda _, frame: shift(frame.float(), ev), mask, softness))
+
+
+class ExposureFusion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_ExposureFusion",
+            display_name="Exposure Fusion",
+            category="image/adjustments",
+            description="Makes one image from a batch of exposures of one scene: of each it takes what is well "
+            "exposed, rich in contrast and colour (Mertens et al. 2007). The exposures must lie one on another.",
+            search_aliases=["mertens", "hdr", "merge exposures", "bracketing", "tone mapping"],
+            inputs=[
+                io.Image.Input(
+                    "images", display_name="exposures", tooltip="A batch: the exposures of one scene, of one size."
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="One image.")],
+        )
+
+    @classmethod
+    def execute(cls, images: Tensor) -> io.NodeOutput:
+        colours, alpha = to_core(images)
+        fused = fuse_exposures([frame[None].float().clamp(0, 1) for frame in colours])
+        return io.NodeOutput(to_comfy(fused, None if alpha is None else alpha[:1]))
+
+
+class ExposureReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_ExposureReport",
+            display_name="Exposure Report",
+            category="image/adjustments",
+            description="Says how images are exposed: histograms, where shadows and highlights are lost, and, with a "
+            "model, by how many stops the exposure is off.",
+            search_aliases=["histogram", "clipping", "zebra", "overexposed", "underexposed", "ev error"],
+            inputs=[
+                io.Image.Input("image", display_name="image", tooltip="Images of any size."),
+                ExposureModelType.Input(
+                    "model",
+                    display_name="exposure model",
+                    tooltip="For the error in stops: the median difference to the corrected image, in linear light.",
+                    optional=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="histogram", tooltip="Histograms of red, green and blue, a picture each."),
+                io.Mask.Output(display_name="lost shadows", tooltip="White where all channels are black."),
+                io.Mask.Output(display_name="lost highlights", tooltip="White where a channel is clipped to white."),
+                io.Float.Output(
+                    display_name="EV error",
+                    tooltip="Mean over the batch, stops; above 0 is too bright. 0 without a model.",
+                ),
+                io.String.Output(display_name="text", tooltip="All of it in words, a line an image."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, model: ExposureModel | None = None) -> io.NodeOutput:
+        colours = to_core(image)[0]
+        shadows, highlights = (to_mask(lost(colours)) for lost in (lost_shadows, lost_highlights))
+        pictures = torch.stack([histogram_picture(frame, *HISTOGRAM) for frame in colours])
+        corrector = model.corrector(WORKING_SIZE) if model else None
+        errors: list[float] = []
+        lines = []
+        progress = comfy.utils.ProgressBar(len(image))
+        for index, frame in enumerate(colours):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
+            if corrector:
+                small = reduce_to(frame[None], WORKING_SIZE).clamp(0, 1)
+                grid: BilateralGrid = corrector.estimate(small, Settings())
+                errors.append(float(exposure_error(small, grid.to(small.device).slice(small))))
+                line += f", exposure error: {errors[-1]:+.1f} EV"
+            lines.append(line)
+            progress.update(1)
+        shown = {**ui.PreviewImage(to_comfy(pictures[:1]), cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}
+        error = sum(errors) / max(1, len(errors))
+        return io.NodeOutput(to_comfy(pictures), shadows, highlights, error, "\n".join(lines), ui=shown)
