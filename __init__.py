@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from comfy_api.latest import ComfyExtension
 
+WEB_DIRECTORY = "./web"  # the nodes' help pages
+
 
 async def comfy_entrypoint() -> ComfyExtension:
     """Called by ComfyUI when it loads the pack."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -88,3 +89,15 @@ def test_ci_runs_the_readmes_test_command() -> None:
     commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.M)
     assert len(commands) == 2
     assert commands[1] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_pack_does_without_what_it_leaves_out() -> None:
+    """`.comfyignore` keeps parts of the core from ComfyUI's users; nothing else may import them."""
+    left_out = [ROOT / line for line in (ROOT / ".comfyignore").read_text("utf-8").splitlines() if line[:1] not in "#"]
+    assert all(path.exists() for path in left_out)
+    names = {path.stem for path in left_out if path.suffix == ".py"}
+    assert names
+    for path in [*(ROOT / "expcorr_core").glob("*.py"), *(ROOT / "nodes").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and path not in left_out:
+                assert (node.module or "").rpartition(".")[2] not in names, path
