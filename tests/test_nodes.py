@@ -1,0 +1,269 @@
+"""The nodes without a ComfyUI: schemas against signatures, and what they do, over a stand-in of what they import.
+
+The stand-in records and computes nothing; whether ComfyUI takes the nodes as they are, `test_comfyui.py` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.exposure import gain_exposure
+from expcorr_core.fusion import fuse_exposures
+from expcorr_core.masking import limit_change
+from expcorr_core.weights import default_weights_path
+
+ROOT = Path(__file__).parent.parent
+
+
+class Interrupted(Exception):
+    """What ComfyUI raises on Cancel."""
+
+
+class Port(SimpleNamespace):
+    """An input or output of a schema."""
+
+    def __init__(self, id: str = "", **options: Any) -> None:
+        super().__init__(id=id, **{"optional": False, "tooltip": "", **options})
+
+
+class Kind:
+    Input = Output = Port
+
+
+class Progress:
+    """A progress bar that lets a test cancel after some steps."""
+
+    steps = 0
+    cancel_after: int | None = None
+
+    def __init__(self, total: int) -> None:
+        Progress.steps = 0
+
+    def update(self, count: int) -> None:
+        Progress.steps += count
+
+    @classmethod
+    def interrupt(cls) -> None:
+        if cls.cancel_after is not None and cls.steps >= cls.cancel_after:
+            raise Interrupted
+
+
+def module(name: str, **content: Any) -> ModuleType:
+    made = ModuleType(name)
+    vars(made).update(content)
+    return made
+
+
+def stand_in(tmp_path: Path) -> dict[str, ModuleType]:
+    """The modules of ComfyUI that the nodes import."""
+    kinds = dict.fromkeys(("Image", "Mask", "Float", "Int", "Boolean", "Combo", "String"), Kind)
+    io = SimpleNamespace(
+        ComfyNode=object,
+        Schema=SimpleNamespace,
+        Input=Port,
+        Custom=lambda name: Kind,
+        NodeOutput=lambda *values, ui=None: SimpleNamespace(values=values, ui=ui),
+        **kinds,
+    )
+    ui = SimpleNamespace(
+        PreviewImage=lambda image, cls: SimpleNamespace(image=image, as_dict=lambda: {"images": image}),
+        PreviewText=lambda text: SimpleNamespace(as_dict=lambda: {"text": (text,)}),
+    )
+
+    def raise_non_oom(error: Exception) -> None:
+        raise error
+
+    cpu = torch.device("cpu")
+    management = module(
+        "comfy.model_management",
+        get_torch_device=lambda: cpu,
+        unet_offload_device=lambda: cpu,
+        should_use_fp16=lambda device: False,
+        intermediate_device=lambda: cpu,
+        intermediate_dtype=lambda: torch.float32,
+        load_models_gpu=lambda models, memory_required: None,
+        throw_exception_if_processing_interrupted=Progress.interrupt,
+        raise_non_oom=raise_non_oom,
+        soft_empty_cache=lambda: None,
+    )
+    patcher = module(
+        "comfy.model_patcher",
+        CoreModelPatcher=lambda model, load_device, offload_device: SimpleNamespace(
+            model=model, load_device=load_device
+        ),
+    )
+    utils = module("comfy.utils", ProgressBar=Progress)
+    ops = module("comfy.ops", manual_cast=torch.nn)
+    folders = module(
+        "folder_paths",
+        models_dir=str(tmp_path),
+        add_model_folder_path=lambda name, path: None,
+        get_filename_list=lambda name: ["mine.safetensors", "note.txt"],
+        get_full_path_or_raise=lambda name, file: str(default_weights_path()),
+    )
+    comfy = module("comfy", model_management=management, model_patcher=patcher, utils=utils, ops=ops)
+    latest = module("comfy_api.latest", io=io, ui=ui, ComfyExtension=object)
+    parts = (comfy, management, patcher, utils, ops, folders, latest, module("comfy_api", latest=latest))
+    return {part.__name__: part for part in parts}
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The pack's nodes by their ids, imported as ComfyUI does: as one package under a name of its own."""
+    for name, part in stand_in(tmp_path).items():
+        monkeypatch.setitem(sys.modules, name, part)
+    monkeypatch.setattr(Progress, "cancel_after", None)
+    name = "/somewhere/custom_nodes/pack"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec
+    assert spec.loader
+    pack = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, pack)
+    spec.loader.exec_module(pack)
+    extension = asyncio.run(pack.comfy_entrypoint())
+    asyncio.run(extension.on_load())  # type: ignore[attr-defined]
+    found = asyncio.run(extension.get_node_list())
+    yield {node.define_schema().node_id: node for node in found}
+    for key in [key for key in sys.modules if key.startswith(name)]:
+        del sys.modules[key]
+
+
+@pytest.fixture
+def photo() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    small = torch.rand(1, 3, 8, 10, generator=generator)
+    image = torch.nn.functional.interpolate(small, (96, 120), mode="bicubic").clamp(0, 1) * 0.4
+    return image.permute(0, 2, 3, 1).contiguous()
+
+
+def run(nodes: dict[str, Any], name: str, **inputs: Any) -> Any:
+    """Execute a node with its schema's defaults."""
+    node = nodes[f"ExpCorr_{name}"]
+    defaults = {port.id: port.default for port in node.define_schema().inputs if hasattr(port, "default")}
+    return node.execute(**{**defaults, **inputs})
+
+
+def core(image: Tensor) -> Tensor:
+    return image.permute(0, 3, 1, 2)
+
+
+def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
+    assert len(nodes) == 9
+    for name, node in nodes.items():
+        schema = node.define_schema()
+        parameters = inspect.signature(node.execute).parameters
+        assert [port.id for port in schema.inputs] == list(parameters), name
+        for port in schema.inputs:
+            assert port.optional == (parameters[port.id].default is not inspect.Parameter.empty), (name, port.id)
+            assert port.tooltip, (name, port.id)
+        assert all(port.tooltip for port in schema.outputs), name
+        assert schema.search_aliases
+        assert schema.description
+        assert schema.category in ("image/adjustments", "model/loaders")
+
+
+def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
+    [model] = run(nodes, "LoadModel").values
+    result, grid = run(nodes, "Correct", model=model, image=photo).values
+    wanted = Corrector.load()(core(photo), Settings())
+    assert (core(result) - wanted).abs().max() < 1e-5
+    [again] = run(nodes, "ApplyCorrection", correction=grid, image=photo).values
+    assert (again - result).abs().max() < 1e-5
+    [large] = run(nodes, "ApplyCorrection", correction=grid, image=photo.repeat(3, 2, 2, 1)).values
+    assert large.shape == (3, 192, 240, 3)
+
+
+def test_the_other_nodes_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
+    [shifted] = run(nodes, "ExposureShift", image=photo, ev=1.2).values
+    assert torch.allclose(core(shifted), gain_exposure(core(photo), 1.2), atol=1e-5)
+    [fused] = run(nodes, "ExposureFusion", images=torch.cat((photo, shifted))).values
+    assert torch.allclose(core(fused), fuse_exposures([core(photo), core(shifted)]), atol=1e-5)
+    [pyramid, preview] = run(nodes, "LaplacianDecompose", image=photo).values
+    assert len(preview) == 4
+    assert torch.allclose(run(nodes, "LaplacianReconstruct", pyramid=pyramid).values[0], photo, atol=1e-5)
+    small = photo[:, ::2, ::2]
+    [carried] = run(nodes, "BilateralUpsample", source=small, result=small * 0.5 + 0.1, guide=photo).values
+    grid = BilateralGrid.fit_reduced(core(small), core(small * 0.5 + 0.1))
+    assert torch.allclose(core(carried), grid.slice(core(photo)), atol=1e-5)
+
+
+def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
+    [model] = run(nodes, "LoadModel").values
+    photo[:, :24] = 0
+    photo[:, 24:36] = 1
+    output = run(nodes, "ExposureReport", image=photo.repeat(2, 1, 1, 1), model=model)
+    histogram, shadows, highlights, error, text = output.values
+    assert histogram.shape[0] == shadows.shape[0] == highlights.shape[0] == 2
+    assert shadows[:, :24].min() == 1
+    assert shadows[:, 24:].max() == 0
+    assert highlights[:, 24:36].min() == 1
+    assert text.count("shadows lost: 25.0%, highlights lost: 12.5%, exposure error: ") == 2
+    assert output.ui["text"] == (text.splitlines()[0],)
+    assert isinstance(error, float)
+
+
+@pytest.mark.parametrize("name", ["Correct", "ApplyCorrection", "BilateralUpsample", "ExposureShift"])
+def test_neutral_settings_give_the_input_back(nodes: dict[str, Any], photo: Tensor, name: str) -> None:
+    settings: dict[str, Any] = {
+        "Correct": {"model": None, "image": photo, "strength": 0},
+        "ApplyCorrection": {"correction": BilateralGrid.identity(), "image": photo, "strength": 0},
+        "BilateralUpsample": {"source": photo, "result": photo, "guide": photo, "strength": 0},
+        "ExposureShift": {"image": photo, "ev": 0},
+    }[name]
+    assert run(nodes, name, **settings).values[0] is photo
+
+
+def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
+    [model] = run(nodes, "LoadModel").values
+    rgba = torch.cat((photo, torch.rand_like(photo[..., :1])), -1).repeat(3, 1, 1, 1).half()
+    result, grid = run(nodes, "Correct", model=model, image=rgba).values
+    assert result.shape == rgba.shape
+    assert torch.equal(result[..., 3], rgba[..., 3].float())
+    assert len(grid.coefficients) == 3
+    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    assert (result[1, ..., :3] - plain[0]).abs().max() < 0.01
+
+
+def test_masks_limit_changes(nodes: dict[str, Any], photo: Tensor) -> None:
+    mask = torch.zeros(1, 48, 60)
+    mask[:, :, 30:] = 1
+    batch = photo.repeat(2, 1, 1, 1)
+    [whole] = run(nodes, "ExposureShift", image=batch, ev=1.0).values
+    [limited] = run(nodes, "ExposureShift", image=batch, ev=1.0, mask=mask, softness=2.0).values
+    assert torch.equal(core(limited), limit_change(core(batch), core(whole), mask[:, None], 0.02))
+    assert torch.equal(limited[:, :, :50], batch[:, :, :50])
+    with pytest.raises(ValueError, match="3 masks do not match 2 images"):
+        run(nodes, "ExposureShift", image=batch, ev=1.0, mask=mask.repeat(3, 1, 1))
+
+
+def test_cancel_answers_within_a_frame(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Progress, "cancel_after", 2)
+    with pytest.raises(Interrupted):
+        run(nodes, "ExposureShift", image=photo.repeat(9, 1, 1, 1), ev=1.0)
+    assert Progress.steps == 2
+
+
+def test_bad_batches_are_named(nodes: dict[str, Any], photo: Tensor) -> None:
+    for call, message in (
+        (lambda: run(nodes, "ExposureShift", image=photo[0]), "an IMAGE must have shape"),
+        (lambda: run(nodes, "ExposureShift", image=photo[:0]), "the IMAGE batch is empty"),
+        (
+            lambda: run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(2), image=photo),
+            "of 2 frames, but 1 images",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
