@@ -13,7 +13,7 @@ from .layout import before_and_after, each_frame
 from .model import ExposureModel, ExposureModelType
 
 GridType = io.Custom("EXPCORR_GRID")
-BANDS = ("finest band", "second band", "third band", "coarsest band: colour and brightness")
+BANDS = ("finest band", "second band", "third band", "coarsest band (colour and brightness)")
 
 
 class ExposureCorrect(io.ComfyNode):
@@ -131,7 +131,7 @@ class ApplyCorrection(io.ComfyNode):
             display_name="Apply Exposure Correction",
             category="image/adjustments",
             description="Applies a correction that Exposure Correct found to other images of the same scene: a larger "
-            "copy, another crop of a burst, or all frames of a clip alike.",
+            "copy, another shot of a burst, or all frames of a clip alike.",
             search_aliases=["bilateral grid", "same correction", "copy correction", "reuse exposure"],
             inputs=[
                 GridType.Input(

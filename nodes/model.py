@@ -71,8 +71,8 @@ class LoadExposureModel(io.ComfyNode):
                     "repository",
                     default="",
                     display_name="Hub repository",
-                    tooltip="A Hugging Face repository, owner/name: its weights are downloaded and used instead of "
-                    "those above. Empty downloads nothing.",
+                    tooltip="A Hugging Face repository, owner/name: its expcorr-base-fp16.safetensors is downloaded "
+                    "and used instead of those above. Empty downloads nothing.",
                     optional=True,
                     advanced=True,
                 ),
