@@ -6,21 +6,16 @@ They run where COMFYUI_PATH names a ComfyUI checkout whose requirements are inst
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import comfyui_host
 import numpy as np
 import pytest
 import torch
+from comfyui_host import PACK, WORKFLOWS, Graph, Host
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,10 +23,8 @@ from expcorr_core import cli
 from expcorr_core.exposure import gain_exposure, shift_exposure
 from expcorr_core.fusion import fuse_exposures
 
-ROOT = Path(__file__).parent.parent
-COMFYUI = os.environ.get("COMFYUI_PATH")
-pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout")
-START_SECONDS = 180
+pytestmark = comfyui_host.needs_comfyui
+host = comfyui_host.host  # the fixture
 
 NODES = {
     "ExpCorr_LoadModel": "Load Exposure Correction Model",
@@ -50,87 +43,6 @@ CORRECT_DEFAULTS = {
 }  # fmt: skip
 UPSAMPLE_DEFAULTS = {"strength": 1.0, "grid_size": 22, "grid_depth": 8}
 GAINS = {"gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0, "gain_rest": 1.0}
-
-Graph = dict[str, dict[str, Any]]
-
-
-class Host:
-    """A running ComfyUI server."""
-
-    def __init__(self, url: str, base: Path) -> None:
-        self.url = url
-        self.base = base
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=60) as reply:
-            return json.load(reply)
-
-    def put_image(self, name: str, pixels: NDArray[np.uint8]) -> Path:
-        path = self.base / "input" / name
-        Image.fromarray(pixels).save(path)
-        return path
-
-    def run(self, graph: Graph, seconds: float = 120) -> dict[str, Any]:
-        """Queue a graph in API format and wait for its history entry."""
-        request = urllib.request.Request(
-            self.url + "/prompt", json.dumps({"prompt": graph}).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as reply:
-                prompt = json.load(reply)["prompt_id"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            history = self.get(f"/history/{prompt}")
-            if prompt in history:
-                return dict(history[prompt])
-            time.sleep(0.1)
-        raise AssertionError("the graph did not end in time")
-
-    def saved(self, graph: Graph, node: str = "save") -> list[NDArray[np.uint8]]:
-        """Run a graph and read what its SaveImage node wrote."""
-        entry = self.run(graph)
-        assert entry["status"]["status_str"] == "success", entry["status"]
-        images = entry["outputs"][node]["images"]
-        return [np.array(Image.open(self.base / "output" / i["subfolder"] / i["filename"])) for i in images]
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    base = tmp_path_factory.mktemp("comfyui")
-    for name in ("custom_nodes", "input", "output", "models", "user"):
-        (base / name).mkdir()
-    (base / "custom_nodes" / "exposure-correction").symlink_to(ROOT)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
-        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
-    ]  # fmt: skip
-    log = base / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
-    host = Host(f"http://127.0.0.1:{port}", base)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                host.get("/system_stats")
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"ComfyUI did not start:\n{log.read_text()[-3000:]}") from None
-                time.sleep(0.3)
-        yield host
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def graph_of(**nodes: tuple[str, dict[str, Any]]) -> Graph:
@@ -365,3 +277,59 @@ def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> Non
     image = entry["outputs"]["save"]["images"][0]
     mask = np.array(Image.open(host.base / "output" / image["filename"]))
     assert mask[: len(dark) // 4].min() == 255
+
+
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
+
+def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:
+    """What the interface queues for a graph that it saved: widgets' values have the order of the node's inputs."""
+    links = {number: [str(node), slot] for number, node, slot, *_ in workflow["links"]}
+    graph: Graph = {}
+    for node in workflow["nodes"]:
+        if node["type"].endswith("Note"):
+            continue
+        info = offered[node["type"]]  # a KeyError is a missing node
+        inputs = {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
+        widgets = [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
+        values = dict(zip(widgets, node.get("widgets_values", []), strict=False))  # upload buttons follow
+        wired = {i["name"]: links[i["link"]] for i in node.get("inputs", []) if i["link"] is not None}
+        assert wired.keys() <= inputs.keys(), node["type"]
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": values | wired}
+    return graph
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_example_workflows_run(host: Host, path: Path) -> None:
+    host.put_examples()
+    workflow = json.loads(path.read_text())
+    offered = host.get("/object_info")
+    entry = host.run(prompt_of(workflow, offered))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    ends = {str(n["id"]) for n in workflow["nodes"] if n["type"] in ("SaveImage", "PreviewImage")}
+    assert ends
+    assert all(entry["outputs"][node]["images"] for node in ends)
+
+
+def test_example_workflows_set_every_widget(host: Host) -> None:
+    """So that a new input is saved with them, and none shifts another's value."""
+    offered = host.get("/object_info")
+    for path in WORKFLOWS:
+        for node in json.loads(path.read_text())["nodes"]:
+            if node["type"].startswith("ExpCorr_"):
+                info = offered[node["type"]]["input"]
+                inputs = {k: v for section in ("required", "optional") for k, v in info.get(section, {}).items()}
+                widgets = [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
+                assert list(node.get("widgets_values_named", {})) == widgets, (path.stem, node["type"])
+
+
+def test_example_workflows_are_offered_with_pictures(host: Host) -> None:
+    assert sorted(host.get("/workflow_templates")[PACK]) == [path.stem for path in WORKFLOWS]
+    assert len(WORKFLOWS) == 5
+    for path in WORKFLOWS:
+        address = f"{host.url}/api/workflow_templates/{PACK}/{path.stem}"
+        with urllib.request.urlopen(address + ".json", timeout=60) as reply:
+            assert json.load(reply) == json.loads(path.read_text())
+        with urllib.request.urlopen(address + ".jpg", timeout=60) as reply, Image.open(reply) as picture:
+            assert picture.format == "JPEG"
+            assert picture.width == 1400

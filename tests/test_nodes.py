@@ -267,3 +267,24 @@ def test_bad_batches_are_named(nodes: dict[str, Any], photo: Tensor) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def held(name: str) -> int:
+    """A figure of this process's memory, bytes (Linux)."""
+    return int(Path("/proc/self/status").read_text("ascii").partition(f"{name}:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_frames(nodes: dict[str, Any]) -> None:
+    """Beyond the result; the input is one frame, repeated without a copy."""
+    [model] = run(nodes, "LoadModel").values
+    frame = torch.rand(1, 270, 480, 3)
+    run(nodes, "Correct", model=model, image=frame)
+    beyond = []
+    for count in (2, 40):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here
+        before = held("VmRSS")
+        result = run(nodes, "Correct", model=model, image=frame.expand(count, -1, -1, -1)).values[0]
+        beyond.append(held("VmHWM") - before - result.nbytes)
+        del result
+    assert beyond[1] < beyond[0] + 30e6

@@ -1,0 +1,118 @@
+"""A real ComfyUI on loopback, with this node pack in it.
+
+A test file takes the fixture by ``host = comfyui_host.host`` and skips by ``pytestmark = comfyui_host.needs_comfyui``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+PACK = "exposure-correction"  # the folder's name in custom_nodes
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+COMFYUI = os.environ.get("COMFYUI_PATH")
+START_SECONDS = 180
+
+needs_comfyui = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout")
+
+Graph = dict[str, dict[str, Any]]
+
+
+class Host:
+    """A running ComfyUI server."""
+
+    def __init__(self, url: str, base: Path) -> None:
+        self.url = url
+        self.base = base
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=60) as reply:
+            return json.load(reply)
+
+    def put_image(self, name: str, pixels: NDArray[np.uint8]) -> Path:
+        path = self.base / "input" / name
+        Image.fromarray(pixels).save(path)
+        return path
+
+    def put_examples(self) -> None:
+        """The photos that the example workflows name: in the input folder, and as a folder in it."""
+        shutil.copytree(ROOT / "examples", self.base / "input", dirs_exist_ok=True)
+        shutil.copytree(ROOT / "examples", self.base / "input" / "examples", dirs_exist_ok=True)
+
+    def run(self, graph: Graph, seconds: float = 120) -> dict[str, Any]:
+        """Queue a graph in API format and wait for its history entry."""
+        request = urllib.request.Request(
+            self.url + "/prompt", json.dumps({"prompt": graph}).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                prompt = json.load(reply)["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt}")
+            if prompt in history:
+                return dict(history[prompt])
+            time.sleep(0.1)
+        raise AssertionError("the graph did not end in time")
+
+    def saved(self, graph: Graph, node: str = "save") -> list[NDArray[np.uint8]]:
+        """Run a graph and read what its SaveImage node wrote."""
+        entry = self.run(graph)
+        assert entry["status"]["status_str"] == "success", entry["status"]
+        images = entry["outputs"][node]["images"]
+        return [np.array(Image.open(self.base / "output" / i["subfolder"] / i["filename"])) for i in images]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    base = tmp_path_factory.mktemp("comfyui")
+    for name in ("custom_nodes", "input", "output", "models", "user"):
+        (base / name).mkdir()
+    (base / "custom_nodes" / PACK).symlink_to(ROOT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
+        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
+    ]  # fmt: skip
+    log = base / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
+    host = Host(f"http://127.0.0.1:{port}", base)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                host.get("/system_stats")
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"ComfyUI did not start:\n{log.read_text()[-3000:]}") from None
+                time.sleep(0.3)
+        yield host
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

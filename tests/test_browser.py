@@ -1,0 +1,78 @@
+"""The example workflows in the real interface: opened, run by the Run button, and looked at, in Chromium.
+
+They run where COMFYUI_PATH names a ComfyUI checkout (see test_comfyui.py), Chromium is installed (or CHROMIUM_PATH
+names the executable), and PLAYWRIGHT_CORE names a folder ``node_modules`` with playwright-core (``npm install
+playwright-core``). SCREENSHOTS=FOLDER writes a picture of each graph there; so the pictures are made again by
+
+    SCREENSHOTS=example_workflows python -m pytest tests/test_browser.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import comfyui_host
+import pytest
+from comfyui_host import PACK, ROOT, WORKFLOWS, Host
+
+CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
+PLAYWRIGHT = os.environ.get("PLAYWRIGHT_CORE")
+SECONDS = 600
+SHOWING = (
+    "SaveImage", "PreviewImage", "MaskPreview", "LoadImage",
+    "ExpCorr_Correct", "ExpCorr_LaplacianDecompose", "ExpCorr_ExposureReport",
+)  # fmt: skip
+
+pytestmark = [
+    comfyui_host.needs_comfyui,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed, and CHROMIUM_PATH names none"),
+    pytest.mark.skipif(not PLAYWRIGHT, reason="PLAYWRIGHT_CORE names no node_modules with playwright-core"),
+    pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed"),
+]
+host = comfyui_host.host  # the fixture
+
+
+@pytest.fixture(scope="module")
+def seen(host: Host) -> dict[str, Any]:
+    """What browser.mjs saw."""
+    host.put_examples()
+    pictures = os.environ.get("SCREENSHOTS")
+    order = {
+        "url": host.url,
+        "pack": PACK,
+        "workflows": [path.stem for path in WORKFLOWS],
+        "help": {"workflow": "exposure_correction", "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
+        "chromium": CHROMIUM,
+        "playwright": PLAYWRIGHT,
+        "screenshots": pictures and str(Path(pictures).resolve()),
+    }
+    command = ["node", str(ROOT / "tests" / "browser.mjs"), json.dumps(order)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return dict(json.loads(result.stdout))
+
+
+def first_words(node: str) -> str:
+    """The first line below the heading of a node's help page."""
+    return (ROOT / "web" / "docs" / f"{node}.md").read_text().split("\n\n")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_opens_and_runs(seen: dict[str, Any], path: Path) -> None:
+    graph = seen["graphs"][path.stem]
+    assert graph["missing"] == []
+    assert graph["error"] is None
+    assert graph["overlaps"] == []
+    nodes = {str(node["id"]): node["type"] for node in json.loads(path.read_text())["nodes"]}
+    assert graph["images"].keys() == nodes.keys()
+    for node, kind in nodes.items():
+        assert (graph["images"][node] > 0) == (kind in SHOWING), kind
+
+
+def test_help_page_is_shown(seen: dict[str, Any]) -> None:
+    assert seen["help"]
