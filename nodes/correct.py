@@ -9,7 +9,7 @@ from torch import Tensor
 from ..expcorr_core.bilateral import BilateralGrid
 from ..expcorr_core.corrector import WORKING_SIZE, Settings
 from .inputs import SOFTNESS, factor, mask_inputs
-from .layout import before_and_after, each_frame
+from .layout import before_and_after, each_frame, with_preview
 from .model import ExposureModel, ExposureModelType
 
 GridType = io.Custom("EXPCORR_GRID")
@@ -29,7 +29,7 @@ class ExposureCorrect(io.ComfyNode):
             )
             for level, name in enumerate(BANDS, 1)
         ]
-        return io.Schema(
+        schema = io.Schema(
             node_id="ExpCorr_Correct",
             display_name="Exposure Correct",
             category="image/adjustments",
@@ -89,6 +89,7 @@ class ExposureCorrect(io.ComfyNode):
                 ),
             ],
         )
+        return with_preview(schema)
 
     @classmethod
     def execute(

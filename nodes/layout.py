@@ -89,3 +89,10 @@ def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> 
     """What a node shows in itself: the first image before and after, side by side."""
     small = [reduce_to(to_core(image[:1])[0], PREVIEW_SIDE).cpu() for image in (before, after)]
     return ui.PreviewImage(to_comfy(torch.cat(small, 3)), cls=cls)
+
+
+def with_preview(schema: io.Schema) -> io.Schema:
+    """Let a node's pictures be shown again where its result comes from the cache; ComfyUI 0.18 cannot do it yet."""
+    if hasattr(schema, "has_intermediate_output"):
+        schema.has_intermediate_output = True
+    return schema

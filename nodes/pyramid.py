@@ -13,7 +13,7 @@ from ..expcorr_core.checks import check_image
 from ..expcorr_core.corrector import reduce_to
 from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
-from .layout import PREVIEW_SIDE, to_comfy, to_core
+from .layout import PREVIEW_SIDE, to_comfy, to_core, with_preview
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
@@ -37,7 +37,7 @@ class Pyramid:
 class LaplacianDecompose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        schema = io.Schema(
             node_id="ExpCorr_LaplacianDecompose",
             display_name="Laplacian Decompose",
             category="image/adjustments",
@@ -64,6 +64,7 @@ class LaplacianDecompose(io.ComfyNode):
                 ),
             ],
         )
+        return with_preview(schema)
 
     @classmethod
     def execute(cls, image: Tensor, levels: int) -> io.NodeOutput:

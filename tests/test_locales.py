@@ -157,6 +157,6 @@ def test_help_page_has_every_input_and_output(node: str) -> None:
     assert page.startswith(f"# {definition['display_name']}\n")
     for heading, parts in (("Inputs", "inputs"), ("Outputs", "outputs")):
         section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-        rows = re.findall(r"^\| (.+?) \|", section, re.M)[2:]  # below the table's head
-        assert rows == [part["name"] for part in definition[parts].values()]
+        listed = re.findall(r"^- \*\*(.+?)\*\* \(", section, re.M)
+        assert listed == [part["name"] for part in definition[parts].values()]
     assert page.isascii() and page.endswith("\n") and max(map(len, page.splitlines())) <= 120
