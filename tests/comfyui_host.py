@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,24 @@ class Host:
         shutil.copytree(ROOT / "examples", self.base / "input", dirs_exist_ok=True)
         shutil.copytree(ROOT / "examples", self.base / "input" / "examples", dirs_exist_ok=True)
 
-    def run(self, graph: Graph, seconds: float = 120) -> dict[str, Any]:
-        """Queue a graph in API format and wait for its history entry."""
-        request = urllib.request.Request(
-            self.url + "/prompt", json.dumps({"prompt": graph}).encode(), {"Content-Type": "application/json"}
-        )
+    def post(self, path: str, content: dict[str, Any]) -> bytes:
+        data = json.dumps(content).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
-                prompt = json.load(reply)["prompt_id"]
+                return bytes(reply.read())
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read().decode()) from error
+
+    def queue(self, graph: Graph) -> str:
+        """Queue a graph in API format; gives its id."""
+        return str(json.loads(self.post("/prompt", {"prompt": graph}))["prompt_id"])
+
+    def run(self, graph: Graph, seconds: float = 120) -> dict[str, Any]:
+        """Queue a graph and wait for its history entry."""
+        return self.wait(self.queue(graph), seconds)
+
+    def wait(self, prompt: str, seconds: float = 120) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             history = self.get(f"/history/{prompt}")
@@ -73,17 +82,17 @@ class Host:
             time.sleep(0.1)
         raise AssertionError("the graph did not end in time")
 
-    def saved(self, graph: Graph, node: str = "save") -> list[NDArray[np.uint8]]:
-        """Run a graph and read what its SaveImage node wrote."""
+    def saved(self, graph: Graph, *nodes: str) -> list[NDArray[np.uint8]]:
+        """Run a graph and read what its SaveImage nodes wrote (by default the one called "save"), in their order."""
         entry = self.run(graph)
         assert entry["status"]["status_str"] == "success", entry["status"]
-        images = entry["outputs"][node]["images"]
+        images = [image for node in nodes or ("save",) for image in entry["outputs"][node]["images"]]
         return [np.array(Image.open(self.base / "output" / i["subfolder"] / i["filename"])) for i in images]
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    base = tmp_path_factory.mktemp("comfyui")
+@contextmanager
+def running(base: Path, *options: str) -> Iterator[Host]:
+    """Start a server with its folders in ``base``, stop it at the end."""
     for name in ("custom_nodes", "input", "output", "models", "user"):
         (base / name).mkdir()
     (base / "custom_nodes" / PACK).symlink_to(ROOT)
@@ -92,23 +101,23 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         port = probe.getsockname()[1]
     command = [
         sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
-        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
+        "--database-url", "sqlite:///:memory:", "--disable-api-nodes", *options,
     ]  # fmt: skip
     log = base / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
-    host = Host(f"http://127.0.0.1:{port}", base)
+    server = Host(f"http://127.0.0.1:{port}", base)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                host.get("/system_stats")
+                server.get("/system_stats")
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError(f"ComfyUI did not start:\n{log.read_text()[-3000:]}") from None
                 time.sleep(0.3)
-        yield host
+        yield server
     finally:
         process.terminate()
         try:
@@ -116,3 +125,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with running(tmp_path_factory.mktemp("comfyui")) as server:
+        yield server

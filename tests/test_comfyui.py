@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
+from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import gain_exposure, shift_exposure
 from expcorr_core.fusion import fuse_exposures
 
@@ -230,7 +232,7 @@ def test_a_correction_is_used_again(host: Host, scene: NDArray[np.uint8]) -> Non
         bigger=save("other"),
     )
     graph = correction() | apply
-    [wanted], [got], [large] = (host.saved(graph, node) for node in ("save", "again", "bigger"))
+    wanted, got, large = host.saved(graph, "save", "again", "bigger")
     assert np.array_equal(got, wanted)
     assert abs(large.mean() - wanted.mean()) < 1
     assert large.shape[0] == 2 * wanted.shape[0]
@@ -250,7 +252,7 @@ def test_shift_and_fusion_are_the_cores(host: Host, scene: NDArray[np.uint8]) ->
     photo = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
     exposures = [gain_exposure(photo, -1.5), shift_exposure(photo, 1.5)]
     wanted = [*exposures, fuse_exposures(exposures)]
-    got = [*host.saved(graph, "shifted"), *host.saved(graph, "fused")]
+    got = host.saved(graph, "shifted", "fused")
     for a, b in zip(got, wanted, strict=True):
         assert np.abs(a.astype(int) - (b[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.01
 
@@ -333,3 +335,39 @@ def test_example_workflows_are_offered_with_pictures(host: Host) -> None:
         with urllib.request.urlopen(address + ".jpg", timeout=60) as reply, Image.open(reply) as picture:
             assert picture.format == "JPEG"
             assert picture.width == 1400
+
+
+def many(count: int) -> Graph:
+    """A batch of equal frames, corrected."""
+    return correction(image=["repeat", 0]) | graph_of(
+        repeat=("RepeatImageBatch", {"image": ["load", 0], "amount": count})
+    )
+
+
+def test_a_batch_of_64_frames(host: Host, scene: NDArray[np.uint8]) -> None:
+    host.put_image("scene.png", scene)
+    [one] = host.saved(correction())
+    frames = host.saved(many(64))
+    assert len(frames) == 64
+    assert all(np.array_equal(frame, one) for frame in frames)
+
+
+def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
+    """The server is free again long before a batch of thousands of frames could be done."""
+    host.put_image("scene.png", scene[::2, ::2])
+    prompt = host.queue(many(4096))
+    while not host.get("/queue")["queue_running"]:
+        time.sleep(0.05)
+    time.sleep(2)
+    host.post("/interrupt", {})
+    entry = host.wait(prompt, 30)
+    assert "execution_interrupted" in json.dumps(entry["status"])
+    assert not host.get("/queue")["queue_running"]
+
+
+def test_half_precision_between_nodes(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    with comfyui_host.running(tmp_path, "--fp16-intermediates") as server:
+        server.put_image("scene.png", scene)
+        [halved] = server.saved(correction())
+    wanted = Corrector.load()(torch.from_numpy(scene).permute(2, 0, 1)[None] / 255)
+    assert np.abs(halved.astype(int) - (wanted[0].permute(1, 2, 0) * 255).numpy()).max() <= 3.01
