@@ -37,8 +37,9 @@ def average(files: list[tuple[Path, float]], path: Path) -> None:
     shares = [share for _, share in files]
     mean = {key: sum(s[key] * share for s, share in zip(states, shares, strict=True)) for key in states[0]}
     first.load_state_dict(mean)
-    parts = [{"share": share, **read_metadata(file)["training"]} for file, share in files]
-    save_weights(path, first, {**parts[0], "average": parts})
+    made = [read_metadata(file)["training"] for file, _ in files]
+    parts = [{"share": share, **training} for share, training in zip(shares, made, strict=True)]
+    save_weights(path, first, {**made[0], "average": parts})
 
 
 def _part(text: str) -> tuple[Path, float]:
