@@ -87,7 +87,7 @@ def plot_log(log: Path, path: Path) -> None:
         for stage in stages:
             part = [row for row in rows if int(row["stage"]) == stage and row[key]]
             minutes = [float(row["seconds"]) / 60 for row in part]
-            axis.plot(minutes, [float(row[key]) for row in part], label=f"stage {stage + 1}")
+            axis.plot(minutes, [float(row[key]) for row in part], marker=".", label=f"stage {stage + 1}")
         axis.set(xlabel="minutes", title=title)
         axis.grid(alpha=0.3)
     axes[0].legend()

@@ -20,7 +20,7 @@ class Stage:
 
     Attributes:
         size: side of the patches, or larger side of whole photos; pixels.
-        batch: photos a step, over all processes.
+        batch: photos a step, over all processes; with the consistency loss each at two exposures.
         lr: learning rate at the start (halving) or at the peak (cosine).
         epochs, steps: length; one of the two is 0.
         finest: last level that is trained; above 1, on photos of the size of ``Y(finest)``.
