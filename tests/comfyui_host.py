@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -52,9 +51,14 @@ class Host:
         return path
 
     def put_examples(self) -> None:
-        """The photos that the example workflows name: in the input folder, and as a folder in it."""
-        shutil.copytree(ROOT / "examples", self.base / "input", dirs_exist_ok=True)
-        shutil.copytree(ROOT / "examples", self.base / "input" / "examples", dirs_exist_ok=True)
+        """The photos that the example workflows name: in the input folder, and as a folder in it.
+
+        As PNG under their names, because decoders differ in how they upsample a JPEG's colours.
+        """
+        (self.base / "input" / "examples").mkdir(exist_ok=True)
+        for path in (ROOT / "examples").iterdir():
+            for folder in ("input", "input/examples"):
+                Image.open(path).save(self.base / folder / path.name, "PNG")
 
     def post(self, path: str, content: dict[str, Any]) -> bytes:
         data = json.dumps(content).encode()
@@ -86,8 +90,12 @@ class Host:
         """Run a graph and read what its SaveImage nodes wrote (by default the one called "save"), in their order."""
         entry = self.run(graph)
         assert entry["status"]["status_str"] == "success", entry["status"]
-        images = [image for node in nodes or ("save",) for image in entry["outputs"][node]["images"]]
-        return [np.array(Image.open(self.base / "output" / i["subfolder"] / i["filename"])) for i in images]
+        return self.images(entry, *nodes or ("save",))
+
+    def images(self, entry: dict[str, Any], *nodes: str) -> list[NDArray[np.uint8]]:
+        """The pictures that nodes saved or showed in a run."""
+        found = [image for node in nodes for image in entry["outputs"][node]["images"]]
+        return [np.array(Image.open(self.base / i["type"] / i["subfolder"] / i["filename"])) for i in found]
 
 
 @contextmanager

@@ -16,14 +16,17 @@ import comfyui_host
 import numpy as np
 import pytest
 import torch
-from comfyui_host import PACK, WORKFLOWS, Graph, Host
+from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host
 from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
+from expcorr_core.bilateral import BilateralGrid
 from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import gain_exposure, shift_exposure
 from expcorr_core.fusion import fuse_exposures
+from expcorr_core.masking import limit_change
+from expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
 
 pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
@@ -301,16 +304,56 @@ def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:
     return graph
 
 
+def pixels(image: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray((image[0].permute(1, 2, 0) * 255).numpy())
+
+
+def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torch.Tensor, str, float]]:
+    """What an example workflow should give: each result, the node that shows it, and how far 8-bit steps may lead."""
+
+    def shown(node: str) -> torch.Tensor:
+        image = torch.from_numpy(host.images(entry, node)[0])[..., :3]
+        return image.permute(2, 0, 1)[None] / 255
+
+    def photo(file: Path) -> torch.Tensor:
+        return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
+
+    examples = ROOT / "examples"
+    coffee = photo(examples / "coffee_under.jpg")
+    correct = Corrector.load()
+    match name:
+        case "exposure_correction":
+            return [(correct(coffee), "5", 1.01)]
+        case "batch_of_a_folder":
+            listed = (host.base / "input" / "examples").iterdir()  # in the order in which ComfyUI lists them
+            return [(correct(photo(file)), "5", 1.01) for file in listed]
+        case "masked_correction":
+            mask = shown("7")[:, :1]
+            return [(limit_change(coffee, correct(coffee), mask, 0.01), "8", 2.01)]
+        case "pyramid_editing":
+            bands = laplacian_pyramid(photo(examples / "cat_over.jpg"), 5)
+            return [(reconstruct(scale_bands(bands, [1.5, 1.5, 1.3, 1.1, 1])).clamp(0, 1), "5", 1.01)]
+        case _:
+            whole = photo(examples / "astronaut_under.jpg")
+            small = torch.nn.functional.interpolate(whole, (256, 256), mode="area")
+            return [(BilateralGrid.fit_reduced(small, shown("9")).slice(whole), "11", 4)]
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_example_workflows_run(host: Host, path: Path) -> None:
+    """And give what the core gives."""
     host.put_examples()
     workflow = json.loads(path.read_text())
     offered = host.get("/object_info")
     entry = host.run(prompt_of(workflow, offered))
     assert entry["status"]["status_str"] == "success", entry["status"]
     ends = {str(n["id"]) for n in workflow["nodes"] if n["type"] in ("SaveImage", "PreviewImage")}
-    assert ends
-    assert all(entry["outputs"][node]["images"] for node in ends)
+    wanted = by_the_core(path.stem, host, entry)
+    assert {node for _, node, _ in wanted} <= ends
+    for node in {node for _, node, _ in wanted}:
+        expected = [(image, allowed) for image, shown, allowed in wanted if shown == node]
+        for got, (image, allowed) in zip(host.images(entry, node), expected, strict=True):
+            assert np.abs(got[..., :3] - pixels(image)).max() <= allowed
 
 
 def test_example_workflows_set_every_widget(host: Host) -> None:
