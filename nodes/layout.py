@@ -74,13 +74,11 @@ def each_frame(
 
 
 def _with_memory(function: Callable[[int, Tensor], Tensor], index: int, frame: Tensor) -> Tensor:
-    """Call the function; where the frame's device has too little memory for it, on the CPU."""
+    """Call the function; where memory does not suffice, once more with the caches emptied and the frame on the CPU."""
     try:
         return function(index, frame)
     except Exception as error:
         comfy.model_management.raise_non_oom(error)
-        if frame.device.type == "cpu":
-            raise
     comfy.model_management.soft_empty_cache()
     return function(index, frame.cpu())
 
