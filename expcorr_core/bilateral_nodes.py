@@ -94,23 +94,25 @@ def _normal_equations(source: Tensor, target: Tensor, weight: Tensor, size: tupl
     cell, order = ((y_node[:, None] * counts[1] + x_node) * counts[2] + z_node).flatten().sort()
     found, held = torch.unique_consecutive(cell, return_counts=True)
 
-    # Each pixel's share in its nodes, (h * w, 2, 2, 2), and its colours, wrong and right; sorted by cell.
+    # Each pixel's share in its nodes, times its colour: (h * w, 32); beside it the colour that is wanted.
     pairs = (torch.stack((1 - t, t), -1) for t in (y_fraction, x_fraction, level - z_node))
-    share = torch.einsum("yi,xj,yxk->yxijk", *pairs).view(-1, 8, 1)[order]
-    colours = (torch.cat((homogeneous(source), target)) * weight.sqrt()).flatten(1).mT.contiguous()[order]
-
+    share = torch.einsum("yi,xj,yxk->yxijk", *pairs).view(-1, 8, 1)
+    colours = (torch.cat((homogeneous(source), target)) * weight.sqrt()).flatten(1).mT.contiguous()
     rows = torch.cat(((share * colours[:, None, :4]).flatten(1), colours[:, 4:]), 1)
 
     # Cells of about as many pixels at a time, filled up by zeros, so that each is one matrix product.
-    total = torch.empty(len(found), LOCAL, LOCAL + 3, dtype=torch.float64)
+    cells = torch.empty(len(found), LOCAL, LOCAL, dtype=torch.float64)
+    wanted = torch.empty(len(found), 3, LOCAL, dtype=torch.float64)
     first = held.cumsum(0) - held
     classes = held.log2().ceil().clamp_min(3)
     for kind in classes.unique():
         mine = (classes == kind).nonzero().flatten()
         place = torch.arange(int(2**kind))
-        values = rows[(first[mine, None] + place).clamp_max(len(rows) - 1)]
+        values = rows[order[(first[mine, None] + place).clamp_max(len(rows) - 1)]]
         values *= (place < held[mine, None])[..., None]
-        total[mine] = values[..., :LOCAL].mT @ values
+        features = values[..., :LOCAL]
+        cells[mine] = features.mT @ features
+        wanted[mine] = values[..., LOCAL:].mT @ features
 
     along_y, along_x, along_z = smoothness(height, width, size)
     unit = torch.eye(4, dtype=torch.float64)
@@ -119,11 +121,9 @@ def _normal_equations(source: Tensor, target: Tensor, weight: Tensor, size: tupl
     corners = node.unfold(0, 2, 1).unfold(1, 2, 1).unfold(3, 2, 1).permute(0, 1, 3, 2, 4, 5, 6)
     places = corners.reshape(-1, 3 * 8)[found].flatten()
     right_side = torch.zeros(grid_h, grid_w, 3, 4 * depth, dtype=torch.float64)
-    right_side.view(-1, 4).index_add_(0, places, total[..., LOCAL:].mT.reshape(-1, 4))
-    return _NormalEquations(
-        total[..., :LOCAL].contiguous(), torch.stack(torch.unravel_index(found, counts)), places, along_y, along_x,
-        within, right_side,
-    )  # fmt: skip
+    right_side.view(-1, 4).index_add_(0, places, wanted.view(-1, 4))
+    where = torch.stack(torch.unravel_index(found, counts))
+    return _NormalEquations(cells, where, places, along_y, along_x, within, right_side)
 
 
 class _Preconditioner:
