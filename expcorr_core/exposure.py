@@ -167,7 +167,7 @@ class ExposureSimulator:
         noise = torch.randn(target.shape, generator=generator) * level * (1e-4 * exposed + 1e-6).sqrt()
         shown = curve.to_display((exposed + noise).clamp_min(0))
         if rng.random() < self.flat_share:
-            grey = _luma(shown)
+            grey = luma(shown)
             black, white = rng.uniform(0, 0.06), rng.uniform(0.9, 1)
             shown = (black + (white - black) * (grey + (shown - grey) * rng.uniform(0.6, 1.05))).clamp(0, 1)
         if rng.random() < self.jpeg_share:
@@ -196,7 +196,7 @@ class ExposureSimulator:
         if rng.random() < self.range_share:
             radius = max(1, round(min(height, width) * rng.uniform(0.04, 0.15)))
             variance = torch.tensor(math.exp(rng.uniform(math.log(0.05), math.log(4))))
-            base = edge_aware_mean(_luma(scene).clamp_min(1e-4).log2()[None], radius, variance)[0]
+            base = edge_aware_mean(luma(scene).clamp_min(1e-4).log2()[None], radius, variance)[0]
             shift = shift + rng.uniform(self.range_low, self.range_high) * (base - base.mean())
         if rng.random() < self.local_share:
             knots = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3))).float()
@@ -207,8 +207,9 @@ class ExposureSimulator:
         return scene * shift.exp2()
 
 
-def _luma(image: Tensor) -> Tensor:
-    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+def luma(image: Tensor) -> Tensor:
+    """Rec. 709 luminance: ``(..., 3, H, W)`` to ``(..., 1, H, W)``."""
+    return (image * torch.tensor(LUMA, device=image.device).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
 def _rounded(image: Tensor) -> Tensor:

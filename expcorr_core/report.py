@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_image
-from .exposure import LUMA, srgb_to_linear
+from .exposure import luma, srgb_to_linear
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
 
@@ -36,8 +36,7 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     check_image(image)
     if corrected.shape != image.shape:
         raise ValueError(f"corrected has shape {tuple(corrected.shape)}, but image has {tuple(image.shape)}")
-    weights = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
-    light, wanted = ((srgb_to_linear(x.float()) * weights).sum(1) for x in (image, corrected))
+    light, wanted = (luma(srgb_to_linear(x.float()))[:, 0] for x in (image, corrected))
     counts = ~(lost_shadows(image) | lost_highlights(image) | lost_shadows(corrected) | lost_highlights(corrected))
     errors = [
         (a[chosen] / b[chosen]).log2().median() if chosen.any() else a.new_zeros(())

@@ -8,8 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..expcorr_core.bilateral import BilateralGrid
-from ..expcorr_core.corrector import WORKING_SIZE, Settings, reduce_to
+from ..expcorr_core.corrector import WORKING_SIZE, reduce_to
 from ..expcorr_core.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.fusion import fuse_exposures
 from ..expcorr_core.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
@@ -135,8 +134,7 @@ class ExposureReport(io.ComfyNode):
             line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
             if corrector:
                 small = reduce_to(frame[None], WORKING_SIZE).clamp(0, 1)
-                grid: BilateralGrid = corrector.estimate(small, Settings())
-                errors.append(float(exposure_error(small, grid.to(small.device).slice(small))))
+                errors.append(float(exposure_error(small, corrector(small))))
                 line += f", exposure error: {errors[-1]:+.1f} EV"
             lines.append(line)
             progress.update(1)

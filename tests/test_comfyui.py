@@ -58,6 +58,11 @@ def save(node: str) -> tuple[str, dict[str, Any]]:
     return "SaveImage", {"images": [node, 0], "filename_prefix": "t"}
 
 
+def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
+    """A node's inputs, those that it must have first."""
+    return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
+
+
 def test_every_node_is_offered_and_explained(host: Host) -> None:
     offered = host.get("/object_info")
     for node, name in NODES.items():
@@ -66,10 +71,9 @@ def test_every_node_is_offered_and_explained(host: Host) -> None:
         assert info["description"]
         assert info["category"] in ("image/adjustments", "model/loaders")
         assert all(info["output_tooltips"])
-        for section in ("required", "optional"):
-            for kind, *options in info["input"].get(section, {}).values():
-                assert options, (node, kind)
-                assert options[0].get("tooltip"), (node, kind)
+        for kind, *options in inputs_of(info).values():
+            assert options, (node, kind)
+            assert options[0].get("tooltip"), (node, kind)
     weights = offered["ExpCorr_LoadModel"]["input"]["required"]["weights"]
     assert "bundled" in json.dumps(weights)
 
@@ -279,12 +283,15 @@ def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> Non
     assert highlights == 0
     assert error < -0.5
     assert len(entry["outputs"]["report"]["images"]) == 1
-    image = entry["outputs"]["save"]["images"][0]
-    mask = np.array(Image.open(host.base / "output" / image["filename"]))
+    [mask] = host.images(entry, "save")
     assert mask[: len(dark) // 4].min() == 255
 
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
+
+def widgets_of(inputs: dict[str, Any]) -> list[str]:
+    return [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
 
 
 def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:
@@ -294,10 +301,8 @@ def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:
     for node in workflow["nodes"]:
         if node["type"].endswith("Note"):
             continue
-        info = offered[node["type"]]  # a KeyError is a missing node
-        inputs = {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
-        widgets = [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
-        values = dict(zip(widgets, node.get("widgets_values", []), strict=False))  # upload buttons follow
+        inputs = inputs_of(offered[node["type"]])  # a KeyError is a missing node
+        values = dict(zip(widgets_of(inputs), node.get("widgets_values", []), strict=False))  # upload buttons follow
         wired = {i["name"]: links[i["link"]] for i in node.get("inputs", []) if i["link"] is not None}
         assert wired.keys() <= inputs.keys(), node["type"]
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": values | wired}
@@ -348,6 +353,8 @@ def test_example_workflows_run(host: Host, path: Path) -> None:
     entry = host.run(prompt_of(workflow, offered))
     assert entry["status"]["status_str"] == "success", entry["status"]
     ends = {str(n["id"]) for n in workflow["nodes"] if n["type"] in ("SaveImage", "PreviewImage")}
+    assert ends
+    assert all(entry["outputs"][node]["images"] for node in ends)
     wanted = by_the_core(path.stem, host, entry)
     assert {node for _, node, _ in wanted} <= ends
     for node in {node for _, node, _ in wanted}:
@@ -362,9 +369,7 @@ def test_example_workflows_set_every_widget(host: Host) -> None:
     for path in WORKFLOWS:
         for node in json.loads(path.read_text())["nodes"]:
             if node["type"].startswith("ExpCorr_"):
-                info = offered[node["type"]]["input"]
-                inputs = {k: v for section in ("required", "optional") for k, v in info.get(section, {}).items()}
-                widgets = [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
+                widgets = widgets_of(inputs_of(offered[node["type"]]))
                 assert list(node.get("widgets_values_named", {})) == widgets, (path.stem, node["type"])
 
 

@@ -5,44 +5,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import json
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from comfyui_stand_in import loaded
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("de", "en", "es", "fr", "ja", "zh")
 TRANSLATIONS = tuple(language for language in LANGUAGES if language != "en")
-STAND_INS = ("comfy", "comfy.model_management", "comfy.model_patcher", "comfy.ops", "comfy.utils")
 
 Definitions = dict[str, dict[str, Any]]
-
-
-class FakeIo:
-    """Stands in for ``comfy_api.latest.io``: keeps what the nodes declare."""
-
-    ComfyNode = object
-    Schema = SimpleNamespace
-    kind = SimpleNamespace(Input=lambda id, **rest: SimpleNamespace(id=id, **rest), Output=SimpleNamespace)
-
-    def Custom(self, name: str) -> SimpleNamespace:
-        return self.kind
-
-    def __getattr__(self, name: str) -> SimpleNamespace:
-        return self.kind
-
-
-def fake(name: str, **content: object) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(content)
-    return module
 
 
 def texts(schema: SimpleNamespace) -> dict[str, Any]:
@@ -59,27 +35,10 @@ def texts(schema: SimpleNamespace) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def declared() -> Iterator[Definitions]:
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Definitions:
     """The texts of all nodes, from the nodes."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in STAND_INS:
-            patch.setitem(sys.modules, name, fake(name))
-        patch.setitem(sys.modules, "folder_paths", fake("folder_paths", get_filename_list=lambda folder: []))
-        patch.setitem(sys.modules, "comfy_api", fake("comfy_api"))
-        latest = fake("comfy_api.latest", io=FakeIo(), ui=SimpleNamespace(), ComfyExtension=object)
-        patch.setitem(sys.modules, "comfy_api.latest", latest)
-        spec = importlib.util.spec_from_file_location(
-            "pack_of_texts", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-        )
-        assert spec and spec.loader
-        pack = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "pack_of_texts", pack)
-        spec.loader.exec_module(pack)
-        extension = asyncio.run(pack.comfy_entrypoint())
-        schemas = [node.define_schema() for node in asyncio.run(extension.get_node_list())]
-        yield {schema.node_id: texts(schema) for schema in schemas}
-        for name in [name for name in sys.modules if name.startswith("pack_of_texts.")]:
-            del sys.modules[name]
+    with loaded(tmp_path_factory.mktemp("models")) as nodes:
+        return {name: texts(node.define_schema()) for name, node in nodes.items()}
 
 
 def file_of(language: str) -> Path:

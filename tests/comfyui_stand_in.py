@@ -1,0 +1,137 @@
+"""A stand-in for what the nodes import of ComfyUI: it keeps what they declare, and computes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from expcorr_core.weights import default_weights_path
+
+ROOT = Path(__file__).parent.parent
+
+
+class Interrupted(Exception):
+    """What ComfyUI raises on Cancel."""
+
+
+class Port(SimpleNamespace):
+    """An input or output of a schema."""
+
+    def __init__(self, id: str = "", **options: Any) -> None:
+        super().__init__(id=id, **{"optional": False, "tooltip": "", **options})
+
+
+class Kind:
+    Input = Output = Port
+
+
+class Progress:
+    """A progress bar that lets a test cancel after some steps."""
+
+    steps = 0
+    cancel_after: int | None = None
+
+    def __init__(self, total: int) -> None:
+        Progress.steps = 0
+
+    def update(self, count: int) -> None:
+        Progress.steps += count
+
+    @classmethod
+    def interrupt(cls) -> None:
+        if cls.cancel_after is not None and cls.steps >= cls.cancel_after:
+            raise Interrupted
+
+
+def module(name: str, **content: Any) -> ModuleType:
+    made = ModuleType(name)
+    vars(made).update(content)
+    return made
+
+
+def stand_in(models: Path) -> dict[str, ModuleType]:
+    """The modules of ComfyUI that the nodes import."""
+    kinds = dict.fromkeys(("Image", "Mask", "Float", "Int", "Boolean", "Combo", "String"), Kind)
+    io = SimpleNamespace(
+        ComfyNode=object,
+        Schema=SimpleNamespace,
+        Input=Port,
+        Custom=lambda name: Kind,
+        NodeOutput=lambda *values, ui=None: SimpleNamespace(values=values, ui=ui),
+        **kinds,
+    )
+    ui = SimpleNamespace(
+        PreviewImage=lambda image, cls: SimpleNamespace(image=image, as_dict=lambda: {"images": image}),
+        PreviewText=lambda text: SimpleNamespace(as_dict=lambda: {"text": (text,)}),
+    )
+
+    def raise_non_oom(error: Exception) -> None:
+        if not isinstance(error, torch.OutOfMemoryError):
+            raise error
+
+    cpu = torch.device("cpu")
+    management = module(
+        "comfy.model_management",
+        get_torch_device=lambda: cpu,
+        unet_offload_device=lambda: cpu,
+        should_use_fp16=lambda device: False,
+        intermediate_device=lambda: cpu,
+        intermediate_dtype=lambda: torch.float32,
+        load_models_gpu=lambda models, memory_required: None,
+        throw_exception_if_processing_interrupted=Progress.interrupt,
+        raise_non_oom=raise_non_oom,
+        soft_empty_cache=lambda: None,
+    )
+    patcher = module(
+        "comfy.model_patcher",
+        CoreModelPatcher=lambda model, load_device, offload_device: SimpleNamespace(
+            model=model, load_device=load_device
+        ),
+    )
+    utils = module("comfy.utils", ProgressBar=Progress)
+    ops = module("comfy.ops", manual_cast=torch.nn)
+    folders = module(
+        "folder_paths",
+        models_dir=str(models),
+        add_model_folder_path=lambda name, path: None,
+        get_filename_list=lambda name: ["mine.safetensors", "note.txt"],
+        get_full_path_or_raise=lambda name, file: str(default_weights_path()),
+    )
+    comfy = module("comfy", model_management=management, model_patcher=patcher, utils=utils, ops=ops)
+    latest = module("comfy_api.latest", io=io, ui=ui, ComfyExtension=object)
+    parts = (comfy, management, patcher, utils, ops, folders, latest, module("comfy_api", latest=latest))
+    return {part.__name__: part for part in parts}
+
+
+@contextmanager
+def loaded(models: Path) -> Iterator[dict[str, Any]]:
+    """The pack's nodes by their ids, imported as ComfyUI does: as one package under a name of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, part in stand_in(models).items():
+            patch.setitem(sys.modules, name, part)
+        name = "/somewhere/custom_nodes/pack"
+        spec = importlib.util.spec_from_file_location(
+            name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        assert spec
+        assert spec.loader
+        pack = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, name, pack)
+        spec.loader.exec_module(pack)
+        extension = asyncio.run(pack.comfy_entrypoint())
+        asyncio.run(extension.on_load())  # type: ignore[attr-defined]
+        found = asyncio.run(extension.get_node_list())
+        try:
+            yield {node.define_schema().node_id: node for node in found}
+        finally:
+            for key in [key for key in sys.modules if key.startswith(name + ".")]:
+                del sys.modules[key]
