@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .bilateral_nodes import FIT_BYTES, fit_by_nodes, fit_bytes
 from .bilateral_pixels import MOST_PIXELS, fit_by_pixels
-from .checks import NOT_FINITE, check_image, check_shape
+from .checks import NOT_FINITE, check_image, check_same_shape, check_shape
 from .slicing import choose_path, slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
@@ -62,8 +62,7 @@ class BilateralGrid:
         """
         check_image(source, "source")
         check_image(target, "target")
-        if target.shape != source.shape:
-            raise ValueError(f"target has shape {tuple(target.shape)}, but source has {tuple(source.shape)}")
+        check_same_shape(target, "target", source, "source")
         batch, _, height, width = source.shape
         if weight is not None and weight.shape != (batch, 1, height, width):
             raise ValueError(f"weight must have shape {(batch, 1, height, width)}, got {tuple(weight.shape)}")
@@ -144,8 +143,8 @@ class BilateralGrid:
             raise ValueError(f"the grid holds {grid.shape[0]} images, but {image.shape[0]} were given to slice")
         if out is None:
             out = _empty_like(image)
-        elif out.shape != image.shape:
-            raise ValueError(f"out has shape {tuple(out.shape)}, but image has {tuple(image.shape)}")
+        else:
+            check_same_shape(out, "out", image, "image")
         path = path or choose_path(grid, image)
         # Indexed, not unbound: autograd follows what is written into the one, not into the other.
         if not all(slice_image(grid[i], image[i], out[i], clamp, path) for i in range(len(image))):

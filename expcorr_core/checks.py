@@ -32,3 +32,9 @@ def check_image(image: Tensor, name: str = "image") -> None:
     # NaN and infinity survive a sum, which is cheaper than a test of each value.
     if not torch.isfinite(image.sum(dtype=torch.float32)):
         raise ValueError(NOT_FINITE.format(name))
+
+
+def check_same_shape(first: Tensor, name: str, second: Tensor, other: str) -> None:
+    """Raise ValueError where two tensors differ in shape."""
+    if first.shape != second.shape:
+        raise ValueError(f"{name} has shape {tuple(first.shape)}, but {other} has {tuple(second.shape)}")

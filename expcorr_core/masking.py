@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_same_shape
+
 
 def soften(mask: Tensor, radius: float) -> Tensor:
     """Blur a mask, with a curve close to a Gaussian's.
@@ -44,8 +46,7 @@ def limit_change(image: Tensor, changed: Tensor, mask: Tensor, softness: float =
     Raises:
         ValueError: shapes do not match.
     """
-    if changed.shape != image.shape:
-        raise ValueError(f"changed has shape {tuple(changed.shape)}, but image has {tuple(image.shape)}")
+    check_same_shape(changed, "changed", image, "image")
     if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(image)):
         raise ValueError(f"mask must have shape (1 or {len(image)}, 1, h, w), got {tuple(mask.shape)}")
     share = mask.to(image.device, torch.float32).clamp(0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import check_image
+from .checks import check_image, check_same_shape
 from .exposure import luma, srgb_to_linear
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
@@ -34,8 +34,7 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
         ValueError: shapes do not match.
     """
     check_image(image)
-    if corrected.shape != image.shape:
-        raise ValueError(f"corrected has shape {tuple(corrected.shape)}, but image has {tuple(image.shape)}")
+    check_same_shape(corrected, "corrected", image, "image")
     light, wanted = (luma(srgb_to_linear(x.float()))[:, 0] for x in (image, corrected))
     counts = ~(lost_shadows(image) | lost_highlights(image) | lost_shadows(corrected) | lost_highlights(corrected))
     errors = [
