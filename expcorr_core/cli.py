@@ -22,7 +22,7 @@ from .evaluate import agreement, evaluate, summarise
 from .files import replacing
 from .hub import REPOSITORY, download_weights
 from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
-from .pairs import EXPOSURES, find_pairs, find_scenes
+from .pairs import ev_of, find_pairs, find_scenes
 from .pyramid import laplacian_pyramid
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 
@@ -234,7 +234,7 @@ def command_agree(args: argparse.Namespace) -> int:
 
 
 def _evs(exposures: Sequence[str]) -> str:
-    return " ".join(f"{EXPOSURES[exposure]:+g}" for exposure in exposures)
+    return " ".join(f"{ev_of(exposure):+g}" for exposure in exposures)
 
 
 def command_info(args: argparse.Namespace) -> int:

@@ -2,12 +2,14 @@
 
 That layout: ``INPUT_IMAGES`` holds five renderings of each scene, named as its target with ``_N1.5``, ``_N1``, ``_0``,
 ``_P1`` or ``_P1.5`` before the suffix (N minus, P plus), ``GT_IMAGES`` the targets; the test part has the targets of
-five experts in ``expert_a_testing_set`` .. ``expert_e_testing_set``.
+five experts in ``expert_a_testing_set`` .. ``expert_e_testing_set``. Other data sets may have other exposures, of less
+than ten stops.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,9 @@ from typing import NamedTuple
 from .image_io import ImageError, find_photos
 
 EXPOSURES = {"N1.5": -1.5, "N1": -1.0, "0": 0.0, "P1": 1.0, "P1.5": 1.5}  # suffix, relative EV
+_RENDERING = re.compile(r"(.+)_(0|[NP]\d(?:\.\d+)?)")
+SPLITS = ("training", "validation", "testing")
+INPUTS, TARGETS = "INPUT_IMAGES", "GT_IMAGES"  # folders of a split; testing has a folder of targets for each expert
 EXPERTS = "abcde"
 # The blocks of the paper's table: EV -1.5 and -1; the others.
 UNDER = "under-exposed"
@@ -77,8 +82,30 @@ def _read_groups(path: Path, required: bool) -> dict[str, tuple[str, ...]]:
 
 def exposure_of(stem: str) -> tuple[str, str]:
     """Scene and exposure suffix of an input's name: ``a0001_N1.5`` gives ``("a0001", "N1.5")``; without one, ``""``."""
-    scene, _, exposure = stem.rpartition("_")
-    return (scene, exposure) if exposure in EXPOSURES else (stem, "")
+    found = _RENDERING.fullmatch(stem)
+    return (found[1], found[2]) if found else (stem, "")
+
+
+def suffix_of(ev: float) -> str:
+    """The exposure suffix of a relative EV: ``N1.5`` of -1.5.
+
+    Raises:
+        ValueError: it has none: ten stops and more.
+    """
+    suffix = f"{'N' if ev < 0 else 'P'}{abs(ev):g}" if ev else "0"
+    if not _RENDERING.fullmatch(f"x_{suffix}"):
+        raise ValueError(f"EV {ev:g} has no name; exposures lie within 10 stops")
+    return suffix
+
+
+def ev_of(suffix: str) -> float:
+    """The relative EV of an exposure suffix: -1.5 of ``N1.5``."""
+    return float(suffix.replace("N", "-").replace("P", ""))
+
+
+def expert_folder(expert: str) -> str:
+    """The folder of an expert's targets in the test part; ``expert`` is one of ``a`` .. ``e``."""
+    return f"expert_{expert}_testing_set"
 
 
 def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
@@ -92,14 +119,13 @@ def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
         scene, exposure = exposure_of(stem)
         if exposure:
             scenes.setdefault(scene, {})[exposure] = path
-    order = list(EXPOSURES)
     scenes = {
-        name: dict(sorted(found.items(), key=lambda item: order.index(item[0])))
+        name: dict(sorted(found.items(), key=lambda item: ev_of(item[0])))
         for name, found in sorted(scenes.items())
         if len(found) > 1
     }
     if not scenes:
-        raise ImageError(f"{folder} holds no scene at two exposures, named SCENE with {', '.join(order)} after a _")
+        raise ImageError(f"{folder} holds no scene at two exposures, named SCENE with {', '.join(EXPOSURES)} after a _")
     return scenes
 
 
@@ -128,19 +154,20 @@ def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[s
             orphans.append(path)
         else:
             seen[scene].add(exposure)
-            ev = EXPOSURES[exposure]
+            ev = ev_of(exposure)
             pairs.append(Pair(stem, path, wanted[scene], (UNDER if ev < 0 else OTHERS, f"EV {ev:+g}")))
     if not pairs:
         raise ImageError(
             f"no photo in {inputs} belongs to one in {targets}; an input is named as its target with "
             f"{', '.join('_' + exposure for exposure in EXPOSURES)} before the suffix"
         )
-    incomplete = [wanted[scene] for scene, found in seen.items() if 0 < len(found) < len(EXPOSURES)]
+    exposures = set().union(*seen.values())
+    incomplete = [wanted[scene] for scene, found in seen.items() if 0 < len(found) < len(exposures)]
     reports = (
         (odd, f"in {inputs} bear no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),
         (orphans, f"in {inputs} have no target in {targets} and are left out"),
         ([wanted[scene] for scene, found in seen.items() if not found], f"in {targets} have no input and are left out"),
-        (incomplete, f"in {targets} lack some of the {len(EXPOSURES)} exposures"),
+        (incomplete, f"in {targets} lack some of the {len(exposures)} exposures"),
     )
     return pairs, [_report(paths, text) for paths, text in reports if paths]
 
@@ -153,9 +180,31 @@ def _report(paths: Iterable[Path], text: str) -> str:
 def find_split(folder: Path) -> tuple[Path, Path] | None:
     """The input and target folders where ``folder`` (or its ``training`` part) is laid out as the paper's data set."""
     for root in (folder, folder / "training"):
-        if (root / "INPUT_IMAGES").is_dir() and (root / "GT_IMAGES").is_dir():
-            return root / "INPUT_IMAGES", root / "GT_IMAGES"
+        if (root / INPUTS).is_dir() and (root / TARGETS).is_dir():
+            return root / INPUTS, root / TARGETS
     return None
+
+
+def scenes_of(folder: Path) -> set[str]:
+    """The scenes of which a folder holds renderings, named ``SCENE_EXPOSURE``.
+
+    Raises:
+        ImageError: the folder is missing or empty.
+    """
+    return {exposure_of(stem)[0] for stem in _by_stem(folder)}
+
+
+def scenes_by_split(folder: Path) -> dict[str, str]:
+    """Split of each scene of a data set that is laid out as the paper's, from the names of its renderings.
+
+    Raises:
+        ImageError: the folder is not laid out so.
+    """
+    parts = [split for split in SPLITS if (folder / split / INPUTS).is_dir()]
+    found = {scene: split for split in parts for scene in scenes_of(folder / split / INPUTS)}
+    if not found:
+        raise ImageError(f"{folder} is not laid out as the paper's data set (training/{INPUTS}, ..)")
+    return found
 
 
 def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
@@ -171,8 +220,8 @@ def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
         ImageError: the folder is not laid out so.
     """
     root = folder / "testing" if (folder / "testing").is_dir() else folder
-    targets = {e: root / f"expert_{e}_testing_set" for e in EXPERTS if (root / f"expert_{e}_testing_set").is_dir()}
-    if not targets or not (root / "INPUT_IMAGES").is_dir():
+    targets = {e: root / expert_folder(e) for e in EXPERTS if (root / expert_folder(e)).is_dir()}
+    if not targets or not (root / INPUTS).is_dir():
         raise ImageError(
             f"{folder} is not laid out as the paper's data set (testing/INPUT_IMAGES, "
             "testing/expert_a_testing_set ..); name the folder of targets for plain pairs"
@@ -180,7 +229,7 @@ def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     found: list[Pair] = []
     reports: list[str] = []
     for expert, path in targets.items():
-        pairs, amiss = find_exposure_pairs(root / "INPUT_IMAGES", path)
+        pairs, amiss = find_exposure_pairs(root / INPUTS, path)
         found += [pair._replace(groups=(*pair.groups, f"expert {expert}")) for pair in pairs]
         reports += amiss
     return sorted(found, key=lambda pair: (pair.name, pair.groups[-1])), reports

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from expcorr_core.files import digest, replacing
 from expcorr_core.metrics import EQUAL_PSNR, PerceptualIndex
 from expcorr_core.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
 from expcorr_core.weights import default_weights_path
+from journal import check_started, complete_lines
 from tables import markdown
 
 COLUMNS = ("name", "groups", "psnr", "ssim", "pi")
@@ -43,13 +43,9 @@ class Row(NamedTuple):
 
 def read_rows(path: Path) -> list[Row]:
     """The rows that an earlier start wrote; a last one that was cut off is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text("utf-8")
-    lines = text[: text.rfind("\n") + 1].splitlines()
     return [
         Row(r["name"], tuple(r["groups"].split("; ")), float(r["psnr"]), float(r["ssim"]), pi)
-        for r in csv.DictReader(lines)
+        for r in csv.DictReader(complete_lines(path))
         for pi in (float(r["pi"]) if r["pi"] else None,)
     ]
 
@@ -91,16 +87,6 @@ def of(rows: Sequence[Row], group: str) -> list[Row]:
 
 def figures(rows: Sequence[Row]) -> str:
     return "PSNR / SSIM" + (" / PI" if rows and all(row.pi is not None for row in rows) else "")
-
-
-def check_started(path: Path, description: dict[str, object]) -> None:
-    """Raise ValueError where OUT holds the figures of another evaluation."""
-    if path.exists():
-        if json.loads(path.read_text("utf-8")) != description:
-            raise ValueError(f"{path.parent} holds the figures of other weights or photos; choose another folder")
-    else:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
 
 
 def run(args: argparse.Namespace) -> None:

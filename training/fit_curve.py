@@ -24,7 +24,7 @@ from expcorr_core.dataset import load_photo
 from expcorr_core.exposure import CameraCurve, shift_exposure
 from expcorr_core.image_io import ImageError, Photo, find_photos
 from expcorr_core.metrics import psnr
-from expcorr_core.pairs import EXPOSURES, exposure_of
+from expcorr_core.pairs import ev_of, exposure_of
 
 Scene = dict[float, Tensor]  # EV to (3, H, W), 0..1
 SIDE = 512  # larger side that the fit works on
@@ -41,7 +41,7 @@ def read_scenes(folder: Path) -> dict[str, Scene]:
     for path in find_photos(folder):
         name, exposure = exposure_of(path.stem)
         if exposure:
-            scenes[name][EXPOSURES[exposure]] = load_photo(path, SIDE).float() / 255
+            scenes[name][ev_of(exposure)] = load_photo(path, SIDE).float() / 255
     found = {name: scene for name, scene in scenes.items() if 0.0 in scene and len(scene) > 1}
     if len(found) < 2:
         raise ImageError(f"{folder} holds {len(found)} scenes with renderings at EV 0 and others; it takes 2")

@@ -1,0 +1,43 @@
+"""Training pairs from raw files: each rendered at several exposures, beside its target.
+
+    python training/render_raw.py RAWS OUT                        # the target is the rendering at EV 0
+    python training/render_raw.py RAWS OUT --targets RETOUCHED    # photos named as the raw files
+    python training/render_raw.py fivek/raw OUT --targets fivek   # its tiff16_a .. tiff16_e: five experts
+
+OUT receives the layout of the paper's data set, manifest.csv with checksums, left_out.csv and report.md; train.py and
+evaluate.py take it. Started again, it goes on where it stopped, and takes up raw files that have joined.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rendering.commands import add_arguments, exposures, find_sources, guarded, run
+from rendering.makers import RawMaker, find_targets
+from rendering.raw import SUFFIXES
+
+EVS = (-1.5, -1.0, 0.0, 1.0, 1.5)  # the paper's
+SIZE = 1280
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with one sentence where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("raws", type=Path, help="folder of raw files, searched below too")
+    add_arguments(parser, EVS, SIZE, f"larger side of the pictures, pixels (default {SIZE}; 0: the camera's)")
+    parser.add_argument("--targets", type=Path, help="retouched photos, named as the raw files, or a folder an expert")
+    args = parser.parse_args(argv)
+
+    def command() -> None:
+        args.size = args.size or None
+        args.evs = exposures(args.evs)
+        sources = find_sources(args.raws, SUFFIXES)
+        maker = RawMaker(args.evs, args.size, find_targets(args.targets) if args.targets else None)
+        run(args, maker, args.raws, sources, {"made of": "raw files", "experts": sorted(maker.targets or ())})
+
+    guarded("render_raw.py", command)
+
+
+if __name__ == "__main__":
+    main()

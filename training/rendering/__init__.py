@@ -1,0 +1,1 @@
+"""From raw files and HDR pictures to training pairs: light, exposure, tone, alignment, splits."""

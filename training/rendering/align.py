@@ -1,0 +1,164 @@
+"""Which part of a target shows which part of a rendering.
+
+Raw converters crop differently, and retouchers crop and export at other sizes. Both pictures become maps of edges,
+which do not depend on exposure and tone. Their cross-correlation finds the shift; then windows all over the picture
+are compared pixel by pixel, which refines it and finds what no shift mends: rotation, lens correction, another scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .extras import extra
+from .tone import resize
+
+Floats = NDArray[np.float64]
+
+COARSE = 384  # larger side, pixels, that the shift is searched at
+OVERLAP = 0.5  # least share of the smaller picture that both show
+LEAST_CORRELATION = 0.35  # of edge maps: unrelated photos stay below 0.2, other renderings of the same above 0.5
+LEAST_DETAIL = 0.5  # windows with less than this share of the mean edge are not compared
+WINDOWS, WINDOW = 4, 192  # a side of the picture, pixels
+TOLERANCE = 1.5  # pixels that windows may disagree by
+
+
+class Misaligned(ValueError):
+    """No shift brings target and rendering together; the message says why."""
+
+
+class Box(NamedTuple):
+    """Rows ``top .. bottom``, columns ``left .. right``, the ends left out; pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def of(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """This part of a picture."""
+        return pixels[self.top : self.bottom, self.left : self.right]
+
+    def meet(self, other: Box) -> Box:
+        """What lies in both."""
+        return Box(*(max(a, b) for a, b in zip(self[:2], other[:2], strict=True)),
+                   *(min(a, b) for a, b in zip(self[2:], other[2:], strict=True)))  # fmt: skip
+
+
+class Alignment(NamedTuple):
+    """Where the target lies.
+
+    Attributes:
+        shift: row and column of the rendering where the (resized) target begins; may be negative.
+        size: height and width that the target takes in the rendering; pixels.
+        correlation: of the edge maps where both lie.
+    """
+
+    shift: tuple[int, int]
+    size: tuple[int, int]
+    correlation: float
+
+    def box(self, height: int, width: int) -> Box:
+        """The part of a ``height`` by ``width`` rendering that the target shows."""
+        top, left = self.shift
+        return Box(max(0, top), max(0, left), min(height, top + self.size[0]), min(width, left + self.size[1]))
+
+    def in_target(self, box: Box) -> Box:
+        """A part of the rendering, as a part of the resized target."""
+        top, left = self.shift
+        return Box(box.top - top, box.left - left, box.bottom - top, box.right - left)
+
+
+def edge_map(pixels: NDArray[np.uint8]) -> Floats:
+    """Strength of edges relative to their neighbourhood's, ``(H, W)``, about 1 on average."""
+    filters, ndimage = extra("skimage.filters"), extra("scipy.ndimage")
+    grey = pixels.mean(2) / 255
+    edges = filters.sobel(ndimage.gaussian_filter(grey, 1))
+    radius = max(8.0, max(grey.shape) / 24)
+    strength: Floats = np.minimum(edges / (ndimage.gaussian_filter(edges, radius) + 0.002), 6)
+    return strength
+
+
+def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8]) -> Alignment:
+    """Find the target in a rendering.
+
+    Args:
+        rendering: ``(H, W, 3)``.
+        target: ``(h, w, 3)``, of the same scale, or the whole rendering at another size.
+
+    Raises:
+        Misaligned: no shift brings them together.
+    """
+    best: Alignment | None = None
+    for size in _sizes(rendering.shape[:2], target.shape[:2]):
+        found = _search(rendering, resize(target, size), size)
+        if best is None or found.correlation > best.correlation:
+            best = found
+        if best.correlation > 2 * LEAST_CORRELATION:
+            break
+    assert best is not None
+    if best.correlation < LEAST_CORRELATION:
+        raise Misaligned(f"no shift brings it onto the rendering (correlation {best.correlation:.2f})")
+    return _refine(rendering, resize(target, best.size), best)
+
+
+def _sizes(rendering: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Sizes that the target may have in the rendering: its own, and those that fill the rendering."""
+    sizes = [(target[0], target[1])]
+    for ratio in (rendering[0] / target[0], rendering[1] / target[1]):
+        size = round(target[0] * ratio), round(target[1] * ratio)
+        if all(abs(size[0] - other[0]) > 1 or abs(size[1] - other[1]) > 1 for other in sizes):
+            sizes.append(size)
+    return sizes
+
+
+def _search(rendering: NDArray[np.uint8], target: NDArray[np.uint8], size: tuple[int, int]) -> Alignment:
+    """The shift with the highest correlation, to the pixel of pictures reduced to ``COARSE``."""
+    ratio = min(1.0, COARSE / max(*rendering.shape[:2], *size))
+    maps = [edge_map(resize(p, [max(1, round(side * ratio)) for side in p.shape[:2]])) for p in (rendering, target)]
+    # On a common canvas: with two sizes the meaning of the shift would change.
+    canvas = np.maximum(*(m.shape for m in maps))
+    padded, masks = (
+        [np.pad(m, [(0, whole - side) for whole, side in zip(canvas, m.shape, strict=True)]) for m in arrays]
+        for arrays in (maps, [np.ones(m.shape, bool) for m in maps])
+    )
+    # Masked normalised cross-correlation (Padfield, 2012).
+    shift, _, _ = extra("skimage.registration").phase_cross_correlation(
+        *padded, reference_mask=masks[0], moving_mask=masks[1], overlap_ratio=OVERLAP
+    )
+    top, left = (round(float(s)) for s in shift)
+    placed = Alignment((top, left), maps[1].shape, 0.0)
+    box = placed.box(*maps[0].shape)
+    correlation = float(np.corrcoef(box.of(maps[0]).ravel(), placed.in_target(box).of(maps[1]).ravel())[0, 1])
+    return Alignment((round(top / ratio), round(left / ratio)), size, np.nan_to_num(correlation))
+
+
+def _refine(rendering: NDArray[np.uint8], target: NDArray[np.uint8], found: Alignment) -> Alignment:
+    """The shift to the pixel, if windows all over the picture agree on it."""
+    registration = extra("skimage.registration")
+    box = found.box(*rendering.shape[:2])
+    side = min(WINDOW, box.bottom - box.top, box.right - box.left)
+    tops, lefts = (
+        np.linspace(low, high - side, WINDOWS).astype(int)
+        for low, high in ((box.top, box.bottom), (box.left, box.right))
+    )
+    moves, details = [], []
+    for top in tops:
+        for left in lefts:
+            window = Box(top, left, top + side, left + side)
+            maps = [edge_map(part) for part in (window.of(rendering), found.in_target(window).of(target))]
+            moves.append(
+                registration.phase_cross_correlation(
+                    *(m - m.mean() for m in maps), upsample_factor=4, normalization=None
+                )[0]
+            )
+            details.append(min(float(m.std()) for m in maps))
+    useful = np.array(moves)[np.array(details) >= LEAST_DETAIL * np.median(details)]
+    shift = np.median(useful, axis=0)
+    apart = float(np.quantile(np.abs(useful - shift).max(1), 0.75))
+    if apart > TOLERANCE:
+        raise Misaligned(f"its parts lie up to {apart:.1f} pixels apart (rotation, lens correction or another scale)")
+    top, left = (round(a + float(b)) for a, b in zip(found.shift, shift, strict=True))
+    return found._replace(shift=(top, left))

@@ -1,0 +1,321 @@
+"""Make a data set in the paper's layout out of many sources: in parallel, resumable, with a manifest.
+
+Each source is finished on its own: its pictures lie in ``staging``, a line in ``journal.jsonl`` says what they are.
+When all are done, the scenes are split and the pictures move to their places.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from expcorr_core.files import digest, replacing
+from expcorr_core.image_io import ImageError, Photo, write_photo
+from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
+from journal import check_started, complete_lines
+from processes import Stop
+from tables import markdown
+
+from .scenes import assign_splits, group_scenes, read_splits, torn_groups
+
+Pixels = NDArray[np.uint8]
+TRAINING_EXPERT = "c"  # whose targets the paper trains and validates with
+MANIFEST, LEFT_OUT, REPORT, JOURNAL, STAGING = "manifest.csv", "left_out.csv", "report.md", "journal.jsonl", "staging"
+COLUMNS = ("scene", "split", "kind", "ev", "file", "sha256", "source", "group", "note")
+
+
+class Made(NamedTuple):
+    """A scene: renderings by exposure suffix, targets by expert, perceptual hash, and a note for the manifest."""
+
+    scene: str
+    inputs: Mapping[str, Pixels]
+    targets: Mapping[str, Pixels]
+    hash: str
+    note: str = ""
+
+
+class Maker(Protocol):
+    """Makes scenes out of a source; it is sent to other processes."""
+
+    def parts(self, source: Path) -> list[Path]:
+        """The files that the scenes are made from, the source first."""
+
+    def make(self, source: Path) -> list[Made]:
+        """The scenes; an ImageError or ValueError says why there are none."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a source: a line of the journal. Scenes have the fields scene, hash, note and files."""
+
+    source: str
+    digest: str
+    left_out: str = ""
+    scenes: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the scenes are split (see :func:`~.scenes.assign_splits`), and how many processes make them."""
+
+    seed: int
+    shares: Mapping[str, float]
+    splits: Path | None = None
+    workers: int = 1
+    quiet: bool = False
+
+
+class Stopped(Exception):
+    """The run was asked to stop; the next one goes on."""
+
+
+def build(
+    maker: Maker, root: Path, sources: Sequence[Path], out: Path, made_by: Mapping[str, object], options: Options
+) -> str:
+    """Make or complete a data set.
+
+    Args:
+        maker: makes the scenes.
+        root, sources: the sources, all of them below ``root``.
+        out: folder of the data set.
+        made_by: what the pictures depend on, but for the sources; a folder goes on with the same alone.
+        options: splits and processes.
+
+    Returns:
+        The report, Markdown.
+
+    Raises:
+        ValueError: ``out`` was begun with other settings.
+        Stopped: Ctrl-C or SIGTERM came.
+        OSError: a file cannot be written.
+    """
+    known_splits = read_splits(options.splits) if options.splits else {}
+    out.mkdir(parents=True, exist_ok=True)
+    check_started(out / "dataset.json", made_by)
+    journal = {(record := Record(**json.loads(line))).source: record for line in complete_lines(out / JOURNAL)}
+    tasks = [(maker, source, root, out, journal.get(source.relative_to(root).as_posix())) for source in sources]
+    records: dict[str, Record] = {}
+    with (
+        (out / JOURNAL).open("a", encoding="utf-8") as file,
+        tqdm(total=len(tasks), unit="source", disable=options.quiet) as bar,
+    ):
+        if file.tell() and not (out / JOURNAL).read_bytes().endswith(b"\n"):
+            file.write("\n")
+        for record in _spread(tasks, options.workers):
+            records[record.source] = record
+            if record != journal.get(record.source):
+                file.write(json.dumps(asdict(record)) + "\n")
+                file.flush()
+            bar.update()
+    for record in journal.values():
+        if record.source not in records:
+            _remove(out, record)
+    return _finish(out, [records[name] for name in sorted(records)], known_splits, options)
+
+
+def _spread(tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Record]:
+    """Records of all tasks, as they are finished; a task that brings its process down is recorded as left out."""
+    waiting = list(reversed(tasks))
+    stop = Stop()
+    with stop.listening():
+        while waiting:
+            running: dict[Future[Record], tuple[Any, ...]] = {}
+            pool = _pool(workers)
+            try:
+                while waiting or running:
+                    while waiting and not stop.asked and len(running) <= workers:
+                        task = waiting.pop()
+                        running[pool.submit(process, *task)] = task
+                    if stop.asked and not running:
+                        raise Stopped
+                    for done in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+                        yield done.result()
+                        del running[done]
+            except BrokenProcessPool:
+                for task in running.values():
+                    yield _alone(task)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _alone(task: tuple[Any, ...]) -> Record:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(process, *task).result()
+        except BrokenProcessPool:
+            _, source, root, *_ = task
+            reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
+            return Record(source.relative_to(root).as_posix(), "", left_out=reason)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (os.getpid(),))
+
+
+def _start_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks for the end
+    torch.set_num_threads(1)  # there is a process for each core
+
+    def watch() -> None:  # a killed parent could not end its workers
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def process(maker: Maker, source: Path, root: Path, out: Path, known: Record | None) -> Record:
+    """Make the scenes of one source, unless ``known`` says that they were made of the same files."""
+    name = source.relative_to(root).as_posix()
+    content = hashlib.sha256()
+    try:
+        for part in maker.parts(source):
+            content.update(digest(part).encode())
+        if known and known.digest == content.hexdigest() and known.scenes and _all_there(out, known):
+            return known
+        made = maker.make(source)
+    except (ImageError, ValueError) as error:
+        return Record(name, content.hexdigest(), left_out=str(error))
+    scenes = []
+    for scene in made:
+        pictures = {**scene.inputs, **{f"expert_{expert}": target for expert, target in scene.targets.items()}}
+        files = {}
+        for kind, pixels in pictures.items():
+            path = _staged(out, scene.scene, kind)
+            write_photo(path, Photo(pixels), overwrite=True)
+            files[kind] = digest(path)
+        scenes.append({"scene": scene.scene, "hash": scene.hash, "note": scene.note, "files": files})
+    return Record(name, content.hexdigest(), scenes=scenes)
+
+
+def _staged(out: Path, scene: str, kind: str) -> Path:
+    """Where a picture waits for its split; ``kind`` is an exposure suffix or ``expert_x``."""
+    return out / STAGING / kind / f"{scene}.jpg"
+
+
+def _place(out: Path, split: str, scene: str, kind: str) -> Path | None:
+    """Where a picture belongs in the data set; None if the split does without."""
+    if not kind.startswith("expert_"):
+        return out / split / INPUTS / f"{scene}_{kind}.jpg"
+    expert = kind[-1]
+    if split == "testing":
+        return out / split / expert_folder(expert) / f"{scene}.jpg"
+    return out / split / TARGETS / f"{scene}.jpg" if expert == TRAINING_EXPERT else None
+
+
+def _places(out: Path, scene: str, kind: str) -> list[Path]:
+    """All places where a picture may lie, the staging folder first."""
+    placed = [_place(out, split, scene, kind) for split in SPLITS]
+    return [_staged(out, scene, kind), *(path for path in placed if path)]
+
+
+def _all_there(out: Path, record: Record) -> bool:
+    """Whether the pictures of a record lie where they may; targets that its split did without do not count."""
+    return all(
+        any(path.exists() for path in _places(out, scene["scene"], kind))
+        for scene in record.scenes
+        for kind in scene["files"]
+        if kind[:7] != "expert_" or kind[-1] == TRAINING_EXPERT
+    )
+
+
+def _remove(out: Path, record: Record) -> None:
+    """Delete the pictures of a source that is gone."""
+    for scene in record.scenes:
+        for kind in scene["files"]:
+            for path in _places(out, scene["scene"], kind):
+                path.unlink(missing_ok=True)
+
+
+def _settle(out: Path, scene: str, kind: str, split: str) -> Path | None:
+    """Move a picture to its place, from wherever it is."""
+    target = _place(out, split, scene, kind)
+    for path in _places(out, scene, kind):
+        if path == target or not path.exists():
+            continue
+        # The staged one comes first, and is newer than what lies in the splits.
+        if target and (path == _staged(out, scene, kind) or not target.exists()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        else:
+            path.unlink()
+    return target
+
+
+def _finish(out: Path, records: Sequence[Record], given: Mapping[str, str], options: Options) -> str:
+    """Split the scenes, move their pictures, write manifest and report."""
+    scenes = {scene["scene"]: (record, scene) for record in records for scene in record.scenes}
+    # Scenes stay where they were when others join them, unless a list says otherwise.
+    before = read_splits(out / MANIFEST) if (out / MANIFEST).exists() else {}
+    groups = group_scenes(
+        {name: scene["hash"] for name, (_, scene) in scenes.items()},
+        {name: record.source for name, (record, _) in scenes.items()},
+    )
+    split = assign_splits(groups, options.seed, {**before, **given}, options.shares)
+    group_of = {name: min(group) for group in groups for name in group}
+    rows: list[tuple[object, ...]] = []
+    for name, (record, scene) in sorted(scenes.items()):
+        for kind, checksum in scene["files"].items():
+            path = _settle(out, name, kind, split[name])
+            if path:
+                ev = "" if kind.startswith("expert_") else f"{ev_of(kind):+g}"
+                place = path.relative_to(out).as_posix()
+                rows.append(
+                    (name, split[name], kind, ev, place, checksum, record.source, group_of[name], scene["note"])
+                )
+    left_out = [(record.source, record.left_out) for record in records if record.left_out]
+    _write_csv(out / MANIFEST, COLUMNS, rows)
+    _write_csv(out / LEFT_OUT, ("source", "reason"), left_out)
+    report = _report(scenes, split, groups, left_out)
+    with replacing(out / REPORT) as temporary:
+        temporary.write_text(report, "utf-8")
+    shutil.rmtree(out / STAGING, ignore_errors=True)
+    return report
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _report(
+    scenes: Mapping[str, tuple[Record, dict[str, Any]]],
+    split: Mapping[str, str],
+    groups: Sequence[Sequence[str]],
+    left_out: Sequence[tuple[str, str]],
+) -> str:
+    counts = []
+    for part in SPLITS:
+        names = [name for name in scenes if split[name] == part]
+        kinds = [kind for name in names for kind in scenes[name][1]["files"]]
+        counts.append((part, len(names), sum(not kind.startswith("expert_") for kind in kinds)))
+    text = markdown(("split", "scenes", "renderings"), counts)
+    bursts = [group for group in groups if len({scenes[name][0].source for name in group}) > 1]
+    text += f"\n{sum(map(len, bursts))} scenes of different sources look alike, in {len(bursts)} groups.\n"
+    for group in torn_groups(groups, split):
+        text += f"The given list puts scenes that look alike into different splits: {', '.join(group)}.\n"
+    noted = [(name, scene["note"]) for name, (_, scene) in scenes.items() if scene["note"]]
+    if noted:
+        text += f"\n## Mended: {len(noted)} scenes\n\n{markdown(('scene', 'what was done'), noted)}"
+    text += f"\n## Left out: {len(left_out)} sources\n"
+    return text + (f"\n{markdown(('source', 'reason'), left_out)}" if left_out else "")

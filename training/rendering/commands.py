@@ -1,0 +1,90 @@
+"""What the commands that make data sets share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from expcorr_core.image_io import ImageError
+from expcorr_core.pairs import suffix_of
+
+from .build import Maker, Options, Stopped, build
+from .scenes import PAPER_SCENES
+
+
+def add_arguments(parser: argparse.ArgumentParser, evs: Sequence[float], size: int | None, size_help: str) -> None:
+    """Output, exposures, split and processes."""
+    total = sum(PAPER_SCENES.values())
+    parser.add_argument("out", type=Path, help="folder of the data set, new or begun before")
+    parser.add_argument(
+        "--evs", type=float, nargs="+", default=list(evs), metavar="EV",
+        help=f"exposures in stops (default {' '.join(f'{ev:g}' for ev in evs)}; less than 10)",
+    )  # fmt: skip
+    parser.add_argument("--size", type=int, default=size, help=size_help)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    parser.add_argument("--splits", type=Path, metavar="LIST",
+        help="CSV with columns scene and split, or a copy of a data set: scenes in it keep its split")  # fmt: skip
+    for part in ("validation", "testing"):
+        share = PAPER_SCENES[part] / total
+        parser.add_argument(
+            f"--{part}", type=float, default=share, metavar="SHARE",
+            help=f"share of the scenes, 0..1 (default {share:.3f}, the paper's)",
+        )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def find_sources(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """All files with one of the suffixes, below too; sorted, hidden ones left out.
+
+    Raises:
+        ImageError: the folder is missing or holds none, or two would make scenes of one name.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder; name the folder of the files to render")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not paths:
+        raise ImageError(f"{folder} holds none of the files that can be rendered ({' '.join(suffixes)})")
+    first: dict[str, Path] = {}
+    for path in paths:
+        if (other := first.setdefault(path.stem, path)) != path:
+            raise ImageError(f"{other} and {path} would make scenes of one name; rename one of them")
+    return paths
+
+
+def run(
+    args: argparse.Namespace, maker: Maker, root: Path, sources: Sequence[Path], made_by: Mapping[str, object]
+) -> None:
+    """Make the data set and print the report.
+
+    Raises:
+        ValueError: an argument is out of range, or the folder was begun with others.
+    """
+    if args.workers < 1 or not (args.size is None or args.size >= 64):
+        raise ValueError("--workers is 1 or more, --size 64 or more")
+    if min(args.validation, args.testing) < 0 or args.validation + args.testing > 1:
+        raise ValueError("--validation and --testing are shares, 0..1 together")
+    shares = {"validation": args.validation, "testing": args.testing}
+    options = Options(args.seed, shares, args.splits, args.workers, args.quiet)
+    common = {"evs": list(args.evs), "size": args.size}
+    print(build(maker, root, sources, args.out, {**common, **made_by}, options), end="")
+
+
+def exposures(evs: Sequence[float]) -> tuple[float, ...]:
+    """The exposures in order, each once; ValueError where one has no name."""
+    for ev in evs:
+        suffix_of(ev)
+    return tuple(sorted(set(evs)))
+
+
+def guarded(name: str, command: Callable[[], None]) -> None:
+    """Run a command; exit with one sentence where something is wrong."""
+    try:
+        command()
+    except (ImageError, ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"{name}: {error}")
+    except (Stopped, KeyboardInterrupt):
+        sys.exit(f"{name}: stopped; the same command goes on")

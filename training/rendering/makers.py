@@ -1,0 +1,182 @@
+"""What makes training pairs of one raw file or of one HDR picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expcorr_core.fusion import fuse_exposures
+from expcorr_core.image_io import ImageError, Photo, find_photos, read_photo
+from expcorr_core.pairs import EXPERTS, suffix_of
+
+from .align import Alignment, Box, Misaligned, align
+from .build import TRAINING_EXPERT, Made, Pixels
+from .colour import to_srgb
+from .radiance import is_panorama, metered, read_radiance, views
+from .raw import read_raw
+from .scenes import perceptual_hash
+from .tone import Scene, expose, fitting, render, resize, show
+
+FUSED_EVS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # the bracket that HDR targets are fused from
+LEAST_SIDE = 64  # pixels; smaller pictures teach nothing
+
+
+def find_targets(folder: Path) -> dict[str, dict[str, Path]]:
+    """Targets by expert and stem.
+
+    Args:
+        folder: photos named as the raw files; or folders of them whose names end with an expert's letter after an
+            underscore (``tiff16_a`` .. ``tiff16_e``). Those of a plain folder count as expert C's.
+
+    Raises:
+        ImageError: there are none, or none of expert C.
+    """
+    folders = {
+        match[1].lower(): path
+        for path in sorted(folder.iterdir() if folder.is_dir() else [])
+        if path.is_dir() and (match := re.search(rf"(?:^|_)([{EXPERTS}])$", path.name, re.IGNORECASE))
+    }
+    if not folders:
+        folders = {TRAINING_EXPERT: folder}
+    elif TRAINING_EXPERT not in folders:
+        raise ImageError(f"{folder} has no folder of expert {TRAINING_EXPERT.upper()}, whose targets are trained on")
+    return {expert: {photo.stem: photo for photo in find_photos(path)} for expert, path in folders.items()}
+
+
+class _Retouched(NamedTuple):
+    """A target as it is decoded, and where it lies in the rendering."""
+
+    photo: Photo
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class RawMaker:
+    """Renders a raw file at several exposures; the target is a retouched photo, or the rendering at EV 0.
+
+    Attributes:
+        evs: relative exposures, stops.
+        size: larger side of the pictures, pixels; None keeps the camera's.
+        targets: by expert and stem (:func:`find_targets`); None takes the rendering at EV 0.
+    """
+
+    evs: tuple[float, ...]
+    size: int | None
+    targets: Mapping[str, Mapping[str, Path]] | None
+
+    def parts(self, source: Path) -> list[Path]:
+        missing = [expert for expert, paths in (self.targets or {}).items() if source.stem not in paths]
+        if missing:
+            raise ImageError(f"{source} has no target of expert {', '.join(missing).upper()}")
+        return [source, *(paths[source.stem] for paths in (self.targets or {}).values())]
+
+    def make(self, source: Path) -> list[Made]:
+        scene = read_raw(source, self.size)
+        height, width = scene.light.shape[:2]
+        box = Box(0, 0, height, width)
+        retouched: dict[str, _Retouched] = {}
+        if self.targets:
+            preview = _preview(scene)
+            for expert, paths in self.targets.items():
+                retouched[expert] = _place(preview, scene.scale, paths[source.stem])
+                box = box.meet(retouched[expert].alignment.box(height, width))
+        high, wide = fitting(box.bottom - box.top, box.right - box.left, self.size)
+        # No picture is larger than its target is sharp.
+        sharp = min((r.photo.pixels.shape[1] / r.alignment.size[1] for r in retouched.values()), default=1.0)
+        if sharp < high / max(1, box.bottom - box.top):
+            high, wide = (round((end - start) * sharp) for start, end in ((box.top, box.bottom), (box.left, box.right)))
+        if min(high, wide) < LEAST_SIDE:
+            raise ImageError(f"{source} and its targets share too small a part")
+        part = replace(scene, light=np.ascontiguousarray(box.of(scene.light)))
+        inputs = {suffix_of(ev): render(part, ev, (high, wide)) for ev in self.evs}
+        neutral = inputs[suffix_of(0)] if 0 in self.evs else render(part, 0, (high, wide))
+        targets = {expert: _cut(r, box, (high, wide)) for expert, r in retouched.items()} or {TRAINING_EXPERT: neutral}
+        return [Made(source.stem, inputs, targets, perceptual_hash(neutral), _note(retouched, box, scene))]
+
+
+def _preview(scene: Scene) -> Pixels:
+    """The green channel at EV 0, ``(H, W, 1)``: enough to align by."""
+    light = scene.light[..., 1:2].astype(np.float32) / np.float32(65535)
+    preview: Pixels = (show(expose(light, scene.ev), scene, scene.ev) ** 0.45 * 255 + 0.5).astype(np.uint8)
+    return preview
+
+
+def _place(preview: Pixels, scale: float, path: Path) -> _Retouched:
+    photo = read_photo(path)
+    green = Photo(photo.pixels[..., 1:2]).eight_bit()
+    try:
+        # Of the scale that the rendering has, if the target has the camera's.
+        found = align(preview, resize(green, [round(side * scale) for side in green.shape[:2]]))
+    except Misaligned as error:
+        raise ImageError(f"{path} cannot be aligned: {error}") from error
+    return _Retouched(photo, found)
+
+
+def _cut(retouched: _Retouched, box: Box, size: tuple[int, int]) -> Pixels:
+    """The part of a target that a part of the rendering shows, resized, in sRGB."""
+    photo, alignment = retouched
+    ratios = [side / placed for side, placed in zip(photo.pixels.shape[:2], alignment.size, strict=True)] * 2
+    own = Box(*(round(edge * ratio) for edge, ratio in zip(alignment.in_target(box), ratios, strict=True)))
+    return to_srgb(resize(own.of(photo.pixels), size), photo.metadata.get("icc_profile"))
+
+
+def _note(retouched: Mapping[str, _Retouched], box: Box, scene: Scene) -> str:
+    """What the alignment did; empty where rendering and targets had the same size and place."""
+    height, width = scene.light.shape[:2]
+    if box == Box(0, 0, height, width) and all(r.alignment.size == (height, width) for r in retouched.values()):
+        return ""
+    moves = (
+        f"target {e.upper()} at row {r.alignment.shift[0]}, column {r.alignment.shift[1]}" for e, r in retouched.items()
+    )
+    kept = f"rows {box.top}-{box.bottom} of {height}, columns {box.left}-{box.right} of {width} kept"
+    return "; ".join((*moves, kept))
+
+
+@dataclass(frozen=True)
+class HdrMaker:
+    """Exposes an HDR picture, or views of a panorama; the target is fused from a bracket of eight exposures.
+
+    Attributes:
+        evs: exposures relative to the metered one, stops.
+        size: larger side of the pictures; None takes what the source has.
+        count: views of a panorama.
+        seed: of the views.
+        flat: treat panoramas as plain pictures.
+    """
+
+    evs: tuple[float, ...]
+    size: int | None
+    count: int
+    seed: int
+    flat: bool = False
+
+    def parts(self, source: Path) -> list[Path]:
+        return [source]
+
+    def make(self, source: Path) -> list[Made]:
+        light = read_radiance(source)
+        if self.flat or not is_panorama(light):
+            return [self._expose(source.stem, light, source)]
+        # Views depend on the file's name alone, not on the order of the files.
+        rng = np.random.default_rng([self.seed, *source.stem.encode()])
+        pictures = views(light, self.count, self.size, rng)
+        return [self._expose(f"{source.stem}-{index:02d}", picture, source) for index, picture in enumerate(pictures)]
+
+    def _expose(self, name: str, light: NDArray[np.float32], source: Path) -> Made:
+        try:
+            scene = metered(light)
+        except ImageError as error:
+            raise ImageError(f"{source} cannot be exposed: {error}") from error
+        size = fitting(light.shape[0], light.shape[1], self.size)
+        bracket = {ev: render(scene, ev, size) for ev in {*FUSED_EVS, *self.evs}}
+        fused = fuse_exposures([Photo(bracket[ev]).to_tensor() for ev in FUSED_EVS])
+        inputs = {suffix_of(ev): bracket[ev] for ev in self.evs}
+        return Made(
+            name, inputs, {TRAINING_EXPERT: Photo.from_tensor(fused).eight_bit()}, perceptual_hash(bracket[0.0])
+        )

@@ -1,0 +1,74 @@
+"""Raw files to linear light, through LibRaw (rawpy)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expcorr_core.image_io import ImageError
+
+from .extras import extra
+from .tone import Scene, ToneCurve
+
+# What LibRaw opens and cameras write; TIFF and JPEG files are no raw files.
+SUFFIXES = tuple(
+    ".3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dcs .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw .orf "
+    ".pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()  # noqa: SIM905
+)
+# DNG tags
+_BASELINE_EXPOSURE, _BASELINE_EXPOSURE_OFFSET, _PROFILE_TONE_CURVE = 50730, 51109, 50940
+
+
+def read_raw(path: Path, size: int | None = None) -> Scene:
+    """Develop a raw file to linear light.
+
+    White balance as shot (where the file has none: daylight), the camera's matrices, black and white levels of the
+    file, demosaicing by AHD; each channel clips at the sensor's saturation. Nothing is brightened. The tone curve and
+    the baseline exposure are the file's own where a DNG has them.
+
+    Args:
+        path: the file.
+        size: the larger side that is wanted: from twice its size on, a pixel is made of each block of the mosaic.
+
+    Raises:
+        ImageError: the file is damaged, no raw file, or has not three colours.
+        ModuleNotFoundError: the ``data`` extra is missing.
+    """
+    rawpy = extra("rawpy")
+    try:
+        with rawpy.imread(str(path)) as raw:
+            larger = max(raw.sizes.width, raw.sizes.height)
+            half = size is not None and larger >= 2 * size
+            light = raw.postprocess(
+                output_color=rawpy.ColorSpace.ProPhoto,
+                output_bps=16,
+                gamma=(1, 1),
+                use_camera_wb=True,
+                no_auto_bright=True,
+                adjust_maximum_thr=0.0,  # the file's white level, not one guessed from the picture
+                highlight_mode=rawpy.HighlightMode.Clip,
+                half_size=half,
+            )
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        raise ImageError(f"{path} is damaged or no raw file ({reason}); copy it again or leave it out") from error
+    if light.ndim != 3 or light.shape[2] != 3:
+        raise ImageError(f"{path} has no three colours; leave it out")
+    ev, curve = _dng_rendering(path) if path.suffix.lower() == ".dng" else (0.0, None)
+    return Scene(light, ev, curve or ToneCurve.camera(), scale=0.5 if half else 1.0)
+
+
+def _dng_rendering(path: Path) -> tuple[float, ToneCurve | None]:
+    """Baseline exposure, stops, and tone curve of a DNG."""
+    tifffile = extra("tifffile")
+    try:
+        with tifffile.TiffFile(path) as file:
+            tags = {tag.code: tag.value for tag in file.pages.first.tags}
+        stops = [tags.get(code, (0, 1)) for code in (_BASELINE_EXPOSURE, _BASELINE_EXPOSURE_OFFSET)]
+        # Some cameras' programs write 0/0.
+        ev = sum(numerator / denominator if denominator else 0.0 for numerator, denominator in stops)
+        points = tags.get(_PROFILE_TONE_CURVE)
+        curve = ToneCurve(points[::2], points[1::2]) if points else None
+    except (tifffile.TiffFileError, ValueError, TypeError) as error:
+        raise ImageError(f"{path} has damaged tags ({error}); copy it again or leave it out") from error
+    return ev, curve
