@@ -1,5 +1,6 @@
 """Make the example photos and the pictures of the README and the weights' card.
 
+    export PYTHONPATH=training
     python docs/pictures.py                    # examples/ and docs/*.jpg, docs/*.png
     python docs/pictures.py --log run/log.csv  # also the training curves
     python docs/pictures.py --adversarial WITHOUT WITH  # also what the adversarial loss changed
@@ -22,10 +23,12 @@ from skimage import data
 from torch import Tensor
 
 from expcorr_core.corrector import Corrector
-from expcorr_core.exposure import CameraCurve, shift_exposure
+from expcorr_core.exposure import CameraCurve, shift_exposure, srgb_to_linear
 from expcorr_core.image_io import Photo
 from expcorr_core.pyramid import laplacian_pyramid
 from expcorr_core.report import histogram_picture
+from rendering.colour import to_prophoto
+from rendering.tone import Scene, render
 
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
@@ -120,6 +123,11 @@ def main() -> None:
     sheet([shown[:2], [*shown[2:], ("residual", bands[-1])]], ROOT / "docs" / "pyramid.jpg")
     rendered = [(f"EV {ev:+g}", shift_exposure(good, ev)) for ev in (-1.5, -1.0, 0.0, 1.0, 1.5)]
     sheet([rendered], ROOT / "docs" / "exposures.jpg")
+    # As if a sensor had seen what the photograph shows, one stop darker.
+    light = to_prophoto(srgb_to_linear(photograph("coffee"))[0].permute(1, 2, 0).numpy())
+    scene = Scene(light / 2)
+    shown = [(f"EV {ev:+g}", to_tensor(render(scene, ev))) for ev in (-1.5, -1.0, 0.0, 1.0, 1.5)]
+    sheet([shown], ROOT / "docs" / "raw.jpg")
     if args.adversarial:
         wrong = shift_exposure(photograph("cat"), 1.5, HARD_CLIP)
         without, having = (Corrector.load(path)(wrong) for path in args.adversarial)

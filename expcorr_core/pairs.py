@@ -161,7 +161,7 @@ def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[s
             f"no photo in {inputs} belongs to one in {targets}; an input is named as its target with "
             f"{', '.join('_' + exposure for exposure in EXPOSURES)} before the suffix"
         )
-    exposures = set().union(*seen.values())
+    exposures = {exposure for stem in renderings if (exposure := exposure_of(stem)[1])}
     incomplete = [wanted[scene] for scene, found in seen.items() if 0 < len(found) < len(exposures)]
     reports = (
         (odd, f"in {inputs} bear no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),

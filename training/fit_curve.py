@@ -1,10 +1,10 @@
-"""Fit the camera curve of the exposure simulation to real renderings of scenes at several exposures.
+"""Fit the camera curve of the exposure simulation, and the tone curve of the raw renderer, to real renderings.
 
     python training/fit_curve.py RENDERINGS --curves curves.png --scene scene.jpg
 
 RENDERINGS holds photos named SCENE_N1.5, SCENE_N1, SCENE_0, SCENE_P1, SCENE_P1.5. Every second scene is fitted, from
 its _0 to the others; the rest checks the fit. Printed are mean PSNR: of doing nothing, of a gain in linear sRGB, of
-the fitted curve, and of the curve that the program carries.
+the fitted curve, and of those that the program carries.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from PIL import Image
 from torch import Tensor
 
 from expcorr_core.dataset import load_photo
-from expcorr_core.exposure import CameraCurve, shift_exposure
+from expcorr_core.exposure import CameraCurve, gain_exposure, linear_to_srgb, shift_exposure, srgb_to_linear
 from expcorr_core.image_io import ImageError, Photo, find_photos
 from expcorr_core.metrics import psnr
 from expcorr_core.pairs import ev_of, exposure_of
+from rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
 
 Scene = dict[float, Tensor]  # EV to (3, H, W), 0..1
 SIDE = 512  # larger side that the fit works on
+GREY = 0.461  # display value of mid-grey: 118 of 255
 START = (2.2, 8.0, 1.3)  # gamma, shoulder, slope
 
 
@@ -46,13 +48,6 @@ def read_scenes(folder: Path) -> dict[str, Scene]:
     if len(found) < 2:
         raise ImageError(f"{folder} holds {len(found)} scenes with renderings at EV 0 and others; it takes 2")
     return found
-
-
-def linear_gain(image: Tensor, ev: float) -> Tensor:
-    """Exposure change as a gain in linear sRGB that clips."""
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4) * 2**ev
-    linear = linear.clamp(0, 1)
-    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def score(scenes: list[Scene], render: Callable[[Tensor, float], Tensor]) -> float:
@@ -83,6 +78,48 @@ def fit(scenes: list[Scene]) -> CameraCurve:
     return CameraCurve(float(gamma), float(np.exp(log_shoulder)), float(slope))
 
 
+def through(curve: ToneCurve) -> Callable[[Tensor, float], Tensor]:
+    """Another exposure of a rendering: its light by the curve backwards, then as the raw renderer does, by channel."""
+    light = np.linspace(0, 1, 4096, dtype=np.float32) ** 2
+    display = curve(light)
+
+    def render(image: Tensor, ev: float) -> Tensor:
+        before = np.interp(srgb_to_linear(image).numpy(), display, light).astype(np.float32)
+        after = spare_highlights(expose(before, ev), ev).clip(0, 1)
+        return linear_to_srgb(torch.from_numpy(curve(after)))
+
+    return render
+
+
+def fit_tone(scenes: list[Scene]) -> list[float]:
+    """Display values at CAMERA_STOPS: those of neutral pixels at EV 0 are led to the others' medians."""
+    from scipy.optimize import least_squares
+
+    known: dict[float, list[tuple[float, float]]] = defaultdict(list)
+    for scene in scenes:
+        neutral = scene[0.0].amax(0) - scene[0.0].amin(0) < 8 / 255
+        for ev in scene.keys() - {0.0}:
+            for level in range(8, 248, 6):
+                there = neutral & ((scene[0.0][1] * 255).round() == level)
+                if there.sum() >= 16:
+                    known[ev].append((level / 255, float(scene[ev][1][there].median())))
+    if not known:
+        raise ImageError("the renderings show no grey things, which the tone curve is fitted to; take other scenes")
+    levels = {ev: torch.tensor(found).T for ev, found in known.items()}
+    middle = CAMERA_STOPS.index(0)
+
+    def values(steps: np.ndarray) -> list[float]:
+        low, high = (np.cumsum(np.exp(part)) for part in (steps[: middle + 1], steps[middle + 1 :]))
+        return [*(GREY * low / low[-1]), *(GREY + (1 - GREY) * high[:-1] / high[-1])]
+
+    def residual(steps: np.ndarray) -> np.ndarray:
+        render = through(ToneCurve.camera(values(steps)))
+        return torch.cat([(render(before, ev) - after) * 255 for ev, (before, after) in levels.items()]).numpy()
+
+    start = np.log(np.diff([0, *CAMERA_VALUES, 1]))
+    return values(least_squares(residual, start, loss="soft_l1", diff_step=1e-3).x)
+
+
 def plot_curves(scenes: list[Scene], curve: CameraCurve, path: Path) -> None:
     """What a rendering at EV 0 becomes at each EV: the median of the real ones, the curve, a gain in linear sRGB."""
     import matplotlib.pyplot as plt
@@ -97,7 +134,7 @@ def plot_curves(scenes: list[Scene], curve: CameraCurve, path: Path) -> None:
         middle = [after[bins == level].median() if (bins == level).sum() > 50 else np.nan for level in range(256)]
         axis.plot(levels, torch.tensor(middle), ".", color=colour, ms=3, alpha=0.5)
         axis.plot(levels, shift_exposure(levels, ev, curve), color=colour, label=f"EV {ev:+g}")
-        axis.plot(levels, linear_gain(levels, ev), ":", color=colour, lw=1)
+        axis.plot(levels, gain_exposure(levels, ev), ":", color=colour, lw=1)
     axis.set(xlabel="value at EV 0", ylabel="value at the other EV", xlim=(0, 1), ylim=(0, 1))
     axis.set_title("real renderings (dots), fitted curve (lines), linear gain (dotted)", fontsize=10)
     axis.legend()
@@ -125,13 +162,17 @@ def main(argv: list[str] | None = None) -> None:
         curve = fit(fitted)
         print(f"gamma {curve.gamma:.3f}, shoulder {curve.shoulder:.1f}, slope {curve.slope:.3f}")
         print(f"{'PSNR, dB':<22}{'fitted':>8}{'checked':>9}{'all':>7}")
+        tone = fit_tone(fitted)
         for name, render in (
             ("nothing", lambda image, ev: image),
-            ("gain in linear sRGB", linear_gain),
+            ("gain in linear sRGB", gain_exposure),
             ("fitted curve", lambda image, ev: shift_exposure(image, ev, curve)),
             ("the program's curve", shift_exposure),
+            ("fitted tone curve", through(ToneCurve.camera(tone))),
+            ("the renderer's curve", through(ToneCurve.camera())),
         ):
             print(f"{name:<22}{score(fitted, render):>8.2f}{score(checked, render):>9.2f}{score(scenes, render):>7.2f}")
+        print("tone curve at", ", ".join(f"{s:g}: {v:.4f}" for s, v in zip(CAMERA_STOPS, tone, strict=True)))
         if args.curves:
             plot_curves(scenes, curve, args.curves)
         if args.scene:

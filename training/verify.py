@@ -31,10 +31,10 @@ Size = tuple[int, int]
 
 
 def find_pairs(folder: Path, split: str) -> tuple[list[Pair], list[str]]:
-    """Pairs of a split, and what is amiss; a split that is not there has none."""
+    """Pairs of a split, and what is amiss; a data set with a manifest may lack a split."""
     root = folder / split
     if not root.is_dir():
-        return [], [f"{root} is missing"]
+        return [], [] if (folder / MANIFEST).is_file() else [f"{root} is missing"]
     try:
         return find_test_pairs(root) if split == "testing" else find_exposure_pairs(root / INPUTS, root / TARGETS)
     except ImageError as error:

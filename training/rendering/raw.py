@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from expcorr_core.image_io import ImageError
@@ -10,10 +11,11 @@ from .extras import extra
 from .tone import Scene, ToneCurve
 
 # What LibRaw opens and cameras write; TIFF and JPEG files are no raw files.
-SUFFIXES = tuple(
-    ".3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dcs .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw .orf "
-    ".pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()  # noqa: SIM905
-)
+SUFFIXES = (
+    ".3fr", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".erf",
+    ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf",
+    ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+)  # fmt: skip
 # DNG tags
 _BASELINE_EXPOSURE, _BASELINE_EXPOSURE_OFFSET, _PROFILE_TONE_CURVE = 50730, 51109, 50940
 
@@ -61,6 +63,7 @@ def read_raw(path: Path, size: int | None = None) -> Scene:
 def _dng_rendering(path: Path) -> tuple[float, ToneCurve | None]:
     """Baseline exposure, stops, and tone curve of a DNG."""
     tifffile = extra("tifffile")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what else is damaged is for LibRaw to say
     try:
         with tifffile.TiffFile(path) as file:
             tags = {tag.code: tag.value for tag in file.pages.first.tags}

@@ -29,9 +29,10 @@ from .extras import extra
 Floats = NDArray[np.float32]
 
 MID_GREY = 0.09  # share of the sensor's range that becomes mid-grey: 3.5 stops below saturation
-# Stops from mid-grey, and sRGB display values there; fitted to renderings at EV -1.5..+1.5 (`fit_curve.py --tone`).
-CAMERA_STOPS = (-8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-CAMERA_VALUES = (0.0098, 0.0237, 0.0438, 0.0751, 0.113, 0.1833, 0.2956, 0.461, 0.6723, 0.8464, 0.9575)
+# Stops from mid-grey, and sRGB display values there; fitted to renderings at EV -1.5..+1.5 by
+# training/fit_curve.py, which makes the other exposures from EV 0 with them at 34.0 dB.
+CAMERA_STOPS = (-5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+CAMERA_VALUES = (0.0543, 0.0759, 0.1114, 0.1811, 0.2941, 0.461, 0.6744, 0.845, 0.9571)
 KNEE = 0.5  # share of the sensor's range above which negative EVs spare the highlights
 _ENTRIES = 2**16
 _ROWS = 256  # of a block: bounds the memory of what is between
@@ -62,9 +63,9 @@ class ToneCurve:
         return self._table[(np.sqrt(light) * (_ENTRIES - 1) + 0.5).astype(np.uint16)]
 
     @classmethod
-    def camera(cls) -> ToneCurve:
-        """The default: near to what raw converters show."""
-        display = srgb_to_linear(torch.tensor(CAMERA_VALUES, dtype=torch.float64)).tolist()
+    def camera(cls, values: Sequence[float] = CAMERA_VALUES) -> ToneCurve:
+        """Through sRGB display values at CAMERA_STOPS; by default near to what raw converters show."""
+        display = srgb_to_linear(torch.tensor(values, dtype=torch.float64)).tolist()
         return cls((0.0, *(MID_GREY * 2**stops for stops in CAMERA_STOPS), 1.0), (0.0, *display, 1.0))
 
 
@@ -116,7 +117,8 @@ def show(light: Floats, scene: Scene, ev: float) -> Floats:
     top, bottom = light.max(-1, keepdims=True), light.min(-1, keepdims=True)
     high, low = scene.curve(top), scene.curve(bottom)
     place = (light - bottom) / np.maximum(top - bottom, 1e-9)
-    return low + (high - low) * place
+    shown: Floats = low + (high - low) * place
+    return shown
 
 
 def render(scene: Scene, ev: float, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
