@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 from raw_files import light_of, write_dng
 from skimage import data
 
+import check_raw
 from expcorr_core.image_io import ImageError
 from rendering.align import Misaligned, align
 from rendering.colour import ROMM_GAMMA, ROMM_PRIMARIES, ROMM_WHITE, prophoto_profile, to_prophoto, to_srgb
@@ -63,20 +64,19 @@ def test_raw_is_developed_to_the_light_that_the_sensor_saw(chart_file: Path, siz
     assert np.abs(found / to_prophoto(np.array(PATCHES, np.float32)) - 1).max() < 0.005
 
 
-def test_patches_keep_to_the_exposure_before_the_tone_curve(chart_file: Path) -> None:
+def test_patches_keep_to_the_exposure_before_the_tone_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Linear ratios of 2 ** EV, measured behind the curve of the rendered pictures."""
-    scene = Scene(read_raw(chart_file).light)
-    light = np.linspace(0, 1, 2**14, dtype=np.float32) ** 2
-    backwards = {ev: show(expose(light[:, None].repeat(3, 1), ev), scene, ev)[:, 0] for ev in EVS}
-    neutral = expose(patches(scene.light)[:3].astype(np.float32) / 65535, 0)
-    for ev in EVS:
-        shown = patches(render(scene, ev))[:3] / 255
-        linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
-        before = np.interp(linear, backwards[ev], expose(light, ev))
-        # Where nothing clips, and a step of 255 is less than 2 % of the light.
-        measured = (expose(neutral, ev) < 0.9) & (shown > 0.25)
-        assert measured.any()
-        assert np.abs(before / expose(neutral, ev) - 1)[measured].max() < 0.02, ev
+    noise = np.random.default_rng(0).normal(1, 0.03, (128, 192, 3))  # dithers the steps of 8 bits
+    path = write_dng(tmp_path / "noisy.dng", chart() * noise)
+    found = check_raw.measure(read_raw(path))
+    assert all(len(before) >= 4 for before, _ in found.values())
+    away = {ev: np.abs(after / before / 2**ev - 1).max() for ev, (before, after) in found.items()}
+    assert max(away.values()) < 0.02, away
+    check_raw.main([str(path), "--plot", str(tmp_path / "plot.png"), "--sheet", str(tmp_path / "sheet.png")])
+    assert "EV +1.5" in capsys.readouterr().out
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("plot", "sheet"))
+    with pytest.raises(SystemExit, match="has no flat blocks"):
+        check_raw.main([str(write_dng(tmp_path / "rocket.dng", light_of(data.rocket()[:40, :40])))])
 
 
 def test_dng_brings_its_exposure_and_tone_curve(tmp_path: Path) -> None:
