@@ -6,28 +6,28 @@ import argparse
 import csv
 import glob
 import json
+import os
 import sys
-import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from . import __version__
-from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
+from .bulk import FAILED, REPORT, Job, Outcome, Work, correct_all, journal_of, plan, prepare, write_report
+from .corrector import WORKING_SIZE, Corrector, Settings
 from .evaluate import agreement, evaluate, summarise
-from .files import replacing
+from .files import remove_leftovers, replacing
 from .hub import REPOSITORY, download_weights
-from .image_io import SUFFIXES, ImageError, Photo, format_of, read_photo, write_photo
+from .image_io import SUFFIXES, ImageError, Photo, read_photo, write_photo
 from .pairs import ev_of, find_pairs, find_scenes
 from .pyramid import laplacian_pyramid
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
+from .workers import Stopped
 
-MAX_PIXELS = 500_000_000  # larger files are refused before they are decoded
-COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
+FEW = 8  # photos are corrected in this process
 
 
 class UsageError(ValueError):
@@ -47,18 +47,6 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
     return torch.device(name)
-
-
-class Job(NamedTuple):
-    """One photo to correct, and the files to write."""
-
-    source: Path
-    target: Path
-    comparison: Path | None
-
-    @property
-    def outputs(self) -> list[Path]:
-        return [self.target] if self.comparison is None else [self.target, self.comparison]
 
 
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
@@ -90,13 +78,17 @@ def _is_own_photo(path: Path, output: Path) -> bool:
     return visible and output.resolve() not in path.resolve().parents
 
 
+def _is_photo_name(output: Path) -> bool:
+    return output.suffix.lower() in SUFFIXES and not output.is_dir()
+
+
 def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
     """What is written where.
 
     Raises:
         UsageError: two inputs would be written to one file, or an output would replace an input.
     """
-    if output.suffix.lower() in SUFFIXES and not output.is_dir():
+    if _is_photo_name(output):
         if len(inputs) > 1:
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
         targets = [output]
@@ -120,57 +112,70 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
     return jobs
 
 
-def comparison(before: Photo, after: Photo) -> Photo:
-    """Before and after side by side, 8 bit, each at most 1600 pixels."""
-    halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
-    gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
-    kept = {key: value for key, value in before.metadata.items() if key == "icc_profile"}
-    return Photo.from_tensor(torch.cat((halves[0], gap, halves[1]), 3), grey=before.grey, metadata=kept)
-
-
-def correct_file(job: Job, corrector: Corrector, settings: Settings, overwrite: bool) -> None:
-    """Correct one photo and write its files.
-
-    Raises:
-        ImageError: a file cannot be read or written, or exists already.
-    """
-    for path in job.outputs:
-        format_of(path)
-        if path.exists() and not overwrite:
-            raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
-    photo = read_photo(job.source)
-    result = photo.with_tensor(corrector(photo.to_tensor(), settings))
-    write_photo(job.target, result, overwrite)
-    if job.comparison:
-        write_photo(job.comparison, comparison(photo, result), overwrite)
-
-
-def describe(error: Exception, source: Path) -> str:
-    """One line that names the file."""
-    if isinstance(error, ImageError):
-        return str(error)
-    reason = "not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
-    return f"{source} could not be corrected: {reason or type(error).__name__}"
-
-
 def command_correct(args: argparse.Namespace) -> int:
     settings = _settings(args)
+    bulk = len(args.inputs) > 1 or not Path(args.inputs[0]).is_file()
+    one_file = _is_photo_name(args.output)
     jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
-    corrector = _corrector(args)
-    failed = 0
-    with tqdm(jobs, unit="photo", disable=args.quiet) as bar:
-        for job in bar:
-            bar.set_postfix_str(job.source.name)
-            try:
-                correct_file(job, corrector, settings, args.overwrite)
-            # torch reports lack of memory as a RuntimeError.
-            except (ValueError, OSError, MemoryError, RuntimeError) as error:
-                failed += 1
-                bar.write(f"expcorr: {describe(error, job.source)}", file=sys.stderr)
-    if failed and len(jobs) > 1:
-        print(f"expcorr: {failed} of {len(jobs)} photos failed", file=sys.stderr)
-    if not failed and not args.quiet:
-        print(f"{len(jobs)} corrected: {jobs[0].target if len(jobs) == 1 else args.output}")
+    device = pick_device(args.device)
+    _check_gains(args, load_weights(args.weights).architecture.levels)
+    work = Work(
+        settings, args.weights, str(device), None if one_file else args.output, args.metadata, args.overwrite, bulk
+    )
+    if args.dry_run:
+        return _show_plan(jobs, work)
+    if bulk:
+        remove_leftovers(args.output)
+    report = args.report or (args.output / REPORT if bulk and not one_file else None)
+    found: dict[str, Outcome] = {}
+    try:
+        with tqdm(total=len(jobs), unit="photo", disable=args.quiet) as bar:
+            for outcome in _outcomes(jobs, work, args):
+                found[outcome.target] = outcome
+                bar.update()
+                bar.set_postfix_str(Path(outcome.source).name)
+                if outcome.error:
+                    bar.write(f"expcorr: {outcome.error}", file=sys.stderr)
+    finally:  # after a stop too
+        outcomes = [found[str(job.target)] for job in jobs if str(job.target) in found]
+        if bulk:
+            remove_leftovers(args.output)  # of workers that were killed
+        if report:
+            write_report(report, outcomes)
+    return _conclude(outcomes, report, args)
+
+
+def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:
+    if args.ray is not None:
+        from .bulk_ray import correct_on_ray
+
+        return correct_on_ray(jobs, work, args.ray, args.workers)
+    workers = args.workers
+    if workers is None:  # starting processes takes longer than a few photos
+        workers = min(len(jobs), os.cpu_count() or 1) if len(jobs) >= FEW else 0
+    return correct_all(jobs, work, workers)
+
+
+def _show_plan(jobs: Sequence[Job], work: Work) -> int:
+    outcomes = [plan(job, work, entry) for job, entry in zip(jobs, journal_of(jobs, work), strict=True)]
+    for outcome in outcomes:
+        print(f"{outcome.status:<12}{outcome.source} -> {outcome.target}{': ' if outcome.error else ''}{outcome.error}")
+    print(_counted(outcomes))
+    return 0
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(outcome.status for outcome in outcomes)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.Namespace) -> int:
+    failed = sum(outcome.status == FAILED for outcome in outcomes)
+    if failed and len(outcomes) > 1:
+        print(f"expcorr: {failed} of {len(outcomes)} photos failed", file=sys.stderr)
+    if not args.quiet and failed < len(outcomes):
+        place = outcomes[0].target if len(outcomes) == 1 else args.output
+        print(f"{_counted(outcomes)}: {place}" + (f"; report: {report}" if report else ""))
     return 1 if failed else 0
 
 
@@ -180,10 +185,13 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _corrector(args: argparse.Namespace) -> Corrector:
     corrector = Corrector.load(args.weights, pick_device(args.device))
-    levels = corrector.network.architecture.levels
+    _check_gains(args, corrector.network.architecture.levels)
+    return corrector
+
+
+def _check_gains(args: argparse.Namespace, levels: int) -> None:
     if args.gains and len(args.gains) != levels:
         raise UsageError(f"--gains needs {levels} figures for these weights, got {len(args.gains)}")
-    return corrector
 
 
 def command_decompose(args: argparse.Namespace) -> int:
@@ -258,6 +266,12 @@ def _gains(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos.")
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
@@ -291,6 +305,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder, or a file name for one photo (default: corrected/)",
     )
     correct.add_argument("--compare", action="store_true", help="also write NAME_compare: before and after")
+    correct.add_argument(
+        "--metadata",
+        choices=("all", "no-gps", "none"),
+        default="all",
+        help="what is kept: all, all but the places where photos were taken, or none (default all)",
+    )
+    correct.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    correct.add_argument("--report", type=Path, metavar="CSV", help=f"default: {REPORT} in the output folder")
+    correct.add_argument(
+        "--workers", type=_count, metavar="N", help="processes (default: all cores; none for a few photos)"
+    )
+    correct.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="work on a Ray cluster that sees the same folders (default: a local one); needs expcorr[ray]",
+    )
     correct.set_defaults(run=command_correct)
 
     decompose = commands.add_parser("decompose", parents=[overwrite], help="write a photo's Laplacian pyramid")
@@ -329,14 +361,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
     args = build_parser().parse_args(argv)
-    # Pillow's own limit of 179 megapixels is below what cameras make; it refuses beyond twice this figure.
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-    warnings.filterwarnings("ignore", module="PIL")  # of large files and of damaged metadata, which are left out
+    prepare()
     try:
         return int(args.run(args))
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"expcorr: {str(error).partition(chr(10))[0]}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) and not isinstance(error, ImageError | WeightsError) else 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         print("expcorr: interrupted; finished photos are kept", file=sys.stderr)
         return 130

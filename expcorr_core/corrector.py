@@ -16,6 +16,7 @@ from .checks import check_image, check_shape
 from .contrast import normalise_range, stretch_contrast
 from .fusion import fuse_exposures
 from .network import ExposureNetwork
+from .profiles import ColourSpace
 from .pyramid import laplacian_pyramid, scale_bands
 from .weights import load_weights
 
@@ -118,12 +119,13 @@ class Corrector:
         return cls(load_weights(weights).to(device, dtype), device, dtype)
 
     @torch.inference_mode()
-    def __call__(self, image: Tensor, settings: Settings | None = None) -> Tensor:
+    def __call__(self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None) -> Tensor:
         """Correct images of any size and content.
 
         Args:
-            image: ``(B, 3, H, W)`` floating-point sRGB, 0..1 (values beyond are clamped), any strides, any device.
+            image: ``(B, 3, H, W)`` floating-point, 0..1 (values beyond are clamped), any strides, any device.
             settings: what to do.
+            space: of the images and of the result; None for sRGB.
 
         Returns:
             The corrected images: same shape, type and device, 0..1.
@@ -135,10 +137,12 @@ class Corrector:
         if settings.strength == 0:
             check_image(image)
             return image.clone()
-        return self.estimate(image, settings).blend(settings.strength).to(image.device).slice(image)
+        return self.estimate(image, settings, space).blend(settings.strength).to(image.device).slice(image)
 
     @torch.inference_mode()
-    def estimate(self, image: Tensor, settings: Settings | None = None) -> BilateralGrid:
+    def estimate(
+        self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None
+    ) -> BilateralGrid:
         """The full correction of each image as a bilateral grid, whatever ``settings.strength``.
 
         Args and errors as in :meth:`__call__`.
@@ -148,11 +152,14 @@ class Corrector:
         small = reduce_to(image, settings.working_size)
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
         small = small.clamp(0, 1)
-        corrected = self.correct_small(small, settings.gains, settings.mirror)
+        seen = space.to_srgb(small) if space else small
+        corrected = self.correct_small(seen, settings.gains, settings.mirror)
         if settings.fusion:
-            corrected = fuse_exposures((small, corrected))
+            corrected = fuse_exposures((seen, corrected))
         if settings.stretch:
             corrected = stretch_contrast(corrected, settings.stretch)
+        if space:
+            corrected = space.carry_back(small, corrected)
         return BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE)
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,15 @@ DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _XMP = 700  # TIFF tag
+_GPS = 34853  # TIFF tag
+# In XMP: where a photo was taken; and, of JPEG files with a gain map, where the map is, which results do without.
+_XMP_PLACES = re.compile(
+    rb"""\s[\w.-]+:GPS\w+\s*=\s*("[^"]*"|'[^']*')|<([\w.-]+:GPS\w+)\b[^>]*?(?:/>|>.*?</\2\s*>)""", re.DOTALL
+)
+_XMP_GAIN_MAP = re.compile(
+    rb"""\shdrgm:\w+\s*=\s*("[^"]*"|'[^']*')|<(hdrgm:\w+|[\w.-]*Container:Directory)\b[^>]*?(?:/>|>.*?</\2\s*>)""",
+    re.DOTALL,
+)
 _SAMPLE_FORMAT = 339  # TIFF tag: 1 is unsigned integers
 # Tags that say how a TIFF file is laid out, or that are carried in another way; orientation is applied, not kept.
 _UNKEPT_TAGS = (
@@ -93,6 +103,22 @@ class Photo:
             image: ``(1, 3, H, W)``, 0..1, on the CPU.
         """
         return replace(self, pixels=_quantise(image, self.pixels.dtype))
+
+    def with_metadata(self, kept: str) -> Photo:
+        """The same photo with ``all`` metadata, with all but places (``no-gps``), or with ``none`` but the profile."""
+        if kept == "all":
+            return self
+        if kept == "none":
+            return replace(self, metadata={k: v for k, v in self.metadata.items() if k in ("icc_profile", "dpi")})
+        metadata = dict(self.metadata)
+        if "exif" in metadata:
+            exif = Image.Exif()
+            exif.load(metadata["exif"])
+            exif.pop(_GPS, None)
+            metadata["exif"] = exif.tobytes()
+        if "xmp" in metadata:
+            metadata["xmp"] = _XMP_PLACES.sub(b"", metadata["xmp"])
+        return replace(self, metadata=metadata)
 
     @classmethod
     def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
@@ -185,9 +211,20 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
         )
 
 
+def photo_size(path: Path) -> int:
+    """Pixels that a file claims to have, from its header alone; 0 where it cannot be read."""
+    try:
+        with Image.open(path, formats=list(FORMATS)) as image:
+            return image.width * image.height
+    except Exception:  # damaged files make decoders raise nearly anything; reading the photo says what it is
+        return 0
+
+
 def _metadata(image: Image.Image) -> dict[str, Any]:
     """What is kept of a file's metadata; changes the image's EXIF."""
     metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
+    if b"hdrgm:" in metadata.get("xmp", b""):
+        metadata["xmp"] = _XMP_GAIN_MAP.sub(b"", metadata["xmp"])
     try:
         exif = image.getexif()
         for tag in set(exif).intersection(_UNKEPT_TAGS):
@@ -256,9 +293,7 @@ def format_of(path: Path) -> str:
 
 
 def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
-    """Write a photo in the format that the name asks for, completely or not at all.
-
-    JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+    """Write a photo in the format that the name asks for, completely or not at all; see :func:`save_photo`.
 
     Raises:
         ImageError: the file exists and ``overwrite`` is False, or it cannot be written.
@@ -268,13 +303,27 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
         raise ImageError(f"{path} exists; choose another name or allow overwriting")
     try:
         with replacing(path) as temporary:
-            if photo.deep and kind in DEEP_FORMATS:
-                _write_deep(temporary, photo, kind)
-            else:
-                alpha = None if photo.alpha is None else _to_eight_bit(photo.alpha)
-                _write_shallow(temporary, replace(photo, pixels=photo.eight_bit(), alpha=alpha), kind)
+            save_photo(temporary, photo, kind)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
+
+
+def save_photo(path: Path, photo: Photo, kind: str) -> None:
+    """Write a photo over a file. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+
+    Args:
+        path: the file.
+        photo: what to write.
+        kind: a key of :data:`FORMATS`.
+
+    Raises:
+        OSError, ValueError: it cannot be written; the file may hold a part.
+    """
+    if photo.deep and kind in DEEP_FORMATS:
+        _write_deep(path, photo, kind)
+    else:
+        alpha = None if photo.alpha is None else _to_eight_bit(photo.alpha)
+        _write_shallow(path, replace(photo, pixels=photo.eight_bit(), alpha=alpha), kind)
 
 
 def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
@@ -310,7 +359,10 @@ def _write_shallow(path: Path, photo: Photo, kind: str) -> None:
             text = PngImagePlugin.PngInfo()
             text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
-    image.save(path, kind, **options)
+    # Into memory first: Pillow takes a part for the whole where a disk is full.
+    encoded = io.BytesIO()
+    image.save(encoded, kind, **options)
+    path.write_bytes(encoded.getbuffer())
 
 
 def _write_deep(path: Path, photo: Photo, kind: str) -> None:

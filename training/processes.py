@@ -1,11 +1,8 @@
-"""The processes of a run, and how they are asked to stop."""
+"""The processes of a training run."""
 
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -50,25 +47,3 @@ class Processes:
     def close(self) -> None:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-class Stop:
-    """Ctrl-C and SIGTERM ask for a checkpoint and an end; a second Ctrl-C ends at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(kind, self._ask) for kind in kinds]
-        try:
-            yield
-        finally:
-            for kind, handler in zip(kinds, before, strict=True):
-                signal.signal(kind, handler)
-
-    def _ask(self, kind: int, frame: object) -> None:
-        if self.asked and kind == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True

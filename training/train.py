@@ -42,9 +42,10 @@ from expcorr_core.losses import adversarial_loss, consistency_loss, pyramid_loss
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.weights import load_weights, read_metadata, save_weights
+from expcorr_core.workers import Stop
 from monitor import Monitor
 from options import build_parser, check_resumed, parse, parse_over, plain
-from processes import Processes, Stop
+from processes import Processes
 from schedule import PAPER_PHOTOS, Stage, table
 from validation import Validation, autocast, bands_of
 

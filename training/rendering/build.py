@@ -9,29 +9,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expcorr_core.files import digest, replacing
 from expcorr_core.image_io import ImageError, Photo, write_photo
 from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
+from expcorr_core.workers import Task, spread
 from journal import check_started, complete_lines
-from processes import Stop
 from tables import markdown
 
 from .scenes import assign_splits, group_scenes, read_splits, torn_groups
@@ -83,10 +75,6 @@ class Options:
     quiet: bool = False
 
 
-class Stopped(Exception):
-    """The run was asked to stop; the next one goes on."""
-
-
 def build(
     maker: Maker, root: Path, sources: Sequence[Path], out: Path, made_by: Mapping[str, object], options: Options
 ) -> str:
@@ -111,7 +99,11 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     check_started(out / "dataset.json", made_by)
     journal = {(record := Record(**json.loads(line))).source: record for line in complete_lines(out / JOURNAL)}
-    tasks = [(maker, source, root, out, journal.get(source.relative_to(root).as_posix())) for source in sources]
+    tasks = []
+    for source in sources:
+        name = source.relative_to(root).as_posix()
+        reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
+        tasks.append(Task((maker, source, root, out, journal.get(name)), Record(name, "", left_out=reason)))
     records: dict[str, Record] = {}
     with (
         (out / JOURNAL).open("a", encoding="utf-8") as file,
@@ -119,7 +111,7 @@ def build(
     ):
         if file.tell() and not (out / JOURNAL).read_bytes().endswith(b"\n"):
             file.write("\n")
-        for record in _spread(tasks, options.workers):
+        for record in spread(process, tasks, options.workers):
             records[record.source] = record
             if record != journal.get(record.source):
                 file.write(json.dumps(asdict(record)) + "\n")
@@ -129,57 +121,6 @@ def build(
         if record.source not in records:
             _remove(out, record)
     return _finish(out, [records[name] for name in sorted(records)], known_splits, options)
-
-
-def _spread(tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Record]:
-    """Records of all tasks, as they are finished; a task that brings its process down is recorded as left out."""
-    waiting = list(reversed(tasks))
-    stop = Stop()
-    with stop.listening():
-        while waiting:
-            running: dict[Future[Record], tuple[Any, ...]] = {}
-            pool = _pool(workers)
-            try:
-                while waiting or running:
-                    while waiting and not stop.asked and len(running) <= workers:
-                        task = waiting.pop()
-                        running[pool.submit(process, *task)] = task
-                    if stop.asked and not running:
-                        raise Stopped
-                    for done in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                        yield done.result()
-                        del running[done]
-            except BrokenProcessPool:
-                for task in running.values():
-                    yield _alone(task)
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-
-def _alone(task: tuple[Any, ...]) -> Record:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(process, *task).result()
-        except BrokenProcessPool:
-            _, source, root, *_ = task
-            reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
-            return Record(source.relative_to(root).as_posix(), "", left_out=reason)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (os.getpid(),))
-
-
-def _start_worker(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks for the end
-    torch.set_num_threads(1)  # there is a process for each core
-
-    def watch() -> None:  # a killed parent could not end its workers
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def process(maker: Maker, source: Path, root: Path, out: Path, known: Record | None) -> Record:

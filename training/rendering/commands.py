@@ -10,8 +10,9 @@ from pathlib import Path
 
 from expcorr_core.image_io import ImageError
 from expcorr_core.pairs import suffix_of
+from expcorr_core.workers import Stopped
 
-from .build import Maker, Options, Stopped, build
+from .build import Maker, Options, build
 from .scenes import PAPER_SCENES
 
 

@@ -1,0 +1,329 @@
+"""Correct many photos: on several processes, or a Ray cluster, resumable after any stop, with a report.
+
+What is done is known by content: a line of the journal in the output folder holds the checksums of the photo and of the
+result, and of the settings. It is written before the result gets its name, so that a run that is killed at any time
+leaves whole results and knows which they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from .corrector import Corrector, Settings, reduce_to
+from .files import digest, replacing
+from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save_photo
+from .profiles import colour_space
+from .report import exposure_error
+from .weights import default_weights_path
+from .workers import Task, spread
+
+JOURNAL, REPORT = ".expcorr-journal.jsonl", "expcorr-report.csv"
+COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
+CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
+MAX_PIXELS = 500_000_000  # larger files are refused before they are decoded
+COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
+MEASURED_SIDE = 256  # larger side that exposure and change are measured at
+BYTES_A_PIXEL = 35  # of memory, while a photo is corrected
+
+
+class Job(NamedTuple):
+    """One photo to correct, and the files to write."""
+
+    source: Path
+    target: Path
+    comparison: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.target] if self.comparison is None else [self.target, self.comparison]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to all photos of a run.
+
+    Attributes:
+        settings: of the correction.
+        weights: file; None for the bundled ones.
+        device: where the network computes.
+        output: folder that nothing may be written outside of; None where one file is named as the output.
+        metadata: what is kept: ``all``, ``no-gps`` or ``none``.
+        overwrite: replace files that are not results of the same photo and settings.
+        resume: keep a journal in ``output``, and leave out what it says is done.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    weights: Path | None = None
+    device: str = "cpu"
+    output: Path | None = None
+    metadata: str = "all"
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def key(self) -> str:
+        """Checksum of all that a result depends on, but for the photo."""
+        return _key(self.settings, self.weights or default_weights_path(), self.metadata)
+
+
+@cache
+def _key(settings: Settings, weights: Path, metadata: str) -> str:
+    described = {"settings": asdict(settings), "weights": digest(weights), "metadata": metadata}
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo.
+
+    Attributes:
+        source, target: the files.
+        status: ``corrected``, ``done before``, ``failed``, or ``to do`` where it was only planned.
+        exposure: error that was found, stops; positive where the photo was too bright; None if it was not measured.
+        change: mean absolute change of the display values, of 255.
+        seconds: that it took.
+        error: why it failed, a sentence.
+    """
+
+    source: str
+    target: str
+    status: str
+    exposure: float | None = None
+    change: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+    def row(self) -> tuple[object, ...]:
+        figures = ("" if value is None else f"{value:.2f}" for value in (self.exposure, self.change, self.seconds))
+        return (self.source, self.target, self.status, *figures, self.error)
+
+
+class Journal:
+    """Results by their place below the output folder: checksums of photo, settings and files, and figures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """The last line of each result; lines that were cut off are left out."""
+        found: dict[str, dict[str, Any]] = {}
+        if not self.path.exists():
+            return found
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                    found[entry["target"]] = entry
+                except (ValueError, KeyError, TypeError):
+                    continue
+        return found
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a line; several processes may."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            # In one call, and on a line of its own even if another was cut off.
+            os.write(handle, f"\n{json.dumps(entry)}\n".encode())
+        finally:
+            os.close(handle)
+
+
+@cache
+def prepare() -> None:
+    """Once a process: limits and silence of the decoder."""
+    # Pillow's own limit of 179 megapixels is below what cameras make; it refuses beyond twice this figure.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+    warnings.filterwarnings("ignore", module="PIL")  # of large files and of damaged metadata, which are left out
+
+
+@cache
+def _corrector(weights: Path | None, device: str) -> Corrector:
+    return Corrector.load(weights, device)
+
+
+def correct_file(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcome:
+    """Correct one photo and write its files, or say why that failed.
+
+    Args:
+        job: the photo.
+        work: what to do.
+        entry: the journal's line of the result.
+    """
+    prepare()
+    start = time.perf_counter()
+    names = str(job.source), str(job.target)
+    try:
+        content = digest(job.source) if work.resume else ""
+        own = _own(entry, work, content)
+        if not own and work.resume and any(map(os.path.lexists, job.outputs)):
+            # A process that was killed may have written them after the journal was read.
+            [entry] = journal_of([job], work)
+            own = _own(entry, work, content)
+        if own and _is_whole(job, own):
+            return Outcome(*names, BEFORE, own["exposure"], own["change"])
+        _check_places(job, work, own)
+        exposure, change = _correct(job, work, content)
+    # torch reports lack of memory as a RuntimeError.
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
+    return Outcome(*names, CORRECTED, exposure, change, time.perf_counter() - start)
+
+
+def plan(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcome:
+    """What :func:`correct_file` would do, from checksums and names alone."""
+    names = str(job.source), str(job.target)
+    try:
+        own = _own(entry, work, digest(job.source))
+        if own and _is_whole(job, own):
+            return Outcome(*names, BEFORE, own["exposure"], own["change"])
+        _check_places(job, work, own)
+    except (ValueError, OSError) as error:
+        return Outcome(*names, FAILED, error=describe(error, job.source))
+    return Outcome(*names, PLANNED)
+
+
+def _own(entry: Mapping[str, Any] | None, work: Work, content: str) -> Mapping[str, Any] | None:
+    """The journal's line, if it is of this photo and these settings."""
+    return entry if entry and (entry["source"], entry["key"]) == (content, work.key) else None
+
+
+def _is_whole(job: Job, entry: Mapping[str, Any]) -> bool:
+    """Whether all results are there, as they were written."""
+    return all(_is_result(path, entry) for path in job.outputs)
+
+
+def _is_result(path: Path, entry: Mapping[str, Any]) -> bool:
+    wanted = entry["files"].get(path.name)
+    return wanted is not None and path.is_file() and digest(path) == wanted
+
+
+def _check_places(job: Job, work: Work, entry: Mapping[str, Any] | None) -> None:
+    """Raise ImageError where a result may not be written."""
+    for path in job.outputs:
+        format_of(path)
+        if work.output and not path.parent.resolve().is_relative_to(work.output.resolve()):
+            raise ImageError(f"{path} lies outside of {work.output}, through a symbolic link; remove the link")
+        # A run that was killed may have placed one of two files.
+        if os.path.lexists(path) and not work.overwrite and not (entry and _is_result(path, entry)):
+            raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
+
+
+def _correct(job: Job, work: Work, content: str) -> tuple[float | None, float]:
+    """Exposure and change of a photo, whose results are written."""
+    photo = read_photo(job.source)
+    image = photo.to_tensor()
+    exposure, corrected = None, image
+    small = reduce_to(image, MEASURED_SIDE)
+    if work.settings.strength:
+        grid = _corrector(work.weights, work.device).estimate(
+            image, work.settings, colour_space(photo.metadata.get("icc_profile"))
+        )
+        exposure = float(exposure_error(small, grid.slice(small)))
+        corrected = grid.blend(work.settings.strength).slice(image)
+    change = float((reduce_to(corrected, MEASURED_SIDE) - small).abs().mean() * 255)
+    result = photo.with_tensor(corrected).with_metadata(work.metadata)
+    pictures = {job.target: result}
+    if job.comparison:
+        pictures[job.comparison] = comparison(photo, result)
+    with ExitStack() as stack:
+        try:
+            temporary = {path: stack.enter_context(replacing(path)) for path in pictures}
+            for path, picture in pictures.items():
+                save_photo(temporary[path], picture, format_of(path))
+            if work.resume and work.output:
+                files = {path.name: digest(temporary[path]) for path in pictures}
+                figures = {"exposure": exposure, "change": change}
+                target = job.target.relative_to(work.output).as_posix()
+                entry = {"target": target, "source": content, "key": work.key, "files": files, **figures}
+                Journal(work.output).add(entry)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
+    return exposure, change
+
+
+def comparison(before: Photo, after: Photo) -> Photo:
+    """Before and after side by side, 8 bit, each at most 1600 pixels."""
+    halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
+    gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
+    kept = {key: value for key, value in before.metadata.items() if key == "icc_profile"}
+    return Photo.from_tensor(torch.cat((halves[0], gap, halves[1]), 3), grey=before.grey, metadata=kept)
+
+
+def describe(error: Exception, source: Path) -> str:
+    """One line that names the file."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{source} does not exist; check the name"
+    reason = "not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
+    return f"{source} could not be corrected: {reason or type(error).__name__}"
+
+
+def journal_of(jobs: Sequence[Job], work: Work) -> list[dict[str, Any] | None]:
+    """The journal's line of each job, where there is one."""
+    if not (work.resume and work.output):
+        return [None] * len(jobs)
+    entries = Journal(work.output).read()
+    return [entries.get(job.target.relative_to(work.output).as_posix()) for job in jobs]
+
+
+def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[Outcome]:
+    """Correct photos; a failed one does not stop the others.
+
+    Args:
+        jobs: the photos.
+        work: what to do.
+        workers: processes, each with its share of the cores; 0 works in this one.
+
+    Yields:
+        What became of each, as they are finished.
+
+    Raises:
+        Stopped: with workers, Ctrl-C or SIGTERM came.
+    """
+    entries = journal_of(jobs, work)
+    if not workers:
+        yield from (correct_file(job, work, entry) for job, entry in zip(jobs, entries, strict=True))
+        return
+    tasks = [
+        Task((job, work, entry), _crashed(job), photo_size(job.source) * BYTES_A_PIXEL)
+        for job, entry in zip(jobs, entries, strict=True)
+    ]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    yield from spread(correct_file, tasks, workers, threads, memory() / 2)
+
+
+def _crashed(job: Job) -> Outcome:
+    reason = f"{job.source} brings the program that corrects it down; convert it or leave it out"
+    return Outcome(str(job.source), str(job.target), FAILED, error=reason)
+
+
+def memory() -> int:
+    """Bytes of this computer's memory; 16 GiB where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 16 * 2**30
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """A CSV file with a row a photo."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(outcome.row() for outcome in outcomes)

@@ -1,0 +1,312 @@
+"""Many photos: processes, resuming, reports, Ray; nothing lost, nothing overwritten."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from expcorr_core.bulk import JOURNAL, REPORT, Job, Work, correct_file, memory
+from expcorr_core.cli import main
+from expcorr_core.files import digest, remove_leftovers, replacing
+from expcorr_core.workers import Task, spread
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+def run(*args: object) -> int:
+    return main([str(arg) for arg in args])
+
+
+@pytest.fixture
+def photos(tmp_path: Path, scene: NDArray[np.uint8]) -> Path:
+    """Seven photos in two folders, one of them damaged."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for index in range(6):
+        path = folder / ("deep" if index % 2 else "") / f"{index:02d}.{('jpg', 'png', 'webp')[index % 3]}"
+        Image.fromarray(np.roll(scene, 7 * index, 1)).save(path)
+    (folder / "damaged.jpg").write_bytes((folder / "00.jpg").read_bytes()[:900])
+    return folder
+
+
+def results(out: Path) -> dict[str, str]:
+    return {
+        p.relative_to(out).as_posix(): digest(p)
+        for p in sorted(out.rglob("*"))
+        if p.is_file() and p.name not in (JOURNAL, REPORT)
+    }
+
+
+def report(out: Path) -> list[dict[str, str]]:
+    with (out / REPORT).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def statuses(out: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for row in report(out):
+        found[row["status"]] = found.get(row["status"], 0) + 1
+    return found
+
+
+def test_workers_give_the_same_files_and_a_report(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("correct", photos, "-o", tmp_path / "a", "--workers", 2, "--quiet") == 1
+    assert run("correct", *sorted(photos.rglob("*.*")), "-o", tmp_path / "flat", "--workers", 1, "--quiet") == 1
+    told = capsys.readouterr().err
+    assert "damaged.jpg is damaged or cut off" in told
+    assert "1 of 7 photos failed" in told
+    found = results(tmp_path / "a")
+    assert len(found) == 6
+    assert sorted(found.values()) == sorted(results(tmp_path / "flat").values())
+    rows = {Path(row["file"]).name: row for row in report(tmp_path / "a")}
+    assert len(rows) == 7
+    assert rows["damaged.jpg"]["status"] == "failed"
+    assert "damaged or cut off" in rows["damaged.jpg"]["error"]
+    row = rows["00.jpg"]
+    assert (row["status"], row["error"]) == ("corrected", "")
+    assert row["result"] == str(tmp_path / "a" / "00.jpg")
+    assert all(abs(float(row[column])) < 100 for column in ("exposure_ev", "change", "seconds"))
+
+
+def test_what_is_done_is_known_by_content_and_settings(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (photos / "damaged.jpg").unlink()
+    arguments = ("correct", photos, "-o", out, "--quiet")
+    assert run(*arguments) == 0
+    before = {name: (out / name).stat().st_mtime_ns for name in results(out)}
+    # Touched, moved to another time: done. Changed, removed or edited results: not.
+    os.utime(photos / "00.jpg", (0, 0))
+    os.utime(out / "00.jpg", ns=(before["00.jpg"], before["00.jpg"]))
+    assert run(*arguments) == 0
+    assert statuses(out) == {"done before": 6}
+    assert {name: (out / name).stat().st_mtime_ns for name in results(out)} == before
+    (out / "deep/01.png").unlink()
+    assert run(*arguments) == 0
+    assert statuses(out) == {"done before": 5, "corrected": 1}
+    # Other settings, or another photo: an existing result is not replaced unasked.
+    assert run(*arguments, "--strength", 0.5) == 1
+    assert statuses(out) == {"failed": 6}
+    assert run(*arguments, "--strength", 0.5, "--overwrite") == 0
+    assert statuses(out) == {"corrected": 6}
+    (photos / "00.jpg").write_bytes((photos / "deep/03.jpg").read_bytes())
+    (out / "02.webp").write_bytes(b"edited")
+    assert run(*arguments, "--strength", 0.5) == 1
+    assert statuses(out) == {"failed": 2, "done before": 4}
+    assert capsys.readouterr().err.count("exists; add --overwrite") == 8
+
+
+def test_dry_run_says_what_would_be_done(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run("correct", photos, "-o", out, "--dry-run") == 0
+    assert not out.exists()
+    assert "7 to do" in capsys.readouterr().out
+    run("correct", photos / "deep", "-o", out / "deep", "--quiet")
+    (out / "04.png").parent.mkdir(exist_ok=True)
+    (out / "04.png").write_bytes(b"mine")
+    capsys.readouterr()
+    assert run("correct", photos / "deep", "-o", out / "deep", "--dry-run") == 0
+    assert "3 done before" in capsys.readouterr().out
+    assert run("correct", photos, "-o", out, "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert "04.png exists; add --overwrite" in told
+    assert (out / "04.png").read_bytes() == b"mine"
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "expcorr_core", *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and (len(results(out)) if out.exists() else 0) < count:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_is_completed_by_the_next(photos: Path, tmp_path: Path, how: signal.Signals) -> None:
+    (photos / "damaged.jpg").unlink()
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    process = start("correct", photos, "-o", out, "--workers", 2, "--compare", "--quiet")
+    wait_for(out, 3, process)
+    process.send_signal(how)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode in ((-9,) if how == signal.SIGKILL else (130,)), errors
+    assert how == signal.SIGKILL or "interrupted; finished photos are kept" in errors
+    time.sleep(1.5 if how == signal.SIGKILL else 0)  # orphaned workers notice
+    (out / ".part-other").write_bytes(b"of another computer")
+    assert run("correct", photos, "-o", out, "--compare", "--quiet") == 0
+    (out / ".part-other").unlink()
+    assert run("correct", photos, "-o", whole, "--compare", "--quiet") == 0
+    assert results(out) == results(whole)
+    assert len(results(out)) == 12
+    assert sum(statuses(out).values()) == 6
+    assert statuses(out)["done before"] >= 1
+
+
+def test_a_killed_worker_costs_nothing(photos: Path, tmp_path: Path) -> None:
+    (photos / "damaged.jpg").unlink()
+    out = tmp_path / "out"
+    process = start("correct", photos, "-o", out, "--workers", 2, "--quiet")
+    wait_for(out, 2, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    os.kill(random.Random(0).choice(workers), signal.SIGKILL)
+    assert process.wait(timeout=120) == 0, process.stderr
+    assert statuses(out) == {"corrected": 6}
+
+
+def explode(name: str) -> str:
+    if name == "bad":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return name
+
+
+@pytest.mark.parametrize("bad", [0, 2, 5])
+def test_only_the_task_that_crashes_is_given_up(bad: int) -> None:
+    names = ["bad" if index == bad else str(index) for index in range(6)]
+    found = list(spread(explode, [Task((name,), f"lost {name}") for name in names], 2))
+    assert sorted(found) == sorted(["lost bad" if name == "bad" else name for name in names])
+
+
+def busy(path: str, name: str) -> int:
+    """How many run at once."""
+    mark = Path(path) / name
+    mark.touch()
+    time.sleep(0.2)
+    together = len(list(Path(path).iterdir()))
+    mark.unlink()
+    return together
+
+
+@pytest.mark.parametrize(("costs", "most"), [((1.0,) * 4, 1), ((0.4,) * 4, 2), ((5.0,) * 3, 1)])
+def test_tasks_wait_for_their_share_of_the_budget(tmp_path: Path, costs: Sequence[float], most: int) -> None:
+    tasks = [Task((str(tmp_path), str(index)), 0, cost) for index, cost in enumerate(costs)]
+    assert max(spread(busy, tasks, 4)) <= most
+
+
+def test_leftovers_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.jpg") as alive:
+        dead = alive.with_name(alive.name.replace(f"-{os.getpid()}-", "-4194303-"))
+        dead.touch()
+        foreign = tmp_path / ".part-0123abcd-4194303-x.jpg"
+        foreign.touch()
+        assert remove_leftovers(tmp_path) == 1
+        assert alive.exists()
+        assert foreign.exists()
+        assert not dead.exists()
+
+
+def test_a_journal_that_was_cut_off_costs_its_last_line_alone(photos: Path, tmp_path: Path) -> None:
+    (photos / "damaged.jpg").unlink()
+    out = tmp_path / "out"
+    run("correct", photos, "-o", out, "--quiet")
+    journal = out / JOURNAL
+    journal.write_bytes(journal.read_bytes().rstrip()[:-20] + b"\xff")
+    last = json.loads(journal.read_bytes().splitlines()[-3] or journal.read_bytes().splitlines()[-4])["target"]
+    assert run("correct", photos, "-o", out, "--quiet") == 1  # the file of the lost line is taken for the user's own
+    assert statuses(out) == {"done before": 5, "failed": 1}
+    assert run("correct", photos, "-o", out, "--quiet", "--overwrite") == 0
+    assert statuses(out) == {"done before": 5, "corrected": 1}
+    assert last in results(out)
+
+
+# ---- names, links, permissions ----
+
+
+def test_links_do_not_lead_out_of_the_output(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (photo.parent / "sub").mkdir()
+    (photo.parent / "sub" / "b.jpg").write_bytes(photo.read_bytes())
+    (out / "sub").symlink_to(elsewhere)
+    (out / "scene.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert run("correct", photo.parent, "-o", out, "--quiet") == 1
+    told = capsys.readouterr().err
+    assert f"sub/b.jpg lies outside of {out}, through a symbolic link" in told
+    assert "scene.jpg exists; add --overwrite" in told
+    assert not list(elsewhere.iterdir())
+    assert not (tmp_path / "nowhere.jpg").exists()
+
+
+def test_links_among_the_photos(photo: Path, tmp_path: Path) -> None:
+    """A link to a photo is a photo; one to a folder is not followed, so that circles end."""
+    folder = photo.parent
+    (folder / "link.jpg").symlink_to(photo)
+    (folder / "dangling.jpg").symlink_to(folder / "nothing.jpg")
+    (folder / "circle").symlink_to(folder)
+    assert run("correct", folder, "-o", tmp_path / "out", "--quiet") == 0
+    assert list(results(tmp_path / "out")) == ["scene.jpg"] or list(results(tmp_path / "out")) == ["link.jpg"]
+
+
+@pytest.mark.parametrize("name", ["fünf Löffel 写真 🌅.jpg", "a" * 251 + ".jpg", "-o.jpg", "a\nb.jpg", "%s{0}.jpg"])
+def test_unusual_names(photo: Path, tmp_path: Path, name: str) -> None:
+    photo.rename(photo.with_name(name))
+    assert run("correct", photo.parent, "-o", tmp_path / "out", "--quiet") == 0
+    assert list(results(tmp_path / "out")) == [name]
+
+
+def test_a_name_that_grows_too_long_is_one_sentence(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo.rename(photo.with_name("a" * 251 + ".jpg"))
+    assert run("correct", photo.parent, "-o", tmp_path / "out", "--compare", "--quiet") == 1
+    assert "File name too long" in capsys.readouterr().err
+    assert results(tmp_path / "out") == {}
+
+
+def limit_file_size(job: Job, work: Work, size: int) -> str:
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return correct_file(job, work).error
+
+
+def test_a_full_disk_leaves_nothing_half_written(photo: Path, tmp_path: Path) -> None:
+    """The system refuses to let a file grow, as a full disk does."""
+    job = Job(photo, tmp_path / "out" / "a.jpg", None)
+    [error] = spread(limit_file_size, [Task((job, Work(output=tmp_path / "out"), 2000), "crashed")], 1)
+    assert "a.jpg cannot be written" in error
+    assert "no part of it was left" in error
+    assert results(tmp_path / "out") == {}
+
+
+# ---- Ray ----
+
+
+def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the ray extra is missing")
+    psutil = pytest.importorskip("psutil", reason="the test ends a worker with it")
+    (photos / "damaged.jpg").unlink()
+    assert run("correct", photos, "-o", tmp_path / "local", "--quiet") == 0
+    process = start("correct", photos, "-o", tmp_path / "ray", "--ray", "--quiet")
+    wait_for(tmp_path / "ray", 1, process)
+    killed = [p for p in psutil.Process(process.pid).children(recursive=True) if "_correct" in " ".join(p.cmdline())]
+    for worker in killed[:1]:
+        worker.kill()
+    assert process.wait(timeout=300) == 0, process.stderr.read() if process.stderr else ""
+    assert results(tmp_path / "ray") == results(tmp_path / "local")
+    assert sum(statuses(tmp_path / "ray").values()) == 6
+    assert killed
+
+
+def test_memory_is_known() -> None:
+    assert memory() > 2**30
