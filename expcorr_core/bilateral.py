@@ -8,6 +8,7 @@ full-size image.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .bilateral_energy import lower_nodes
 from .bilateral_nodes import FIT_BYTES, fit_by_nodes, fit_bytes
 from .bilateral_pixels import MOST_PIXELS, fit_by_pixels
 from .checks import NOT_FINITE, check_image, check_same_shape, check_shape
@@ -150,6 +152,30 @@ class BilateralGrid:
         if not all(slice_image(grid[i], image[i], out[i], clamp, path) for i in range(len(image))):
             raise ValueError(NOT_FINITE.format("image"))
         return out
+
+    def strips(self, height: int, most_rows: int) -> Iterator[tuple[int, int, BilateralGrid]]:
+        """The grid in parts, for images that are not in memory as a whole.
+
+        Args:
+            height: rows of the images.
+            most_rows: of a part; one begins at each multiple of it, and at every row of nodes.
+
+        Yields:
+            First row and end row of a part, and the grid that slices these rows on their own, as this one does the
+            whole.
+        """
+        nodes = self.coefficients.shape[1]
+        lower, _ = lower_nodes(height, nodes, torch.float64)
+        values, counts = torch.unique_consecutive(lower, return_counts=True)
+        start = 0
+        for node, count in zip(values.tolist(), counts.tolist(), strict=True):
+            below, above = self.coefficients[:, node], self.coefficients[:, node + 1]
+            end = start + count
+            while start < end:
+                bottom = min(end, (start // most_rows + 1) * most_rows)
+                edges = [torch.lerp(below, above, edge * (nodes - 1) / height - node) for edge in (start, bottom)]
+                yield start, bottom, BilateralGrid(torch.stack(edges, 1))
+                start = bottom
 
 
 def _empty_like(image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -22,9 +22,12 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
+from torch import Tensor
 
+from .bilateral import BilateralGrid
 from .corrector import Corrector, Settings, reduce_to
 from .files import digest, replacing
+from .huge import find_huge, write_huge
 from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save_photo
 from .profiles import colour_space
 from .report import exposure_error
@@ -225,35 +228,61 @@ def _check_places(job: Job, work: Work, entry: Mapping[str, Any] | None) -> None
 
 def _correct(job: Job, work: Work, content: str) -> tuple[float | None, float]:
     """Exposure and change of a photo, whose results are written."""
-    photo = read_photo(job.source)
-    image = photo.to_tensor()
-    exposure, corrected = None, image
-    small = reduce_to(image, MEASURED_SIDE)
-    if work.settings.strength:
-        grid = _corrector(work.weights, work.device).estimate(
-            image, work.settings, colour_space(photo.metadata.get("icc_profile"))
-        )
-        exposure = float(exposure_error(small, grid.slice(small)))
-        corrected = grid.blend(work.settings.strength).slice(image)
-    change = float((reduce_to(corrected, MEASURED_SIDE) - small).abs().mean() * 255)
-    result = photo.with_tensor(corrected).with_metadata(work.metadata)
-    pictures = {job.target: result}
-    if job.comparison:
-        pictures[job.comparison] = comparison(photo, result)
+    writers: dict[Path, Callable[[Path], None]]
+    if huge := find_huge(job.source, MAX_PIXELS):
+        if format_of(job.target) != "TIFF" or job.comparison:
+            raise ImageError(f"{job.source} is so large that it becomes a TIFF file alone, without a comparison")
+        exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.metadata, work)
+        writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata != "none")}
+    else:
+        _check_memory(job.source)
+        photo = read_photo(job.source)
+        image = photo.to_tensor()
+        exposure, change, grid = _found(image, photo.metadata, work)
+        result = photo.with_tensor(grid.slice(image) if work.settings.strength else image)
+        result = result.with_metadata(work.metadata)
+        writers = {job.target: lambda path: save_photo(path, result, format_of(job.target))}
+        if compared := job.comparison:
+            both = comparison(photo, result)
+            writers[compared] = lambda path: save_photo(path, both, format_of(compared))
     with ExitStack() as stack:
         try:
-            temporary = {path: stack.enter_context(replacing(path)) for path in pictures}
-            for path, picture in pictures.items():
-                save_photo(temporary[path], picture, format_of(path))
+            temporary = {path: stack.enter_context(replacing(path)) for path in writers}
+            for path, write in writers.items():
+                write(temporary[path])
             if work.resume and work.output:
-                files = {path.name: digest(temporary[path]) for path in pictures}
+                files = {path.name: digest(temporary[path]) for path in writers}
                 figures = {"exposure": exposure, "change": change}
                 target = job.target.relative_to(work.output).as_posix()
                 entry = {"target": target, "source": content, "key": work.key, "files": files, **figures}
                 Journal(work.output).add(entry)
+        except ImageError:
+            raise
         except (OSError, ValueError) as error:
             raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
     return exposure, change
+
+
+def _check_memory(path: Path) -> None:
+    """Raise ImageError where a photo, or what claims to be one, needs more memory than there is."""
+    needed = photo_size(path) * BYTES_A_PIXEL
+    if needed > memory():
+        raise ImageError(
+            f"{path} needs {needed / 2**30:.0f} GiB of memory to be corrected, and this computer has "
+            f"{memory() / 2**30:.0f}; reduce it first"
+        )
+
+
+def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[float | None, float, BilateralGrid]:
+    """Exposure, change, and the correction as a grid, at the strength that is wanted."""
+    if not work.settings.strength:
+        return None, 0.0, BilateralGrid.identity()
+    space = colour_space(metadata.get("icc_profile"))
+    grid = _corrector(work.weights, work.device).estimate(image, work.settings, space)
+    used = grid.blend(work.settings.strength)
+    small = reduce_to(image, MEASURED_SIDE)
+    change = float((used.slice(small) - small).abs().mean() * 255)
+    return float(exposure_error(small, grid.slice(small))), change, used
 
 
 def comparison(before: Photo, after: Photo) -> Photo:

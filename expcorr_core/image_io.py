@@ -27,6 +27,9 @@ FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff"
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
+# PNG and TIFF files that claim more than so many bytes of pixels, and so many times their own size, are refused:
+# Deflate and LZW reach some thousand.
+CLAIM_BYTES, CLAIM_RATIO = 2**25, 4000
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _XMP = 700  # TIFF tag
 _GPS = 34853  # TIFF tag
@@ -188,6 +191,7 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
         ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
     """
     with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
+        _check_claim(image, path)
         if _is_deep(image, path):
             return _read_deep(path, _metadata(image))
         if at_least is not None:
@@ -218,6 +222,16 @@ def photo_size(path: Path) -> int:
             return image.width * image.height
     except Exception:  # damaged files make decoders raise nearly anything; reading the photo says what it is
         return 0
+
+
+def _check_claim(image: Image.Image, path: Path) -> None:
+    """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
+    claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
+    if image.format in DEEP_FORMATS and claimed > max(CLAIM_BYTES, CLAIM_RATIO * path.stat().st_size):
+        raise ImageError(
+            f"{path} claims {image.width}x{image.height} pixels, which its {path.stat().st_size} bytes cannot hold; "
+            "copy it again or leave it out"
+        )
 
 
 def _metadata(image: Image.Image) -> dict[str, Any]:
@@ -265,7 +279,7 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _read_deep(path: Path, metadata: dict[str, Any]) -> Photo:
     vips = _pyvips(path)
     try:
-        image = vips.Image.new_from_file(str(path), fail_on="error").autorot()
+        image = vips.Image.new_from_file(str(path), fail_on="error", revalidate=True).autorot()
         pixels = image.numpy()
     except vips.Error as error:
         raise ImageError(f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again") from error

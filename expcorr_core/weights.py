@@ -18,6 +18,7 @@ from .network import Architecture, ExposureNetwork
 FORMAT = "expcorr"
 VALUE_RANGE = "0..1"
 NORMALISED, AS_IT_IS = "normalised range", "as it is"  # what the network's input is; files without it: as it is
+MAX_HEADER = 2**20  # bytes; ours have some thousand, and a parser may need many times as much memory
 DEFAULT_NAME = "expcorr-base-fp16.safetensors"
 
 
@@ -71,6 +72,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing, damaged, or not one of this program.
     """
     try:
+        with path.open("rb") as raw:
+            header = int.from_bytes(raw.read(8), "little")
+        if header > MAX_HEADER:
+            raise WeightsError(
+                f"weights file {path} claims a header of {header} bytes, which no weights of this program have; "
+                "download or copy it again"
+            )
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError as error:

@@ -230,3 +230,65 @@ def test_rounding_to_eight_bits() -> None:
     photo = Photo(np.zeros((1, 2, 3), np.uint8))
     image = torch.tensor([0.499 / 255, 254.51 / 255]).expand(1, 3, 1, 2)
     assert photo.with_tensor(image).pixels[0, :, 0].tolist() == [0, 255]
+
+
+GAIN_MAP_XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" xmp:Rating="4"
+ xmlns:Container="http://ns.google.com/photos/1.0/container/">
+<Container:Directory><rdf:Seq><rdf:li><Container:Item Item:Semantic="GainMap" Item:Length="999"/></rdf:li></rdf:Seq>
+</Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_of_a_gain_map_file_the_picture_is_taken_and_the_map_forgotten(
+    tmp_path: Path, scene: NDArray[np.uint8]
+) -> None:
+    """An Ultra HDR JPEG: a map would brighten the corrected photo as if it were the old one."""
+    path = tmp_path / "ultra.jpg"
+    gains = Image.fromarray(scene).convert("L").reduce(4)
+    Image.fromarray(scene).save(path, "MPO", save_all=True, append_images=[gains], xmp=GAIN_MAP_XMP, quality=95)
+    photo = read_photo(path)
+    assert np.abs(photo.pixels.astype(int) - scene).mean() < 6
+    write_photo(tmp_path / "out.jpg", photo)
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.format == "JPEG"  # one picture alone
+        xmp = image.info["xmp"]
+    assert b"Directory" not in xmp
+    assert b"hdrgm:Version" not in xmp
+    assert b'xmp:Rating="4"' in xmp
+
+
+PLACES = (
+    b"<rdf:Description exif:GPSLatitude='52,31N' exif:GPSLongitude=\"13,24E\" xmp:Rating='5'>"
+    b"<exif:GPSAltitude>34/1</exif:GPSAltitude><exif:GPSMapDatum/><dc:title>x</dc:title></rdf:Description>"
+)
+
+
+@pytest.mark.parametrize("kept", ["all", "no-gps", "none"])
+def test_places_and_all_metadata_can_be_stripped(tmp_path: Path, scene: NDArray[np.uint8], kept: str) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(scene).save(path, exif=example_exif(), xmp=PLACES, icc_profile=SRGB)
+    write_photo(tmp_path / "b.jpg", read_photo(path).with_metadata(kept))
+    with Image.open(tmp_path / "b.jpg") as image:
+        exif = image.getexif()
+        assert bool(exif.get_ifd(GPS_BLOCK)) == (kept == "all")
+        assert exif.get(MAKE) == (None if kept == "none" else "Maker")
+        assert image.info["icc_profile"] == SRGB  # without it the colours would be others
+        xmp = image.info.get("xmp", b"")
+    assert (b"GPS" in xmp) == (kept == "all")
+    assert (b"<dc:title>x</dc:title>" in xmp) == (b"xmp:Rating='5'" in xmp) == (kept != "none")
+
+
+def test_a_part_that_was_written_is_not_taken_for_the_whole(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full takes a part of what is written, and Pillow's encoders do not look."""
+
+    def short(handle: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    for suffix in SUFFIXES:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", lambda path, data: short(0, data))
+            with pytest.raises(ImageError, match="No space left on device"):
+                write_photo(tmp_path / f"a.{suffix}", Photo(scene))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,153 @@
+"""TIFF files that do not fit into memory, corrected strip by strip (the ``huge`` extra)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .bilateral import BilateralGrid
+from .image_io import FORMATS, ImageError
+
+ROWS = 256  # of a strip
+_ORIENTATION, _XMP, _UPRIGHT = 274, 700, 1
+_BYTES = 1  # TIFF type
+
+
+@dataclass(frozen=True)
+class HugePhoto:
+    """A TIFF file, of which strips are read from the top to the bottom.
+
+    Attributes:
+        path: the file.
+        height, width: pixels.
+        dtype: uint8 or uint16.
+        metadata: ``icc_profile`` and ``xmp``, where it has them.
+    """
+
+    path: Path
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    metadata: dict[str, bytes]
+
+    def reduced(self, larger_side: int) -> Tensor:
+        """The whole photo, reduced; ``(1, 3, h, w)`` float32, 0..1."""
+        ratio = min(1.0, larger_side / max(self.height, self.width))
+        try:
+            small = _open(self.path).resize(ratio, kernel="linear").numpy()[..., :3]
+        except _vips().Error as error:
+            raise ImageError(_damaged(self.path, error)) from error
+        return torch.from_numpy(small.astype(np.float32)).div_(np.iinfo(self.dtype).max).permute(2, 0, 1)[None]
+
+    def corrected(self, grid: BilateralGrid) -> Iterator[NDArray[Any]]:
+        """The pixels, sliced by a grid, ``(rows, W, 3)``; :data:`ROWS` rows at a time.
+
+        Raises:
+            ImageError: the file is damaged.
+        """
+        vips = _vips()
+        region = vips.Region.new(_open(self.path))
+        peak, held = np.iinfo(self.dtype).max, []
+        for top, bottom, part in grid.strips(self.height, ROWS):
+            try:
+                fetched = region.fetch(0, top, self.width, bottom - top)
+            except vips.Error as error:
+                raise ImageError(_damaged(self.path, error)) from error
+            pixels = np.frombuffer(fetched, self.dtype).reshape(bottom - top, self.width, -1)[..., :3]
+            image = torch.from_numpy(pixels.astype(np.float32)).div_(peak).permute(2, 0, 1)[None]
+            values = part.slice(image, out=image)[0].permute(1, 2, 0).mul_(peak).round_()
+            held.append(values.numpy().astype(self.dtype))
+            if bottom % ROWS == 0 or bottom == self.height:
+                yield np.concatenate(held)
+                held = []
+
+
+def _tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Strips, cut into squares."""
+    for strip in strips:
+        for left in range(0, strip.shape[1], ROWS):
+            tile = np.zeros((ROWS, ROWS, 3), strip.dtype)
+            part = strip[:, left : left + ROWS]
+            tile[: len(part), : part.shape[1]] = part
+            yield tile
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again or leave it out"
+
+
+def _vips() -> Any:
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise ImageError("photos this large need pyvips and tifffile: pip install 'expcorr[huge]'") from error
+    return pyvips
+
+
+def _open(path: Path) -> Any:
+    vips = _vips()
+    try:
+        return vips.Image.tiffload(str(path), access="sequential", fail_on="error", revalidate=True)
+    except vips.Error as error:
+        raise ImageError(_damaged(path, error)) from error
+
+
+def find_huge(path: Path, pixels: int) -> HugePhoto | None:
+    """The photo, if it is a TIFF file of more than so many pixels; None where pyvips is missing too.
+
+    Raises:
+        ImageError: it is one, but of a kind that cannot be read in strips.
+    """
+    if path.suffix.lower() not in FORMATS["TIFF"] or not path.is_file():
+        return None
+    try:
+        vips = _vips()
+        image = vips.Image.tiffload(str(path), revalidate=True)
+    except Exception:  # without pyvips, or damaged: the usual way says what it is
+        return None
+    if image.width * image.height <= pixels:
+        return None
+    types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
+    dtype = types.get(image.format)
+    if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):
+        raise ImageError(f"{path} is too large to be corrected but as RGB of 8 or 16 bits; convert or reduce it first")
+    if image.get_typeof("orientation") and image.get("orientation") != _UPRIGHT:
+        raise ImageError(f"{path} is too large to be turned upright; turn it with another program first")
+    kept = {"icc_profile": "icc-profile-data", "xmp": "xmp-data"}
+    metadata = {name: bytes(image.get(field)) for name, field in kept.items() if image.get_typeof(field)}
+    return HugePhoto(path, image.height, image.width, dtype, metadata)
+
+
+def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, keep_xmp: bool = True) -> None:
+    """Correct a photo by a grid and write it as a BigTIFF, deflated; alpha is dropped.
+
+    Raises:
+        ImageError: the photo is damaged, or tifffile is missing.
+        OSError: the file cannot be written.
+    """
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImageError("photos this large need pyvips and tifffile: pip install 'expcorr[huge]'") from error
+    tags = [(_XMP, _BYTES, len(xmp), xmp, True)] if keep_xmp and (xmp := photo.metadata.get("xmp")) else []
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        file.write(
+            _tiles(photo.corrected(grid)),
+            shape=(photo.height, photo.width, 3),
+            dtype=photo.dtype,
+            photometric="rgb",
+            tile=(ROWS, ROWS),
+            compression="zlib",
+            compressionargs={"level": 1},
+            predictor=True,
+            iccprofile=photo.metadata.get("icc_profile"),
+            extratags=tags,
+            metadata=None,
+        )

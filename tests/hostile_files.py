@@ -1,0 +1,237 @@
+"""Damaged and hostile files of photos and weights, as many as wanted, each a function of its number.
+
+    python tests/hostile_files.py --files 20000    # through the reader, on all cores; a table of what came out
+
+A file of some format is cut, its bits flipped, its bytes and whole fields overwritten, parts of it removed, doubled or
+taken from another file; the checksums of most PNG files are mended afterwards. Read means that the pixels or weights
+came out, refused that one sentence with the file's name did; anything else, ten seconds, or two gigabytes of memory, is
+a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import io
+import os
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+import pyvips
+import tifffile
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from expcorr_core.bulk import prepare
+from expcorr_core.image_io import ImageError, read_photo
+from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.profiles import colour_space
+from expcorr_core.weights import WeightsError, load_weights, save_weights
+from expcorr_core.workers import Task, spread
+
+BATCH = 100
+SECONDS, BYTES = 10.0, 2 * 2**30
+PROFILE = imagecodecs.cms_profile("rgb", whitepoint=(0.3127, 0.329), primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06))
+SUFFIXES = {"jpeg": "jpg", "tiff": "tif", "weights": "safetensors"}
+NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
+
+
+FINE = ("read", "refused")
+
+
+class Tried(NamedTuple):
+    """What became of a file; ``how`` is ``read``, ``refused``, or what went wrong."""
+
+    kind: str
+    how: str
+    seconds: float
+    grown: int
+
+
+@cache
+def originals() -> dict[str, bytes]:
+    """One whole file of each kind."""
+    y, x = np.mgrid[0:48, 0:64]
+    pixels = np.stack((4 * x, 5 * y, (x * y) % 256), -1).astype(np.uint8)
+    pixels[::7] ^= 85
+    photo, deep = Image.fromarray(pixels), pixels.astype(np.uint16) * 257
+    exif = Image.Exif()
+    exif[271], exif[274] = "Maker", 6
+    exif.get_ifd(0x8825)[1] = "N"
+    rich = {"exif": exif, "icc_profile": PROFILE, "xmp": b"<x exif:GPSLatitude='1' hdrgm:Version='1'/>"}
+    found = {
+        "jpeg": saved(photo, "JPEG", **rich),
+        "jpeg progressive": saved(photo, "JPEG", progressive=True, restart_marker_blocks=4),
+        "jpeg cmyk": saved(photo.convert("CMYK"), "JPEG"),
+        "jpeg gain map": saved(photo, "MPO", save_all=True, append_images=[photo.reduce(2)]),
+        "png": saved(photo, "PNG", **{**rich, "xmp": None}),
+        "png palette": saved(photo.convert("P"), "PNG", transparency=3),
+        "png alpha": saved(photo.convert("RGBA"), "PNG"),
+        "png 16 bit": pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").pngsave_buffer(interlace=True),
+        "webp": saved(photo, "WEBP", **rich),
+        "webp lossless": saved(photo.convert("RGBA"), "WEBP", lossless=True),
+        "webp animated": saved(photo, "WEBP", save_all=True, append_images=[photo.rotate(9)]),
+        "tiff": saved(photo, "TIFF", exif=exif, icc_profile=PROFILE),
+        "tiff group 4": saved(photo.convert("1"), "TIFF", compression="group4"),
+    }
+    for name in ("lzw", "deflate", "jpeg", "packbits"):
+        found[f"tiff {name}"] = saved(photo, "TIFF", compression={"deflate": "tiff_adobe_deflate"}.get(name, name))
+    tiled = {"tile": (16, 16), "compression": "zlib", "predictor": True}
+    for name, options in {"tiff 16 bit": {}, "tiff tiled": tiled}.items():
+        file = io.BytesIO()
+        tifffile.imwrite(file, deep, photometric="rgb", metadata=None, iccprofile=PROFILE, **options)
+        found[name] = file.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        save_weights(Path(folder) / "w", ExposureNetwork(Architecture((1, 1), (4, 4))), {})
+        found["weights"] = (Path(folder) / "w").read_bytes()
+    return found
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def mutant(number: int) -> tuple[str, bytes]:
+    """The kind and the bytes of a damaged file."""
+    rng = np.random.default_rng(number)
+    kinds = list(originals())
+    kind = kinds[number % len(kinds)]
+    content = bytearray(originals()[kind])
+    for _ in range(int(rng.integers(1, 5))):
+        damage(content, rng)
+    if kind.startswith("png") and rng.random() < 0.7:
+        mend_checksums(content)
+    return kind, bytes(content)
+
+
+def mend_checksums(png: bytearray) -> None:
+    """So that damage gets past the first check."""
+    at = 8
+    while at + 12 <= len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        if end + 4 > len(png):
+            return
+        png[end : end + 4] = struct.pack(">I", zlib.crc32(png[at + 4 : end]))
+        at = end + 4
+
+
+def damage(content: bytearray, rng: np.random.Generator) -> None:
+    """One way of damage, in place."""
+    # Headers matter most.
+    reach = len(content) if rng.random() < 0.5 else min(len(content), 600)
+    if not reach:
+        return
+    at = int(rng.integers(reach))
+    length = int(rng.integers(1, 65))
+    match int(rng.integers(8)):
+        case 0:
+            del content[at:]
+        case 1:
+            for place in rng.integers(reach, size=length):
+                content[place] ^= 1 << int(rng.integers(8))
+        case 2:
+            content[at : at + length] = rng.bytes(len(content[at : at + length]))
+        case 3:
+            del content[at : at + length]
+        case 4:
+            content[at:at] = content[at : at + length]
+        case 5:
+            other = list(originals().values())[int(rng.integers(len(originals())))]
+            start = int(rng.integers(len(other)))
+            content[at : at + length] = other[start : start + length]
+        case _:
+            order, size = "<>"[int(rng.integers(2))], "BHI"[int(rng.integers(3))]
+            number = int(rng.choice(NUMBERS)) % (1 << 8 * struct.calcsize(size))
+            field = struct.pack(order + size, number)
+            content[at : at + len(field)] = field
+
+
+def peak() -> int:
+    """The most memory that this process has held, bytes."""
+    return int(Path("/proc/self/status").read_text("ascii").partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def attempt(path: Path) -> str:
+    """Read a file as the program does: pixels, profile, metadata."""
+    try:
+        if path.suffix == ".safetensors":
+            load_weights(path)
+            return "read"
+        photo = read_photo(path)
+        colour_space(photo.metadata.get("icc_profile"))
+        photo.with_metadata("no-gps").to_tensor()
+    except (ImageError, WeightsError) as error:
+        return "refused" if str(path) in str(error) and "\n" not in str(error) else f"unclear: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "read"
+
+
+def try_batch(first: int, count: int) -> list[Tried]:
+    """Mutants ``first ..`` through the reader."""
+    prepare()
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(first, first + count):
+            kind, content = mutant(number)
+            path = Path(folder) / f"{number}.{SUFFIXES.get(kind.split()[0], kind.split()[0])}"
+            path.write_bytes(content)
+            Path("/proc/self/clear_refs").write_text("5", "ascii")
+            before, start = peak(), time.perf_counter()
+            faulthandler.dump_traceback_later(6 * SECONDS, exit=True)  # hung in a decoder: the process ends
+            how = attempt(path)
+            faulthandler.cancel_dump_traceback_later()
+            seconds, grown = time.perf_counter() - start, peak() - before
+            path.unlink()
+            if seconds > SECONDS or grown > BYTES:
+                how = f"{seconds:.0f} s, {grown / 2**20:.0f} MiB"
+            found.append(Tried(kind, how, seconds, grown))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    args = parser.parse_args()
+    tasks = [
+        Task((first, BATCH), [Tried("?", f"process died in {first} .. {first + BATCH - 1}", 0, 0)])
+        for first in range(args.first, args.first + args.files, BATCH)
+    ]
+    tried: list[Tried] = []
+    for batch in tqdm(spread(try_batch, tasks, os.cpu_count() or 1), total=len(tasks)):
+        tried += batch
+    print(table(tried))
+    failed = [t for t in tried if t.how not in FINE]
+    for t in failed[:20]:
+        print(f"FAILED {t.kind}: {t.how}")
+    sys.exit(1 if failed else 0)
+
+
+def table(tried: Sequence[Tried]) -> str:
+    """How often each kind was read and refused, and failed; the longest time, the most memory."""
+    counts = Counter((t.kind, t.how if t.how in FINE else "failed") for t in tried)
+    lines = []
+    for kind in sorted({t.kind for t in tried}):
+        read, refused, failed = (counts[kind, how] for how in (*FINE, "failed"))
+        lines.append(f"{kind:<18}{read:>7} read{refused:>7} refused{failed:>7} failed")
+    seconds, grown = max(t.seconds for t in tried), max(t.grown for t in tried) / 2**20
+    return "\n".join((*lines, f"{len(tried)} files; at most {seconds:.2f} s and {grown:.0f} MiB"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""TIFF files that are corrected in strips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from expcorr_core import bulk
+from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bulk import Job, Work, correct_file
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@given(st.integers(1, 90), st.integers(1, 100), st.integers(2, 22))
+def test_strips_of_a_grid_slice_as_the_whole(height: int, most_rows: int, nodes: int) -> None:
+    generator = torch.Generator().manual_seed(height)
+    grid = BilateralGrid(torch.rand(1, nodes, 3, 4, 3, 4, generator=generator))
+    image = torch.rand(1, 3, height, 5, generator=generator)
+    parts = list(grid.strips(height, most_rows))
+    assert [part[0] for part in parts] == [0, *(part[1] for part in parts[:-1])]
+    assert parts[-1][1] == height
+    assert all(bottom - top <= most_rows for top, bottom, _ in parts)
+    sliced = torch.cat([part.slice(image[:, :, top:bottom], clamp=False) for top, bottom, part in parts], 2)
+    assert torch.allclose(sliced, grid.slice(image, clamp=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("layout", [{}, {"tile": (64, 64)}, {"extrasamples": ["unassalpha"]}])
+def test_in_strips_as_in_memory(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, dtype: type, layout: dict[str, object]
+) -> None:
+    source = tmp_path / "a.tif"
+    pixels = np.tile(scene // 3, (7, 4, 1)).astype(dtype) * np.iinfo(dtype).max // 255
+    if "extrasamples" in layout:
+        pixels = np.concatenate((pixels, pixels[..., :1]), 2)
+    tifffile.imwrite(source, pixels, photometric="rgb", compression="zlib", iccprofile=SRGB, metadata=None, **layout)
+    found = []
+    for limit in (10**9, 1000):
+        monkeypatch.setattr(bulk, "MAX_PIXELS", limit)
+        outcome = correct_file(Job(source, tmp_path / f"{limit}.tif", None), Work())
+        assert outcome.status == "corrected", outcome.error
+        image = pyvips.Image.new_from_file(str(tmp_path / f"{limit}.tif"))
+        assert image.get("icc-profile-data") == SRGB
+        found.append((image.numpy()[..., :3], outcome.exposure, outcome.change))
+    (whole, *figures), (strips, *again) = found
+    assert whole.dtype == strips.dtype == dtype
+    scale = np.iinfo(dtype).max / 255
+    difference = np.abs(whole.astype(int) - strips) / scale
+    assert difference.max() <= 3
+    assert difference.mean() < 0.5
+    assert figures == pytest.approx(again, abs=0.5)
+
+
+def refused(path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    outcome = correct_file(Job(path, target, None), Work())
+    assert outcome.status == "failed"
+    assert not target.exists()
+    return outcome.error
+
+
+def test_what_cannot_be_done_in_strips_is_said(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.tif"
+    Image.fromarray(scene).save(source)
+    assert "becomes a TIFF file alone" in refused(source, tmp_path / "b.png", monkeypatch)
+    Image.fromarray(scene).convert("L").save(tmp_path / "grey.tif")
+    assert "but as RGB of 8 or 16 bits" in refused(tmp_path / "grey.tif", tmp_path / "b.tif", monkeypatch)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(scene).save(tmp_path / "turned.tif", exif=exif)
+    assert "turn it with another program" in refused(tmp_path / "turned.tif", tmp_path / "b.tif", monkeypatch)
+    tifffile.imwrite(source, np.random.default_rng(0).integers(0, 255, (999, 700, 3), np.uint8), photometric="rgb")
+    source.write_bytes(source.read_bytes()[: 10**6])
+    assert "a.tif is damaged or cut off" in refused(source, tmp_path / "b.tif", monkeypatch)
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".part")]
