@@ -137,7 +137,8 @@ def throughput(args: argparse.Namespace) -> bool:
             # One core a worker: PyTorch would give a single worker all of them.
             cores = f"0-{workers - 1}"
             start = time.perf_counter()
-            command = ["taskset", "-c", cores, *COMMAND, photos, "-o", out, "--workers", str(workers), "--quiet"]
+            files = (str(photos), "-o", str(out))
+            command = ["taskset", "-c", cores, *COMMAND, *files, "--workers", str(workers), "--quiet"]
             subprocess.run(command, check=True, capture_output=True)
             seconds[workers].append(time.perf_counter() - start)
             shutil.rmtree(out)
@@ -210,7 +211,8 @@ def disk(args: argparse.Namespace) -> bool:
     print(
         f"{len(full)} full disks: {sum(code == 1 for _, code, _ in full)} told by the exit code, "
         f"{sum(bad for _, _, bad in full)} wrong results; "
-        f"enlarged: {sum(code == 0 for _, code, _ in enlarged)} completed, {sum(bad for _, _, bad in enlarged)} not as undisturbed"
+        f"enlarged: {sum(code == 0 for _, code, _ in enlarged)} completed, "
+        f"{sum(bad for _, _, bad in enlarged)} not as undisturbed"
     )
     return all(code == 1 and not bad for _, code, bad in full) and all(row[1:] == (0, 0) for row in enlarged)
 

@@ -27,8 +27,8 @@ FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff"
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
-# PNG and TIFF files that claim more than so many bytes of pixels, and so many times their own size, are refused:
-# Deflate and LZW reach some thousand.
+# Files that claim more than so many bytes of pixels, and so many times their own size, are refused: Deflate and LZW
+# reach some thousand, JPEG some hundred, WebP more with a single colour alone.
 CLAIM_BYTES, CLAIM_RATIO = 2**25, 4000
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _XMP = 700  # TIFF tag
@@ -227,7 +227,7 @@ def photo_size(path: Path) -> int:
 def _check_claim(image: Image.Image, path: Path) -> None:
     """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
     claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
-    if image.format in DEEP_FORMATS and claimed > max(CLAIM_BYTES, CLAIM_RATIO * path.stat().st_size):
+    if claimed > max(CLAIM_BYTES, CLAIM_RATIO * path.stat().st_size):
         raise ImageError(
             f"{path} claims {image.width}x{image.height} pixels, which its {path.stat().st_size} bytes cannot hold; "
             "copy it again or leave it out"

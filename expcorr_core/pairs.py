@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> 
     Raises:
         ImageError: a folder is missing or empty, or an input has no target.
     """
-    found = [_by_stem(folder) for folder in (inputs, targets)]
+    found = [photos_by_stem(folder) for folder in (inputs, targets)]
     missing = sorted(found[0].keys() - found[1].keys())
     if missing:
         raise ImageError(f"{targets} lacks a target for {len(missing)} inputs, first for {found[0][missing[0]]}")
@@ -55,7 +55,12 @@ def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> 
     return [Pair(name, path, found[1][name], groups.get(name, ())) for name, path in found[0].items()]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def photos_by_stem(folder: Path) -> dict[str, Path]:
+    """The photos of a folder by their names without suffix.
+
+    Raises:
+        ImageError: the folder is missing or empty, or two photos differ in their suffixes alone.
+    """
     photos = find_photos(folder)
     found = {p.stem: p for p in photos}
     if len(found) < len(photos):
@@ -90,11 +95,11 @@ def suffix_of(ev: float) -> str:
     """The exposure suffix of a relative EV: ``N1.5`` of -1.5.
 
     Raises:
-        ValueError: it has none: ten stops and more.
+        ValueError: it has none: ten stops and more, or less than a thousandth.
     """
     suffix = f"{'N' if ev < 0 else 'P'}{abs(ev):g}" if ev else "0"
     if not _RENDERING.fullmatch(f"x_{suffix}"):
-        raise ValueError(f"EV {ev:g} has no name; exposures lie within 10 stops")
+        raise ValueError(f"EV {ev:g} has no name; exposures are less than 10 stops, with few decimals")
     return suffix
 
 
@@ -115,7 +120,7 @@ def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
         ImageError: the folder is missing or empty, or no scene has two exposures.
     """
     scenes: dict[str, dict[str, Path]] = {}
-    for stem, path in _by_stem(folder).items():
+    for stem, path in photos_by_stem(folder).items():
         scene, exposure = exposure_of(stem)
         if exposure:
             scenes.setdefault(scene, {})[exposure] = path
@@ -129,12 +134,15 @@ def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
     return scenes
 
 
-def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[str]]:
+def find_exposure_pairs(
+    inputs: Path, targets: Path, wanted_exposures: Collection[str] = ()
+) -> tuple[list[Pair], list[str]]:
     """Match the renderings of the paper's data set with their targets.
 
     Args:
         inputs: folder of renderings, named ``SCENE_EXPOSURE``.
         targets: folder of targets, named ``SCENE``.
+        wanted_exposures: suffixes that each scene should have; by default those that any scene has.
 
     Returns:
         The pairs, grouped as in the paper's table and by EV; and what is amiss, a sentence each (empty if nothing):
@@ -143,7 +151,7 @@ def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[s
     Raises:
         ImageError: a folder is missing or empty, or nothing matches.
     """
-    renderings, wanted = _by_stem(inputs), _by_stem(targets)
+    renderings, wanted = photos_by_stem(inputs), photos_by_stem(targets)
     pairs, odd, orphans = [], [], []
     seen: dict[str, set[str]] = {scene: set() for scene in wanted}
     for stem, path in renderings.items():
@@ -161,8 +169,8 @@ def find_exposure_pairs(inputs: Path, targets: Path) -> tuple[list[Pair], list[s
             f"no photo in {inputs} belongs to one in {targets}; an input is named as its target with "
             f"{', '.join('_' + exposure for exposure in EXPOSURES)} before the suffix"
         )
-    exposures = {exposure for stem in renderings if (exposure := exposure_of(stem)[1])}
-    incomplete = [wanted[scene] for scene, found in seen.items() if 0 < len(found) < len(exposures)]
+    exposures = set(wanted_exposures) or {exposure for stem in renderings if (exposure := exposure_of(stem)[1])}
+    incomplete = [wanted[scene] for scene, found in seen.items() if found and not found >= exposures]
     reports = (
         (odd, f"in {inputs} bear no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),
         (orphans, f"in {inputs} have no target in {targets} and are left out"),
@@ -191,7 +199,7 @@ def scenes_of(folder: Path) -> set[str]:
     Raises:
         ImageError: the folder is missing or empty.
     """
-    return {exposure_of(stem)[0] for stem in _by_stem(folder)}
+    return {exposure_of(stem)[0] for stem in photos_by_stem(folder)}
 
 
 def scenes_by_split(folder: Path) -> dict[str, str]:
@@ -207,11 +215,12 @@ def scenes_by_split(folder: Path) -> dict[str, str]:
     return found
 
 
-def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
+def find_test_pairs(folder: Path, wanted_exposures: Collection[str] = ()) -> tuple[list[Pair], list[str]]:
     """The test pairs of the paper's data set: each input with the target of each expert, in this order.
 
     Args:
         folder: the data set, or its ``testing`` part.
+        wanted_exposures: see :func:`find_exposure_pairs`.
 
     Returns:
         The pairs, of which the last group is ``expert a`` .. ``expert e``; and what is amiss, a sentence each.
@@ -229,7 +238,7 @@ def find_test_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     found: list[Pair] = []
     reports: list[str] = []
     for expert, path in targets.items():
-        pairs, amiss = find_exposure_pairs(root / INPUTS, path)
+        pairs, amiss = find_exposure_pairs(root / INPUTS, path, wanted_exposures)
         found += [pair._replace(groups=(*pair.groups, f"expert {expert}")) for pair in pairs]
         reports += amiss
     return sorted(found, key=lambda pair: (pair.name, pair.groups[-1])), reports

@@ -90,8 +90,9 @@ def spread(
                     while waiting and not stop.asked and len(running) <= workers:
                         if running and waiting[-1].cost + sum(task.cost for task in running.values()) > budget:
                             break
-                        task = waiting.pop()
-                        running[pool.submit(function, *task.arguments)] = task
+                        with _sheltered():
+                            future = pool.submit(function, *waiting[-1].arguments)
+                        running[future] = waiting.pop()
                     if stop.asked and not running:
                         raise Stopped
                     for done in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
@@ -99,16 +100,38 @@ def spread(
                         del running[done]
                         yield result
             except BrokenProcessPool:
-                for task in running.values():
-                    yield _alone(function, task, threads)
+                if stop.asked:
+                    raise Stopped from None
+                for future, task in running.items():
+                    finished = future.done() and not future.cancelled() and not future.exception()
+                    yield future.result() if finished else _alone(function, task, threads)
+            except KeyboardInterrupt:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Processes that are started in here do not get the terminal's Ctrl-C; this one gets it a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _alone(function: Callable[..., Result], task: Task[Result], threads: int) -> Result:
     with _pool(1, threads) as pool:
         try:
-            return pool.submit(function, *task.arguments).result()
+            with _sheltered():
+                future = pool.submit(function, *task.arguments)
+            return future.result()
         except BrokenProcessPool:
             return task.crashed
 

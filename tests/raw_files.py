@@ -27,13 +27,22 @@ def mosaic(light: NDArray[np.floating]) -> NDArray[np.uint16]:
 
 
 def write_dng(
-    path: Path, light: NDArray[np.floating], exposure: float = 0.0, curve: tuple[float, ...] | None = None
+    path: Path,
+    light: NDArray[np.floating],
+    exposure: float = 0.0,
+    curve: tuple[float, ...] | None = None,
+    with_mosaic: bool = True,
 ) -> Path:
-    """Write linear light, ``(H, W, 3)`` in sRGB primaries, as a DNG with a baseline exposure and a tone curve."""
+    """Write linear light, ``(H, W, 3)`` in sRGB primaries, as a DNG with a baseline exposure and a tone curve.
+
+    Without a mosaic it holds three colours a pixel, as converters and some cameras write.
+    """
     rationals = [int(x * 10**4) for value in XYZ_TO_SRGB for x in (value, 1)]
-    tags = [
+    pattern = [
         (33421, _SHORT, 2, (2, 2), True),  # CFARepeatPatternDim
         (33422, _BYTE, 4, bytes([0, 1, 1, 2]), True),  # CFAPattern
+    ]
+    tags = [
         (50706, _BYTE, 4, bytes([1, 4, 0, 0]), True),  # DNGVersion
         (50707, _BYTE, 4, bytes([1, 1, 0, 0]), True),  # DNGBackwardVersion
         (50708, _ASCII, 0, "Test Camera", True),  # UniqueCameraModel
@@ -47,7 +56,13 @@ def write_dng(
     if curve:
         tags.append((50940, _FLOAT, len(curve), curve, True))  # ProfileToneCurve
     path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, mosaic(light), photometric=32803, metadata=None, extratags=sorted(tags))
+    if with_mosaic:
+        tifffile.imwrite(path, mosaic(light), photometric=32803, metadata=None, extratags=sorted(tags + pattern))
+    else:
+        seen = ((light * NEUTRAL).clip(0, 1) * WHITE).round().astype(np.uint16)  # black is 0 in such files
+        levels = {50714: (50714, _LONG, 3, (0, 0, 0), True), 50717: (50717, _LONG, 3, (WHITE,) * 3, True)}
+        tags = [levels.get(tag[0], tag) for tag in tags]
+        tifffile.imwrite(path, seen, photometric=34892, planarconfig=1, metadata=None, extratags=sorted(tags))
     return path
 
 

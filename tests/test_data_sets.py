@@ -184,6 +184,96 @@ def test_corrupted_raw_is_named_and_passed_over(raws: Path, tmp_path: Path, caps
     assert "Left out: 0" in capsys.readouterr().out
 
 
+def quick(*arguments: object) -> None:
+    render_raw.main([*map(str, arguments), *ALL_TRAINING, "--evs", "0", "--size", "128", "--quiet"])
+
+
+def pictures(out: Path) -> set[str]:
+    return {path.name for path in out.rglob("*.jpg")}
+
+
+def test_pictures_follow_their_sources(raws: Path, tmp_path: Path) -> None:
+    """A raw file that moves keeps its scene; one that is damaged, or loses its target, loses its pictures."""
+    folder, out, targets = tmp_path / "raws", tmp_path / "set", tmp_path / "targets"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("coffee", "astronaut"):
+        save_prophoto(targets / f"{name}.tif", retouched(name))
+        (folder / f"{name}.dng").write_bytes((raws / f"{name}.dng").read_bytes())
+    quick(folder, out, "--targets", targets)
+    whole = pictures(out)
+    assert whole == {"coffee_0.jpg", "coffee.jpg", "astronaut_0.jpg", "astronaut.jpg"}
+    (folder / "coffee.dng").rename(folder / "deep" / "coffee.dng")
+    for _ in range(2):
+        quick(folder, out, "--targets", targets)
+        assert pictures(out) == whole
+    verify.main([str(out), "--quiet"])
+    (folder / "deep" / "coffee.dng").write_bytes(b"damaged")
+    quick(folder, out, "--targets", targets)
+    assert pictures(out) == {"astronaut_0.jpg", "astronaut.jpg"}
+    # A picture that changed is made again.
+    (out / "training/GT_IMAGES/astronaut.jpg").write_bytes(b"changed")
+    quick(folder, out, "--targets", targets)
+    verify.main([str(out), "--quiet"])
+    save_prophoto(targets / "other.tif", retouched("cat"))
+    (targets / "astronaut.tif").unlink()
+    quick(folder, out, "--targets", targets)
+    assert pictures(out) == set()
+    assert len(manifest(out, "left_out.csv")) == 2
+
+
+def test_a_folder_that_is_not_ours_is_not_touched(raws: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    (out / "training/GT_IMAGES").mkdir(parents=True)
+    (out / "training/GT_IMAGES/coffee.jpg").write_bytes(b"another's")
+    with pytest.raises(SystemExit, match="holds files that were not made here"):
+        quick(raws, out)
+    assert pictures(out) == {"coffee.jpg"}
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, name in ((one, "coffee"), (other, "rocket")):
+        folder.mkdir()
+        (folder / f"{name}.dng").write_bytes(next(raws.rglob(f"{name}.dng")).read_bytes())
+    quick(one, tmp_path / "mine")
+    with pytest.raises(SystemExit, match="was made of 1 files, none of which is in"):
+        quick(other, tmp_path / "mine")
+    assert pictures(tmp_path / "mine") == {"coffee_0.jpg", "coffee.jpg"}
+
+
+def test_odd_entries_cost_themselves_alone(raws: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "raws", tmp_path / "set"
+    (folder / "all.raw").mkdir(parents=True)
+    (folder / "good.dng").write_bytes((raws / "coffee.dng").read_bytes())
+    (folder / "gone.nef").symlink_to(tmp_path / "nothing")
+    quick(folder, out)
+    assert pictures(out) == {"good_0.jpg", "good.jpg"}
+
+
+def test_scenes_change_their_split_with_all_targets(raws: Path, tmp_path: Path) -> None:
+    targets, out, folder = tmp_path / "fivek", tmp_path / "set", tmp_path / "raws"
+    folder.mkdir()
+    (folder / "coffee.dng").write_bytes((raws / "coffee.dng").read_bytes())
+    for expert in "abcde":
+        save_prophoto(targets / f"tiff16_{expert}" / "coffee.tif", retouched("coffee"))
+    for split, count in (("training", 1), ("testing", 5), ("validation", 1), ("testing", 5)):
+        (tmp_path / "list.csv").write_text(f"scene,split\ncoffee,{split}\n")
+        quick(folder, out, "--targets", targets, "--splits", tmp_path / "list.csv")
+        verify.main([str(out), "--quiet"])
+        used = [path for path in out.glob(f"{split}/*/coffee.jpg") if "unused" not in path.parent.name]
+        assert len(used) == count
+        assert {row["split"] for row in manifest(out)} == {split}
+        assert all((out / row["file"]).is_file() for row in manifest(out))
+
+
+def test_targets_of_one_name_or_expert_are_refused(raws: Path, tmp_path: Path) -> None:
+    save_prophoto(tmp_path / "a1/coffee.tif", retouched("coffee"))
+    Image.fromarray(retouched("coffee")).save(tmp_path / "a1/coffee.jpg")
+    with pytest.raises(SystemExit, match="holds several photos named coffee"):
+        quick(raws, tmp_path / "out", "--targets", tmp_path / "a1")
+    for name in ("tiff16_c", "thumbs_c"):
+        (tmp_path / "b1" / name).mkdir(parents=True)
+    with pytest.raises(SystemExit, match="would both be expert C's targets"):
+        quick(raws, tmp_path / "out", "--targets", tmp_path / "b1")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_and_resumed_gives_the_same_files(tmp_path: Path, how: signal.Signals) -> None:
     folder = tmp_path / "raws"
@@ -203,7 +293,8 @@ def test_interrupted_and_resumed_gives_the_same_files(tmp_path: Path, how: signa
     if how == signal.SIGKILL:
         journal.write_bytes(journal.read_bytes() + b'{"source": "half a li')
     begun = time.time_ns()
-    subprocess.run(command, check=True, capture_output=True)
+    for _ in range(2):
+        subprocess.run(command, check=True, capture_output=True)
     # What was finished is not made again.
     assert any(path.stat().st_mtime_ns < begun for path in (tmp_path / "a").rglob("*.jpg"))
     render_raw.main([str(folder), str(tmp_path / "b"), "--workers", "2", "--quiet"])
@@ -237,6 +328,9 @@ class Crashing:
 
     def parts(self, source: Path) -> list[Path]:
         return [source]
+
+    def cost(self, source: Path) -> float:
+        return 0.0
 
     def make(self, source: Path) -> list[Made]:
         if source.stem == "b":
@@ -372,6 +466,19 @@ def test_verify_names_what_is_amiss(raws: Path, tmp_path: Path, capsys: pytest.C
         assert sentence in told
     with pytest.raises(SystemExit, match="is no folder"):
         verify.main([str(tmp_path / "nothing")])
+
+
+def test_verify_demands_what_the_published_data_set_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, target in (("training", "GT_IMAGES"), ("validation", "GT_IMAGES"), ("testing", "expert_c_testing_set")):
+        for folder, names in (("INPUT_IMAGES", ("_N1.5", "_0", "_P1", "_P1.5")), (target, ("",))):
+            (tmp_path / part / folder).mkdir(parents=True)
+            for name in names:
+                Image.new("RGB", (64, 48)).save(tmp_path / part / folder / f"{part}{name}.png")
+    with pytest.raises(SystemExit):
+        verify.main([str(tmp_path), "--quiet"])
+    told = capsys.readouterr().out
+    assert told.count("lack some of the 5 exposures") == 3
+    assert f"{tmp_path}/testing/expert_a_testing_set is missing" in told
 
 
 def test_verify_compares_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

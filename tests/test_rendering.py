@@ -18,9 +18,18 @@ from raw_files import light_of, write_dng
 from skimage import data
 
 import check_raw
+from expcorr_core.exposure import LUMA
 from expcorr_core.image_io import ImageError
 from rendering.align import Misaligned, align
-from rendering.colour import ROMM_GAMMA, ROMM_PRIMARIES, ROMM_WHITE, prophoto_profile, to_prophoto, to_srgb
+from rendering.colour import (
+    ROMM_GAMMA,
+    ROMM_PRIMARIES,
+    ROMM_WHITE,
+    luminance,
+    prophoto_profile,
+    to_prophoto,
+    to_srgb,
+)
 from rendering.makers import HdrMaker
 from rendering.radiance import metered, read_radiance, views
 from rendering.raw import read_raw
@@ -62,6 +71,13 @@ def test_raw_is_developed_to_the_light_that_the_sensor_saw(chart_file: Path, siz
     assert scene.scale == (1 if size is None else 0.5)
     found = patches(scene.light) / 65535
     assert np.abs(found / to_prophoto(np.array(PATCHES, np.float32)) - 1).max() < 0.005
+
+
+def test_a_raw_file_without_a_mosaic_has_no_half_size(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "linear.dng", chart(), with_mosaic=False)
+    scene = read_raw(path, 96)
+    assert (scene.light.shape, scene.scale) == ((128, 192, 3), 1.0)
+    assert np.abs(patches(scene.light) / 65535 / to_prophoto(np.array(PATCHES, np.float32)) - 1).max() < 0.005
 
 
 def test_patches_keep_to_the_exposure_before_the_tone_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,6 +179,10 @@ def test_colours_without_profile_are_srgb_and_light_goes_there_and_back() -> Non
     light = np.random.default_rng(0).random((4, 4, 3)).astype(np.float32)
     assert to_prophoto(light, prophoto_profile()) == pytest.approx(light, abs=1e-6)
     assert to_prophoto(np.ones((1, 3), np.float32)) == pytest.approx(1, abs=1e-4)
+    grey = imagecodecs.cms_profile("gray", whitepoint=(0.3457, 0.3585), gamma=1.0)
+    shown = to_srgb(np.full((2, 2, 3), 32768, np.uint16), grey)
+    assert shown.shape == (2, 2, 3)
+    assert np.abs(shown.astype(int) - 188).max() <= 1
     with pytest.raises(ImageError, match="ICC profile cannot be used"):
         to_srgb(pixels, b"no profile")
 
@@ -199,6 +219,16 @@ def test_shifted_cropped_and_reduced_targets_are_found(name: str) -> None:
     reduced = align(photo, resize(target, (height // 2, width // 2)))
     assert max(map(abs, reduced.shift)) <= 1
     assert reduced.size == (height, width)
+
+
+@pytest.mark.parametrize("width", [160, 213, 301, 420, 640])
+def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
+    """At half the camera's scale too, whatever the rounding of its sides."""
+    rendering = resize(data.coffee(), (400, 602))
+    target = resize(other_rendering(data.coffee()), (round(400 * width / 602), width))
+    for scale in (0.5, 1.0):
+        found = align(rendering, target, scale)
+        assert (found.shift, found.size) == ((0, 0), (400, 602))
 
 
 def test_what_no_shift_mends_is_refused_with_the_reason() -> None:
@@ -272,6 +302,8 @@ def test_hdr_clips_as_a_sensor_and_is_metered() -> None:
     bright, dark = render(scene, 3), render(scene, -6)
     assert bright[0].min() == 255
     assert 0 < dark[0].max() < 128  # and comes back: nothing was clipped in the scene
+    colours = np.eye(3, dtype=np.float32) * 0.4 + 0.1
+    assert luminance(to_prophoto(colours)) == pytest.approx(colours @ np.array(LUMA, np.float32), rel=0.05)
     made = HdrMaker((-2.0, 0.0, 2.0), None, 1, 0, flat=True)._expose(
         "x", light.repeat(8, 0).repeat(8, 1), Path("x.hdr")
     )

@@ -10,6 +10,7 @@ are missing or have changed. The exit status is 1 where something is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import os
 import sys
@@ -21,7 +22,18 @@ from tqdm import tqdm
 
 from expcorr_core.files import digest
 from expcorr_core.image_io import ImageError, read_photo
-from expcorr_core.pairs import EXPOSURES, INPUTS, SPLITS, TARGETS, Pair, find_exposure_pairs, find_test_pairs, scenes_of
+from expcorr_core.pairs import (
+    EXPERTS,
+    EXPOSURES,
+    INPUTS,
+    SPLITS,
+    TARGETS,
+    Pair,
+    expert_folder,
+    find_exposure_pairs,
+    find_test_pairs,
+    scenes_of,
+)
 from rendering.build import MANIFEST
 from rendering.commands import guarded
 from rendering.scenes import PAPER_SCENES
@@ -33,12 +45,18 @@ Size = tuple[int, int]
 def find_pairs(folder: Path, split: str) -> tuple[list[Pair], list[str]]:
     """Pairs of a split, and what is amiss; a data set with a manifest may lack a split."""
     root = folder / split
+    ours = (folder / MANIFEST).is_file()  # which knows itself what there should be
     if not root.is_dir():
-        return [], [] if (folder / MANIFEST).is_file() else [f"{root} is missing"]
+        return [], [] if ours else [f"{root} is missing"]
+    exposures = () if ours else tuple(EXPOSURES)
     try:
-        return find_test_pairs(root) if split == "testing" else find_exposure_pairs(root / INPUTS, root / TARGETS)
+        if split != "testing":
+            return find_exposure_pairs(root / INPUTS, root / TARGETS, exposures)
+        pairs, amiss = find_test_pairs(root, exposures)
     except ImageError as error:
         return [], [str(error)]
+    absent = [root / expert_folder(e) for e in EXPERTS if not ours and not (root / expert_folder(e)).is_dir()]
+    return pairs, amiss + [f"{path} is missing" for path in absent]
 
 
 def read_sizes(paths: Iterable[Path], quiet: bool) -> tuple[dict[Path, Size], list[str]]:
@@ -60,7 +78,10 @@ def read_sizes(paths: Iterable[Path], quiet: bool) -> tuple[dict[Path, Size], li
 
 def shared_scenes(folder: Path) -> Iterator[str]:
     """A sentence for each scene that is in more than one split."""
-    scenes = {split: scenes_of(folder / split / INPUTS) for split in SPLITS if (folder / split / INPUTS).is_dir()}
+    scenes = {}
+    for split in SPLITS:
+        with contextlib.suppress(ImageError):  # there is none, which is told elsewhere
+            scenes[split] = scenes_of(folder / split / INPUTS)
     for name in sorted(set().union(*scenes.values())):
         found = [split for split, names in scenes.items() if name in names]
         if len(found) > 1:
@@ -72,8 +93,16 @@ def check_manifest(folder: Path, quiet: bool) -> Iterator[str]:
     path = folder / MANIFEST
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(row["file"], row["sha256"]) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row["file"], row["sha256"]) for row in csv.DictReader(file)]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        yield f"{path} is no manifest ({error!r})"
+        return
+    listed = {folder / name for name, _ in rows}
+    for split in SPLITS:
+        for unlisted in sorted(set((folder / split).rglob("*.jpg")) - listed):
+            yield f"{unlisted} is not in the manifest"
     for name, checksum in tqdm(rows, "checksums", disable=quiet):
         if not (folder / name).is_file():
             yield f"{folder / name} is missing"

@@ -22,6 +22,7 @@ OVERLAP = 0.5  # least share of the smaller picture that both show
 LEAST_CORRELATION = 0.35  # of edge maps: 141 pairs of differing exposures have 0.61 and more, unrelated photos 0.16
 LEAST_DETAIL = 0.5  # windows with less than this share of the mean edge are not compared
 WINDOWS, WINDOW = 4, 192  # a side of the picture, pixels
+ROUNDING = 1.0  # pixels that the sides of a resized picture may be off by
 TOLERANCE = 1.5  # pixels that windows may disagree by
 
 
@@ -81,18 +82,19 @@ def edge_map(pixels: NDArray[np.uint8]) -> Floats:
     return strength
 
 
-def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8]) -> Alignment:
+def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8], scale: float = 1.0) -> Alignment:
     """Find the target in a rendering.
 
     Args:
-        rendering: ``(H, W, 3)``.
-        target: ``(h, w, 3)``, of the same scale, or the whole rendering at another size.
+        rendering: ``(H, W, C)``.
+        target: ``(h, w, C)``: a crop of the camera's scale, or the whole picture at another size.
+        scale: pixels of the rendering a pixel of the camera's, along a side.
 
     Raises:
         Misaligned: no shift brings them together.
     """
     best: Alignment | None = None
-    for size in _sizes(rendering.shape[:2], target.shape[:2]):
+    for size in _sizes(rendering.shape[:2], target.shape[:2], scale):
         found = _search(rendering, resize(target, size), size)
         if best is None or found.correlation > best.correlation:
             best = found
@@ -104,14 +106,16 @@ def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8]) -> Alignment:
     return _refine(rendering, resize(target, best.size), best)
 
 
-def _sizes(rendering: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Sizes that the target may have in the rendering: its own, and those that fill the rendering."""
-    sizes = [(target[0], target[1])]
-    for ratio in (rendering[0] / target[0], rendering[1] / target[1]):
-        size = round(target[0] * ratio), round(target[1] * ratio)
-        if all(abs(size[0] - other[0]) > 1 or abs(size[1] - other[1]) > 1 for other in sizes):
-            sizes.append(size)
-    return sizes
+def _sizes(rendering: tuple[int, ...], target: tuple[int, ...], scale: float) -> list[tuple[int, int]]:
+    """Sizes that the target may have in the rendering: at the camera's scale, and those that fill the rendering."""
+    (height, width), (own_height, own_width) = rendering, target
+    sizes = [(round(own_height * scale), round(own_width * scale))]
+    if abs(own_height - height * own_width / width) <= ROUNDING:
+        sizes.append((height, width))  # the whole picture, resized
+    else:
+        ratios = (height / own_height, width / own_width)
+        sizes += [(round(own_height * ratio), round(own_width * ratio)) for ratio in ratios]
+    return list(dict.fromkeys(sizes))
 
 
 def _search(rendering: NDArray[np.uint8], target: NDArray[np.uint8], size: tuple[int, int]) -> Alignment:

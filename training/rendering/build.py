@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from expcorr_core.bulk import memory
 from expcorr_core.files import digest, replacing
 from expcorr_core.image_io import ImageError, Photo, write_photo
 from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.workers import Task, spread
-from journal import check_started, complete_lines
+from journal import check_started
 from tables import markdown
 
 from .scenes import assign_splits, group_scenes, read_splits, torn_groups
@@ -31,6 +32,7 @@ from .scenes import assign_splits, group_scenes, read_splits, torn_groups
 Pixels = NDArray[np.uint8]
 TRAINING_EXPERT = "c"  # whose targets the paper trains and validates with
 MANIFEST, LEFT_OUT, REPORT, JOURNAL, STAGING = "manifest.csv", "left_out.csv", "report.md", "journal.jsonl", "staging"
+DESCRIPTION = "dataset.json"
 COLUMNS = ("scene", "split", "kind", "ev", "file", "sha256", "source", "group", "note")
 
 
@@ -49,6 +51,9 @@ class Maker(Protocol):
 
     def parts(self, source: Path) -> list[Path]:
         """The files that the scenes are made from, the source first."""
+
+    def cost(self, source: Path) -> float:
+        """Bytes of memory that it takes."""
 
     def make(self, source: Path) -> list[Made]:
         """The scenes; an ImageError or ValueError says why there are none."""
@@ -95,32 +100,72 @@ def build(
         Stopped: Ctrl-C or SIGTERM came.
         OSError: a file cannot be written.
     """
-    known_splits = read_splits(options.splits) if options.splits else {}
+    given = read_splits(options.splits) if options.splits else {}
+    if out.is_dir() and any(out.iterdir()) and not (out / DESCRIPTION).exists():
+        raise ValueError(f"{out} holds files that were not made here; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    check_started(out / "dataset.json", made_by)
-    journal = {(record := Record(**json.loads(line))).source: record for line in complete_lines(out / JOURNAL)}
+    check_started(out / DESCRIPTION, made_by)
+    journal = _read_journal(out / JOURNAL)
+    names = [source.relative_to(root).as_posix() for source in sources]
+    if journal and not journal.keys() & set(names):
+        raise ValueError(f"{out} was made of {len(journal)} files, none of which is in {root}; choose another folder")
     tasks = []
-    for source in sources:
-        name = source.relative_to(root).as_posix()
+    for name, source in zip(names, sources, strict=True):
         reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
-        tasks.append(Task((maker, source, root, out, journal.get(name)), Record(name, "", left_out=reason)))
+        crashed = Record(name, "", left_out=reason)
+        tasks.append(Task((maker, source, root, out, journal.get(name)), crashed, maker.cost(source)))
     records: dict[str, Record] = {}
     with (
         (out / JOURNAL).open("a", encoding="utf-8") as file,
         tqdm(total=len(tasks), unit="source", disable=options.quiet) as bar,
     ):
-        if file.tell() and not (out / JOURNAL).read_bytes().endswith(b"\n"):
-            file.write("\n")
-        for record in spread(process, tasks, options.workers):
+        for record in spread(process, tasks, options.workers, budget=memory() / 2):
             records[record.source] = record
             if record != journal.get(record.source):
-                file.write(json.dumps(asdict(record)) + "\n")
+                # On a line of its own even if one before was cut off.
+                file.write(f"\n{json.dumps(asdict(record))}\n")
                 file.flush()
             bar.update()
-    for record in journal.values():
-        if record.source not in records:
-            _remove(out, record)
-    return _finish(out, [records[name] for name in sorted(records)], known_splits, options)
+    _check_names(records.values())
+    _remove_others(out, journal.values(), records.values())
+    report = _finish(out, [records[name] for name in sorted(records)], given, options)
+    with replacing(out / JOURNAL) as temporary:  # what is gone is forgotten last
+        temporary.write_text("".join(json.dumps(asdict(records[name])) + "\n" for name in sorted(records)), "utf-8")
+    return report
+
+
+def _read_journal(path: Path) -> dict[str, Record]:
+    """The last line of each source; lines that were cut off are left out."""
+    found = {}
+    for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[record.source] = record
+    return found
+
+
+def _check_names(records: Iterable[Record]) -> None:
+    """Raise ValueError where two sources made scenes of one name."""
+    first: dict[str, str] = {}
+    for record in records:
+        for scene in record.scenes:
+            if (other := first.setdefault(scene["scene"], record.source)) != record.source:
+                raise ValueError(
+                    f"{other} and {record.source} both make the scene {scene['scene']}; rename one of them"
+                )
+
+
+def _remove_others(out: Path, before: Iterable[Record], now: Iterable[Record]) -> None:
+    """Delete the pictures that earlier records speak of and the present ones do not."""
+
+    def pictures(records: Iterable[Record]) -> set[tuple[str, str]]:
+        return {(scene["scene"], kind) for record in records for scene in record.scenes for kind in scene["files"]}
+
+    for scene, kind in pictures(before) - pictures(now):
+        for path in _places(out, scene, kind):
+            path.unlink(missing_ok=True)
 
 
 def process(maker: Maker, source: Path, root: Path, out: Path, known: Record | None) -> Record:
@@ -135,6 +180,10 @@ def process(maker: Maker, source: Path, root: Path, out: Path, known: Record | N
         made = maker.make(source)
     except (ImageError, ValueError) as error:
         return Record(name, content.hexdigest(), left_out=str(error))
+    # torch reports lack of memory as a RuntimeError.
+    except (OSError, MemoryError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "not enough memory"
+        return Record(name, content.hexdigest(), left_out=f"{source} cannot be rendered: {reason}")
     scenes = []
     for scene in made:
         pictures = {**scene.inputs, **{f"expert_{expert}": target for expert, target in scene.targets.items()}}
@@ -152,51 +201,48 @@ def _staged(out: Path, scene: str, kind: str) -> Path:
     return out / STAGING / kind / f"{scene}.jpg"
 
 
-def _place(out: Path, split: str, scene: str, kind: str) -> Path | None:
-    """Where a picture belongs in the data set; None if the split does without."""
+def _place(out: Path, split: str, scene: str, kind: str) -> Path:
+    """Where a picture belongs in the data set."""
     if not kind.startswith("expert_"):
         return out / split / INPUTS / f"{scene}_{kind}.jpg"
     expert = kind[-1]
     if split == "testing":
         return out / split / expert_folder(expert) / f"{scene}.jpg"
-    return out / split / TARGETS / f"{scene}.jpg" if expert == TRAINING_EXPERT else None
+    # The other experts' are kept for the day that the scene goes to the test part.
+    return out / split / (TARGETS if expert == TRAINING_EXPERT else f"{kind}_unused") / f"{scene}.jpg"
 
 
 def _places(out: Path, scene: str, kind: str) -> list[Path]:
     """All places where a picture may lie, the staging folder first."""
-    placed = [_place(out, split, scene, kind) for split in SPLITS]
-    return [_staged(out, scene, kind), *(path for path in placed if path)]
+    return [_staged(out, scene, kind), *(_place(out, split, scene, kind) for split in SPLITS)]
 
 
 def _all_there(out: Path, record: Record) -> bool:
-    """Whether the pictures of a record lie where they may; targets that its split did without do not count."""
+    """Whether the pictures of a record are as they were made."""
     return all(
-        any(path.exists() for path in _places(out, scene["scene"], kind))
+        any(path.exists() and digest(path) == checksum for path in _places(out, scene["scene"], kind))
         for scene in record.scenes
-        for kind in scene["files"]
-        if kind[:7] != "expert_" or kind[-1] == TRAINING_EXPERT
+        for kind, checksum in scene["files"].items()
     )
 
 
-def _remove(out: Path, record: Record) -> None:
-    """Delete the pictures of a source that is gone."""
-    for scene in record.scenes:
-        for kind in scene["files"]:
-            for path in _places(out, scene["scene"], kind):
-                path.unlink(missing_ok=True)
+def _settle(out: Path, scene: str, kind: str, split: str, checksum: str) -> Path:
+    """Move a picture to its place, from wherever it is; copies elsewhere go.
 
-
-def _settle(out: Path, scene: str, kind: str, split: str) -> Path | None:
-    """Move a picture to its place, from wherever it is."""
+    Raises:
+        FileNotFoundError: it is nowhere.
+    """
     target = _place(out, split, scene, kind)
-    for path in _places(out, scene, kind):
-        if path == target or not path.exists():
-            continue
-        # The staged one comes first, and is newer than what lies in the splits.
-        if target and (path == _staged(out, scene, kind) or not target.exists()):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-        else:
+    places = [path for path in _places(out, scene, kind) if path.exists()]
+    # The one that was made last, if there are older ones too.
+    found = next((path for path in places if digest(path) == checksum), None)
+    if found is None:
+        raise FileNotFoundError(f"{target} has gone; start again")
+    if found != target:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found.replace(target)
+    for path in places:
+        if path not in (found, target):
             path.unlink()
     return target
 
@@ -215,20 +261,21 @@ def _finish(out: Path, records: Sequence[Record], given: Mapping[str, str], opti
     rows: list[tuple[object, ...]] = []
     for name, (record, scene) in sorted(scenes.items()):
         for kind, checksum in scene["files"].items():
-            path = _settle(out, name, kind, split[name])
-            if path:
-                ev = "" if kind.startswith("expert_") else f"{ev_of(kind):+g}"
-                place = path.relative_to(out).as_posix()
-                rows.append(
-                    (name, split[name], kind, ev, place, checksum, record.source, group_of[name], scene["note"])
-                )
+            path = _settle(out, name, kind, split[name], checksum)
+            ev = "" if kind.startswith("expert_") else f"{ev_of(kind):+g}"
+            place = path.relative_to(out).as_posix()
+            rows.append((name, split[name], kind, ev, place, checksum, record.source, group_of[name], scene["note"]))
     left_out = [(record.source, record.left_out) for record in records if record.left_out]
     _write_csv(out / MANIFEST, COLUMNS, rows)
     _write_csv(out / LEFT_OUT, ("source", "reason"), left_out)
-    report = _report(scenes, split, groups, left_out)
+    kept = sum(name in before for name in scenes)
+    report = _report(scenes, split, groups, left_out, len(given.keys() - scenes.keys()), kept)
     with replacing(out / REPORT) as temporary:
         temporary.write_text(report, "utf-8")
     shutil.rmtree(out / STAGING, ignore_errors=True)
+    for folder in [path for split in SPLITS for path in (*(out / split).glob("*"), out / split)]:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return report
 
 
@@ -244,6 +291,8 @@ def _report(
     split: Mapping[str, str],
     groups: Sequence[Sequence[str]],
     left_out: Sequence[tuple[str, str]],
+    unknown: int,
+    kept: int,
 ) -> str:
     counts = []
     for part in SPLITS:
@@ -254,7 +303,13 @@ def _report(
     bursts = [group for group in groups if len({scenes[name][0].source for name in group}) > 1]
     text += f"\n{sum(map(len, bursts))} scenes of different sources look alike, in {len(bursts)} groups.\n"
     for group in torn_groups(groups, split):
-        text += f"The given list puts scenes that look alike into different splits: {', '.join(group)}.\n"
+        text += (
+            f"Scenes that look alike are in different splits, as a list or an earlier run has it: {', '.join(group)}.\n"
+        )
+    if 0 < kept < len(scenes):
+        text += f"{kept} scenes stayed in their split; without {MANIFEST} all would be split anew.\n"
+    if unknown:
+        text += f"{unknown} scenes of the given list are not among these.\n"
     noted = [(name, scene["note"]) for name, (_, scene) in scenes.items() if scene["note"]]
     if noted:
         text += f"\n## Mended: {len(noted)} scenes\n\n{markdown(('scene', 'what was done'), noted)}"

@@ -43,25 +43,33 @@ def _colorants(profile: bytes) -> NDArray[np.float64]:
     return np.array([colorant[0] for colorant in colorants if colorant]).T
 
 
+def luminance(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Luminance (CIE Y) of linear ProPhoto RGB; ``(..., 3)`` to ``(...)``."""
+    weighted: NDArray[np.float32] = light @ _colorants(prophoto_profile())[1].astype(np.float32)
+    return weighted
+
+
 def to_srgb(pixels: NDArray[Any], profile: bytes | None) -> NDArray[np.uint8]:
     """Convert to 8-bit sRGB, relative colorimetric; colours outside are clipped.
 
     Args:
         pixels: ``(H, W, 3)``, uint8 or uint16.
-        profile: ICC profile of the pixels; without one they are sRGB already.
+        profile: ICC profile of the pixels, of RGB or, where their channels are alike, of grey; without one they are
+            sRGB already.
 
     Raises:
-        ImageError: the profile is damaged, or not one of RGB.
+        ImageError: the profile is damaged, or of other colours.
     """
     if profile is None:
         return (pixels / 257).round().astype(np.uint8) if pixels.dtype == np.uint16 else pixels
     cms = extra("imagecodecs")
+    grey = profile[16:20] == b"GRAY"
     try:
         converted: NDArray[np.uint8] = cms.cms_transform(
-            np.ascontiguousarray(pixels),
+            np.ascontiguousarray(pixels[..., 0] if grey else pixels),
             profile,
             cms.cms_profile("srgb"),
-            colorspace="rgb",
+            colorspace="gray" if grey else "rgb",
             outcolorspace="rgb",
             outdtype="uint8",
             intent=cms.CMS.INTENT.RELATIVE_COLORIMETRIC,

@@ -42,16 +42,22 @@ def find_sources(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """All files with one of the suffixes, below too; sorted, hidden ones left out.
 
     Raises:
-        ImageError: the folder is missing or holds none, or two would make scenes of one name.
+        ImageError: the folder is missing or holds none, a name is not UTF-8, or two would make scenes of one name.
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is no folder; name the folder of the files to render")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    paths = sorted(p for p in files if not p.name.startswith("."))
     if not paths:
         raise ImageError(f"{folder} holds none of the files that can be rendered ({' '.join(suffixes)})")
     first: dict[str, Path] = {}
     for path in paths:
-        if (other := first.setdefault(path.stem, path)) != path:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise ImageError(f"{str(path)!a} has a name that is not in UTF-8; rename it") from error
+        # Some file systems take upper and lower case for the same.
+        if (other := first.setdefault(path.stem.casefold(), path)) != path:
             raise ImageError(f"{other} and {path} would make scenes of one name; rename one of them")
     return paths
 

@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expcorr_core.fusion import fuse_exposures
-from expcorr_core.image_io import ImageError, Photo, find_photos, read_photo
-from expcorr_core.pairs import EXPERTS, suffix_of
+from expcorr_core.image_io import ImageError, Photo, read_photo
+from expcorr_core.pairs import EXPERTS, photos_by_stem, suffix_of
 
 from .align import Alignment, Box, Misaligned, align
 from .build import TRAINING_EXPERT, Made, Pixels
 from .colour import to_srgb
 from .radiance import is_panorama, metered, read_radiance, views
-from .raw import read_raw
+from .raw import raw_pixels, read_raw
 from .scenes import perceptual_hash
 from .tone import Scene, expose, fitting, render, resize, show
 
 FUSED_EVS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # the bracket that HDR targets are fused from
+# Of memory, while a raw file is rendered: whole, and at half its size; without targets and with them.
+BYTES_A_PIXEL = {False: (36.0, 16.0), True: (91.0, 34.0)}
+HDR_BYTES_A_BYTE = 40.0  # of an HDR file
 LEAST_SIDE = 64  # pixels; smaller pictures teach nothing
 
 
@@ -35,24 +38,27 @@ def find_targets(folder: Path) -> dict[str, dict[str, Path]]:
             underscore (``tiff16_a`` .. ``tiff16_e``). Those of a plain folder count as expert C's.
 
     Raises:
-        ImageError: there are none, or none of expert C.
+        ImageError: there are none, none of expert C, or two of one name or expert.
     """
-    folders = {
-        match[1].lower(): path
-        for path in sorted(folder.iterdir() if folder.is_dir() else [])
-        if path.is_dir() and (match := re.search(rf"(?:^|_)([{EXPERTS}])$", path.name, re.IGNORECASE))
-    }
+    folders: dict[str, Path] = {}
+    for path in sorted(folder.iterdir() if folder.is_dir() else []):
+        match = re.search(rf"(?:^|_)([{EXPERTS}])$", path.name, re.IGNORECASE) if path.is_dir() else None
+        if match and (other := folders.setdefault(match[1].lower(), path)) != path:
+            raise ImageError(
+                f"{other} and {path} would both be expert {match[1].upper()}'s targets; rename one of them"
+            )
     if not folders:
         folders = {TRAINING_EXPERT: folder}
     elif TRAINING_EXPERT not in folders:
         raise ImageError(f"{folder} has no folder of expert {TRAINING_EXPERT.upper()}, whose targets are trained on")
-    return {expert: {photo.stem: photo for photo in find_photos(path)} for expert, path in folders.items()}
+    return {expert: photos_by_stem(path) for expert, path in folders.items()}
 
 
-class _Retouched(NamedTuple):
-    """A target as it is decoded, and where it lies in the rendering."""
+class _Placed(NamedTuple):
+    """A target's file, its height and width, and where it lies in the rendering."""
 
-    photo: Photo
+    path: Path
+    sides: tuple[int, ...]
     alignment: Alignment
 
 
@@ -76,28 +82,32 @@ class RawMaker:
             raise ImageError(f"{source} has no target of expert {', '.join(missing).upper()}")
         return [source, *(paths[source.stem] for paths in (self.targets or {}).values())]
 
+    def cost(self, source: Path) -> float:
+        """Measured on 45 megapixels and targets of 16 bits."""
+        whole, half = BYTES_A_PIXEL[bool(self.targets)]
+        return raw_pixels(source) * (half if self.size else whole)
+
     def make(self, source: Path) -> list[Made]:
         scene = read_raw(source, self.size)
         height, width = scene.light.shape[:2]
         box = Box(0, 0, height, width)
-        retouched: dict[str, _Retouched] = {}
-        if self.targets:
-            preview = _preview(scene)
-            for expert, paths in self.targets.items():
-                retouched[expert] = _place(preview, scene.scale, paths[source.stem])
-                box = box.meet(retouched[expert].alignment.box(height, width))
-        high, wide = fitting(box.bottom - box.top, box.right - box.left, self.size)
-        # No picture is larger than its target is sharp.
-        sharp = min((r.photo.pixels.shape[1] / r.alignment.size[1] for r in retouched.values()), default=1.0)
-        if sharp < high / max(1, box.bottom - box.top):
-            high, wide = (round((end - start) * sharp) for start, end in ((box.top, box.bottom), (box.left, box.right)))
-        if min(high, wide) < LEAST_SIDE:
+        preview = _preview(scene) if self.targets else None
+        placed: dict[str, _Placed] = {}
+        for expert, paths in (self.targets or {}).items():
+            assert preview is not None
+            placed[expert] = _place(preview, scene.scale, paths[source.stem])
+            box = box.meet(placed[expert].alignment.box(height, width))
+        tall, wide = box.bottom - box.top, box.right - box.left
+        if min(tall, wide) < LEAST_SIDE:
             raise ImageError(f"{source} and its targets share too small a part")
+        # No picture is larger than its target is sharp.
+        sharp = min((p.sides[1] / p.alignment.size[1] for p in placed.values()), default=1.0)
+        size = fitting(tall, wide, min(self.size or max(tall, wide), round(max(tall, wide) * sharp)))
         part = replace(scene, light=np.ascontiguousarray(box.of(scene.light)))
-        inputs = {suffix_of(ev): render(part, ev, (high, wide)) for ev in self.evs}
-        neutral = inputs[suffix_of(0)] if 0 in self.evs else render(part, 0, (high, wide))
-        targets = {expert: _cut(r, box, (high, wide)) for expert, r in retouched.items()} or {TRAINING_EXPERT: neutral}
-        return [Made(source.stem, inputs, targets, perceptual_hash(neutral), _note(retouched, box, scene))]
+        inputs = {suffix_of(ev): render(part, ev, size) for ev in self.evs}
+        neutral = inputs[suffix_of(0)] if 0 in self.evs else render(part, 0, size)
+        targets = {expert: _cut(p, box, size) for expert, p in placed.items()} or {TRAINING_EXPERT: neutral}
+        return [Made(source.stem, inputs, targets, perceptual_hash(neutral), _note(placed, box, scene))]
 
 
 def _preview(scene: Scene) -> Pixels:
@@ -107,32 +117,33 @@ def _preview(scene: Scene) -> Pixels:
     return preview
 
 
-def _place(preview: Pixels, scale: float, path: Path) -> _Retouched:
-    photo = read_photo(path)
-    green = Photo(photo.pixels[..., 1:2]).eight_bit()
+def _place(preview: Pixels, scale: float, path: Path) -> _Placed:
+    green = Photo(read_photo(path).pixels[..., 1:2]).eight_bit()
     try:
-        # Of the scale that the rendering has, if the target has the camera's.
-        found = align(preview, resize(green, [round(side * scale) for side in green.shape[:2]]))
+        return _Placed(path, green.shape[:2], align(preview, green, scale))
     except Misaligned as error:
         raise ImageError(f"{path} cannot be aligned: {error}") from error
-    return _Retouched(photo, found)
 
 
-def _cut(retouched: _Retouched, box: Box, size: tuple[int, int]) -> Pixels:
+def _cut(placed: _Placed, box: Box, size: tuple[int, int]) -> Pixels:
     """The part of a target that a part of the rendering shows, resized, in sRGB."""
-    photo, alignment = retouched
-    ratios = [side / placed for side, placed in zip(photo.pixels.shape[:2], alignment.size, strict=True)] * 2
-    own = Box(*(round(edge * ratio) for edge, ratio in zip(alignment.in_target(box), ratios, strict=True)))
-    return to_srgb(resize(own.of(photo.pixels), size), photo.metadata.get("icc_profile"))
+    photo = read_photo(placed.path)  # again: all experts' targets at once would take much memory
+    ratios = [side / taken for side, taken in zip(placed.sides, placed.alignment.size, strict=True)] * 2
+    own = Box(*(round(edge * ratio) for edge, ratio in zip(placed.alignment.in_target(box), ratios, strict=True)))
+    try:
+        return to_srgb(resize(own.of(photo.pixels), size), photo.metadata.get("icc_profile"))
+    except ImageError as error:
+        raise ImageError(f"{placed.path} cannot be used: {error}") from error
 
 
-def _note(retouched: Mapping[str, _Retouched], box: Box, scene: Scene) -> str:
+def _note(placed: Mapping[str, _Placed], box: Box, scene: Scene) -> str:
     """What the alignment did; empty where rendering and targets had the same size and place."""
     height, width = scene.light.shape[:2]
-    if box == Box(0, 0, height, width) and all(r.alignment.size == (height, width) for r in retouched.values()):
+    if box == Box(0, 0, height, width) and all(p.alignment.size == (height, width) for p in placed.values()):
         return ""
     moves = (
-        f"target {e.upper()} at row {r.alignment.shift[0]}, column {r.alignment.shift[1]}" for e, r in retouched.items()
+        f"target {expert.upper()} at row {p.alignment.shift[0]}, column {p.alignment.shift[1]}"
+        for expert, p in placed.items()
     )
     kept = f"rows {box.top}-{box.bottom} of {height}, columns {box.left}-{box.right} of {width} kept"
     return "; ".join((*moves, kept))
@@ -159,6 +170,9 @@ class HdrMaker:
     def parts(self, source: Path) -> list[Path]:
         return [source]
 
+    def cost(self, source: Path) -> float:
+        return source.stat().st_size * HDR_BYTES_A_BYTE
+
     def make(self, source: Path) -> list[Made]:
         light = read_radiance(source)
         if self.flat or not is_panorama(light):
@@ -174,6 +188,8 @@ class HdrMaker:
         except ImageError as error:
             raise ImageError(f"{source} cannot be exposed: {error}") from error
         size = fitting(light.shape[0], light.shape[1], self.size)
+        if min(size) < LEAST_SIDE:
+            raise ImageError(f"{source} gives pictures of {size[1]}x{size[0]} pixels, which are too small")
         bracket = {ev: render(scene, ev, size) for ev in {*FUSED_EVS, *self.evs}}
         fused = fuse_exposures([Photo(bracket[ev]).to_tensor() for ev in FUSED_EVS])
         inputs = {suffix_of(ev): bracket[ev] for ev in self.evs}

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expcorr_core.exposure import LUMA
 from expcorr_core.image_io import ImageError
 
-from .colour import to_prophoto
+from .colour import luminance, to_prophoto
 from .extras import extra
 from .tone import MID_GREY, Floats, Scene
 
@@ -101,8 +100,8 @@ def metered(light: Floats) -> Scene:
     Raises:
         ImageError: the light is black.
     """
-    luminance = light @ np.array(LUMA, np.float32)
-    seen = luminance[luminance > 0]
+    seen = luminance(light)
+    seen = seen[seen > 0]
     if not seen.size:
         raise ImageError("it is black")
     dark, mean, bright = (

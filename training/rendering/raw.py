@@ -56,8 +56,20 @@ def read_raw(path: Path, size: int | None = None) -> Scene:
         raise ImageError(f"{path} is damaged or no raw file ({reason}); copy it again or leave it out") from error
     if light.ndim != 3 or light.shape[2] != 3:
         raise ImageError(f"{path} has no three colours; leave it out")
+    # LibRaw makes no half of what has no mosaic.
+    scale = max(light.shape[:2]) / larger if half else 1.0
     ev, curve = _dng_rendering(path) if path.suffix.lower() == ".dng" else (0.0, None)
-    return Scene(light, ev, curve or ToneCurve.camera(), scale=0.5 if half else 1.0)
+    return Scene(light, ev, curve or ToneCurve.camera(), scale=scale)
+
+
+def raw_pixels(path: Path) -> int:
+    """Pixels of a raw file, from its header; 0 where it cannot be read."""
+    rawpy = extra("rawpy")
+    try:
+        with rawpy.imread(str(path)) as raw:
+            return int(raw.sizes.width) * int(raw.sizes.height)
+    except (rawpy.LibRawError, OSError):
+        return 0
 
 
 def _dng_rendering(path: Path) -> tuple[float, ToneCurve | None]:

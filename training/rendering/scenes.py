@@ -116,7 +116,7 @@ def read_splits(path: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-        split = {row["scene"]: row["split"] for row in rows}
+        split = {row["scene"]: row["split"] or "" for row in rows}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise ImageError(f"{path} is no CSV file with columns 'scene' and 'split' ({error})") from error
     if odd := sorted(set(split.values()) - set(SPLITS)):
