@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -10,6 +11,9 @@ def main() -> int:
     """Run the command line, or say which packages it lacks (ComfyUI's own users need none of them)."""
     # PyTorch then asks Linux for huge pages for large tensors: the network is a tenth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from .cli import main as run
     except ModuleNotFoundError as error:

@@ -37,7 +37,7 @@ from .workers import Task, spread
 JOURNAL, REPORT = ".expcorr-journal.jsonl", "expcorr-report.csv"
 COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
-MAX_PIXELS = 500_000_000  # larger files are refused before they are decoded
+MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 MEASURED_SIDE = 256  # larger side that exposure and change are measured at
 BYTES_A_PIXEL = 35  # of memory, while a photo is corrected
@@ -352,7 +352,11 @@ def memory() -> int:
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
     """A CSV file with a row a photo."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        # Names may hold bytes that are no text.
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(outcome.row() for outcome in outcomes)

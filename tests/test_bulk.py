@@ -263,6 +263,22 @@ def test_unusual_names(photo: Path, tmp_path: Path, name: str) -> None:
     assert list(results(tmp_path / "out")) == [name]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
+def test_names_that_are_no_text(photo: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    photo.rename(photo.with_name(name))
+    photo.with_name(os.fsdecode(b"b\xff.jpg")).write_bytes(b"damaged")
+    process = start("correct", photo.parent, "-o", tmp_path / "out")
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "b\\udcff.jpg is no photo" in errors
+    assert (tmp_path / "out" / name).is_file()
+    assert b"caf\xe9.jpg,corrected" in (tmp_path / "out" / REPORT).read_bytes().replace(b"\r", b"").replace(b'"', b"")
+    again = start("correct", photo.parent, "-o", tmp_path / "out", "--dry-run")
+    assert "1 done before" in again.communicate(timeout=60)[0].replace("\n", " ")
+
+
 def test_a_name_that_grows_too_long_is_one_sentence(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,3 +326,42 @@ def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_pat
 
 def test_memory_is_known() -> None:
     assert memory() > 2**30
+
+
+SLEEPERS = """
+import sys, time
+from expcorr_core.workers import Stopped, Task, spread
+if __name__ == "__main__":
+    print("begun", flush=True)
+    try:
+        for name in spread(time.sleep, [Task((float(sys.argv[1]),), None) for _ in range(6)], 2):
+            print("done", flush=True)
+    except Stopped:
+        print("stopped")
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_one_interrupt_waits_for_what_is_begun_and_two_do_not(tmp_path: Path, times: int) -> None:
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(
+        [sys.executable, script, "2" if times == 1 else "60"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    # At once, while the workers are starting, and as the terminal does: to the whole group.
+    for _ in range(times):
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)
+    printed, errors = process.communicate(timeout=30)
+    if times == 1:
+        assert printed.splitlines()[-1] == "stopped"
+        assert "done" in printed
+        assert errors == ""
+    else:
+        assert process.returncode != 0
+        assert "done" not in printed
+        assert errors.count("Traceback") <= 1
