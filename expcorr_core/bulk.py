@@ -8,17 +8,18 @@ leaves whole results and knows which they are.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from PIL import Image
@@ -32,15 +33,16 @@ from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save
 from .profiles import colour_space
 from .report import exposure_error
 from .weights import default_weights_path
-from .workers import Task, spread
+from .workers import Stop, Stopped, Task, spread
 
-JOURNAL, REPORT = ".expcorr-journal.jsonl", "expcorr-report.csv"
+JOURNAL, JOURNALS, REPORT = ".expcorr-journal.jsonl", ".expcorr-journal*.jsonl", "expcorr-report.csv"
+ENTRY = frozenset(("target", "source", "key", "files", "exposure", "change"))  # of a line of the journal
 COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 MEASURED_SIDE = 256  # larger side that exposure and change are measured at
-BYTES_A_PIXEL = 35  # of memory, while a photo is corrected
+BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
 
 
 class Job(NamedTuple):
@@ -67,6 +69,7 @@ class Work:
         metadata: what is kept: ``all``, ``no-gps`` or ``none``.
         overwrite: replace files that are not results of the same photo and settings.
         resume: keep a journal in ``output``, and leave out what it says is done.
+        journal: name of the file of the journal that is written to; all are read.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -76,6 +79,7 @@ class Work:
     metadata: str = "all"
     overwrite: bool = False
     resume: bool = False
+    journal: str = JOURNAL
 
     @property
     def key(self) -> str:
@@ -118,30 +122,54 @@ class Outcome:
 class Journal:
     """Results by their place below the output folder: checksums of photo, settings and files, and figures."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / JOURNAL
+    _known: ClassVar[dict[Path, tuple[int, dict[str, dict[str, Any]]]]] = {}  # how far each file has been read
+
+    def __init__(self, folder: Path, name: str = JOURNAL) -> None:
+        self.folder, self.path = folder, folder / name
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """The last line of each result; lines that were cut off are left out."""
+        """The last line of each result; lines that were cut off, or are none of ours, are left out."""
         found: dict[str, dict[str, Any]] = {}
-        if not self.path.exists():
-            return found
-        with self.path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                    found[entry["target"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
+        for path in sorted(self.folder.glob(JOURNALS)):
+            if path.is_file() and not path.is_symlink():
+                found |= self._read(path)
         return found
 
+    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+        """What one file says; what was read before is not read again."""
+        path = path.resolve()
+        start, known = self._known.get(path, (0, {}))
+        size = path.stat().st_size
+        if size < start:  # another file by now
+            start, known = 0, {}
+        with path.open("rb") as file:
+            file.seek(start)
+            new = file.read(size - start)
+        end = new.rfind(b"\n") + 1
+        for line in new[:end].splitlines():
+            try:
+                entry = json.loads(line)
+                if entry.keys() >= ENTRY and isinstance(entry["files"], dict):
+                    known[entry["target"]] = entry
+            except (ValueError, AttributeError, TypeError):
+                continue
+        self._known[path] = (start + end, known)
+        return known
+
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Append a line; several processes may."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        """Append a line; several processes may.
+
+        Raises:
+            OSError: it cannot be written, or the journal is a link.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        handle = os.open(self.path, flags, 0o666)
         try:
             # In one call, and on a line of its own even if another was cut off.
-            os.write(handle, f"\n{json.dumps(entry)}\n".encode())
+            line = f"\n{json.dumps(entry)}\n".encode()
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, "No space left for the journal", str(self.path))
         finally:
             os.close(handle)
 
@@ -180,9 +208,8 @@ def correct_file(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -
         if own and _is_whole(job, own):
             return Outcome(*names, BEFORE, own["exposure"], own["change"])
         _check_places(job, work, own)
-        exposure, change = _correct(job, work, content)
-    # torch reports lack of memory as a RuntimeError.
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        exposure, change = _correct(job, work, content, overwrite=work.overwrite or own is not None)
+    except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
     return Outcome(*names, CORRECTED, exposure, change, time.perf_counter() - start)
 
@@ -226,14 +253,16 @@ def _check_places(job: Job, work: Work, entry: Mapping[str, Any] | None) -> None
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, content: str) -> tuple[float | None, float]:
+def _correct(job: Job, work: Work, content: str, overwrite: bool) -> tuple[float | None, float]:
     """Exposure and change of a photo, whose results are written."""
     writers: dict[Path, Callable[[Path], None]]
-    if huge := find_huge(job.source, MAX_PIXELS):
+    if huge := find_huge(job.source, most_pixels()):
+        if huge.strip_bytes > memory():
+            raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
             raise ImageError(f"{job.source} is so large that it becomes a TIFF file alone, without a comparison")
         exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.metadata, work)
-        writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata != "none")}
+        writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata)}
     else:
         _check_memory(job.source)
         photo = read_photo(job.source)
@@ -245,9 +274,9 @@ def _correct(job: Job, work: Work, content: str) -> tuple[float | None, float]:
         if compared := job.comparison:
             both = comparison(photo, result)
             writers[compared] = lambda path: save_photo(path, both, format_of(compared))
-    with ExitStack() as stack:
-        try:
-            temporary = {path: stack.enter_context(replacing(path)) for path in writers}
+    try:
+        with ExitStack() as stack:
+            temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in writers}
             for path, write in writers.items():
                 write(temporary[path])
             if work.resume and work.output:
@@ -255,11 +284,14 @@ def _correct(job: Job, work: Work, content: str) -> tuple[float | None, float]:
                 figures = {"exposure": exposure, "change": change}
                 target = job.target.relative_to(work.output).as_posix()
                 entry = {"target": target, "source": content, "key": work.key, "files": files, **figures}
-                Journal(work.output).add(entry)
-        except ImageError:
-            raise
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
+                Journal(work.output, work.journal).add(entry)
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        # Since it was looked for above.
+        if isinstance(error, FileExistsError) and error.filename2 in map(str, writers):
+            raise ImageError(f"{error.filename2} exists; add --overwrite, or choose another output with -o") from error
+        raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
     return exposure, change
 
 
@@ -271,6 +303,20 @@ def _check_memory(path: Path) -> None:
             f"{path} needs {needed / 2**30:.0f} GiB of memory to be corrected, and this computer has "
             f"{memory() / 2**30:.0f}; reduce it first"
         )
+
+
+def most_pixels() -> int:
+    """Pixels of the largest photo that is corrected in memory."""
+    return min(MAX_PIXELS, memory() // BYTES_A_PIXEL)
+
+
+def cost(path: Path) -> float:
+    """Bytes of memory that correcting a photo takes."""
+    try:
+        huge = find_huge(path, most_pixels())
+    except ImageError:
+        return 0.0
+    return huge.strip_bytes if huge else photo_size(path) * BYTES_A_PIXEL
 
 
 def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[float | None, float, BilateralGrid]:
@@ -323,31 +369,47 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
         What became of each, as they are finished.
 
     Raises:
-        Stopped: with workers, Ctrl-C or SIGTERM came.
+        Stopped: Ctrl-C or SIGTERM came.
     """
     entries = journal_of(jobs, work)
     if not workers:
-        yield from (correct_file(job, work, entry) for job, entry in zip(jobs, entries, strict=True))
+        stop = Stop()
+        with stop.listening():
+            for job, entry in zip(jobs, entries, strict=True):
+                if stop.asked:
+                    raise Stopped
+                yield correct_file(job, work, entry)
         return
-    tasks = [
-        Task((job, work, entry), _crashed(job), photo_size(job.source) * BYTES_A_PIXEL)
-        for job, entry in zip(jobs, entries, strict=True)
-    ]
+    tasks = [Task((job, work, entry), crashed(job), cost(job.source)) for job, entry in zip(jobs, entries, strict=True)]
     threads = max(1, (os.cpu_count() or 1) // workers)
     yield from spread(correct_file, tasks, workers, threads, memory() / 2)
 
 
-def _crashed(job: Job) -> Outcome:
+def crashed(job: Job) -> Outcome:
+    """What is said of a photo that ends each process that corrects it."""
     reason = f"{job.source} brings the program that corrects it down; convert it or leave it out"
     return Outcome(str(job.source), str(job.target), FAILED, error=reason)
 
 
 def memory() -> int:
-    """Bytes of this computer's memory; 16 GiB where it does not say."""
+    """Bytes of memory that this computer, or the container, has; 16 GiB where it does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 16 * 2**30
+        found = 16 * 2**30
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # not Linux, or "max"
+            found = min(found, int(Path(limit).read_text("ascii")))
+    return found
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of an earlier run, which the next may replace."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().strip() == ",".join(COLUMNS)
+    except OSError:
+        return False
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import pickle
+import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from .bulk import Job, Outcome, Work, correct_file, journal_of
+from .bulk import Job, Outcome, Work, correct_file, crashed, journal_of
+from .workers import Stop, Stopped
+
+RETRIES = 3  # of a photo whose worker dies
 
 
 def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int | None) -> Iterator[Outcome]:
     """Correct photos with Ray Data; see :func:`~expcorr_core.bulk.correct_all`.
 
-    Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished.
+    Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished. A photo that
+    brings each of its workers down is given up.
 
     Args:
         jobs, work: as there.
@@ -24,6 +32,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
     Raises:
         ModuleNotFoundError: Ray is missing.
         ConnectionError: there is no cluster at the address.
+        Stopped: Ctrl-C or SIGTERM came.
     """
     try:
         import ray
@@ -31,19 +40,47 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
     except ImportError as error:
         raise ModuleNotFoundError("--ray needs Ray: pip install 'expcorr[ray]'") from error
     ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
+    stop = Stop()
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
-        tasks = zip(jobs, journal_of(jobs, work), strict=True)
-        # As bytes, since Ray Data's columns hold no objects of ours without a complaint.
-        items = [{"task": pickle.dumps((job, work, entry))} for job, entry in tasks]
+        context.max_errored_blocks = -1  # a block is one photo
+        items = [
+            {"number": number, "job": [_absolute(path) for path in job], "entry": json.dumps(entry)}
+            for number, (job, entry) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
+        ]
+        there = replace(
+            work,
+            output=work.output and work.output.absolute(),
+            weights=work.weights and work.weights.absolute(),
+        )
         data = ray.data.from_items(items, override_num_blocks=len(items))
-        for row in data.map(_correct, concurrency=workers).iter_rows():
-            yield Outcome(**row)
+        rows = data.map(partial(_correct, there), concurrency=workers, max_retries=RETRIES).iter_rows()
+        missing = set(range(len(jobs)))
+        with stop.listening():
+            for row in rows:
+                number = row.pop("number")
+                missing.discard(number)
+                job = jobs[number]
+                yield Outcome(**{**row, "source": str(job.source), "target": str(job.target)})
+                if stop.asked:
+                    raise Stopped
+        yield from (crashed(jobs[number]) for number in sorted(missing))
     finally:
         ray.shutdown()
 
 
-def _correct(row: dict[str, Any]) -> dict[str, Any]:
-    return asdict(correct_file(*pickle.loads(row["task"])))
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
+
+
+def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
+    source, target, comparison = (Path(path) if path else None for path in row["job"])
+    assert source
+    assert target
+    # Of each machine its own file: lines that several append over a network may get lost.
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    own = replace(work, journal=f".expcorr-journal-{host}.jsonl")
+    outcome = correct_file(Job(source, target, comparison), own, json.loads(row["entry"]))
+    return {"number": row["number"], **asdict(outcome)}

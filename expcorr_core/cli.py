@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import glob
 import json
 import os
 import sys
@@ -16,22 +15,20 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .bulk import FAILED, REPORT, Job, Outcome, Work, correct_all, journal_of, plan, prepare, write_report
+from .bulk import FAILED, REPORT, Job, Outcome, Work, correct_all, is_report, journal_of, plan, prepare, write_report
 from .corrector import WORKING_SIZE, Corrector, Settings
 from .evaluate import agreement, evaluate, summarise
 from .files import remove_leftovers, replacing
 from .hub import REPOSITORY, download_weights
-from .image_io import SUFFIXES, ImageError, Photo, read_photo, write_photo
+from .image_io import ImageError, Photo, read_photo, write_photo
 from .pairs import ev_of, find_pairs, find_scenes
+from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 from .workers import Stopped
 
 FEW = 8  # photos are corrected in this process
-
-
-class UsageError(ValueError):
-    """The command line asks for something that cannot be done."""
+GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
 
 
 def pick_device(name: str) -> torch.device:
@@ -49,73 +46,10 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
-    """Photos named by files, folders and globs, each with its name below the output folder.
-
-    A folder gives all photos below it, with their sub-folders kept, but neither hidden files nor what lies in the
-    output folder. What does not exist is given back as it is, so that reading it names it.
-
-    Raises:
-        UsageError: a folder holds no photos.
-    """
-    found: dict[Path, tuple[Path, Path]] = {}
-    for pattern in patterns:
-        path = Path(pattern)
-        matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-        for match in matches or [path]:
-            inside = [(match, Path(match.name))]
-            if match.is_dir():
-                inside = [(p, p.relative_to(match)) for p in sorted(match.rglob("*")) if _is_own_photo(p, output)]
-                if not inside:
-                    raise UsageError(f"folder {match} holds no photos ({', '.join(SUFFIXES)})")
-            for source, name in inside:
-                found.setdefault(source.resolve(), (source, name))
-    return list(found.values())
-
-
-def _is_own_photo(path: Path, output: Path) -> bool:
-    visible = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    return visible and output.resolve() not in path.resolve().parents
-
-
-def _is_photo_name(output: Path) -> bool:
-    return output.suffix.lower() in SUFFIXES and not output.is_dir()
-
-
-def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
-    """What is written where.
-
-    Raises:
-        UsageError: two inputs would be written to one file, or an output would replace an input.
-    """
-    if _is_photo_name(output):
-        if len(inputs) > 1:
-            raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
-        targets = [output]
-    else:
-        targets = [output / name for _, name in inputs]
-    jobs = [
-        Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
-        for (source, _), target in zip(inputs, targets, strict=True)
-    ]
-    sources = {job.source.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        for path in job.outputs:
-            if path.resolve() in sources:
-                raise UsageError(f"{path} is an input and would be replaced; choose another output with -o")
-            if path in taken:
-                raise UsageError(
-                    f"{taken[path]} and {job.source} would both be written to {path}; correct them separately"
-                )
-            taken[path] = job.source
-    return jobs
-
-
 def command_correct(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    bulk = len(args.inputs) > 1 or not Path(args.inputs[0]).is_file()
-    one_file = _is_photo_name(args.output)
+    bulk = is_bulk(args.inputs)
+    one_file = is_one_photo(args.output)
     jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
     device = pick_device(args.device)
     _check_gains(args, load_weights(args.weights).architecture.levels)
@@ -124,9 +58,11 @@ def command_correct(args: argparse.Namespace) -> int:
     )
     if args.dry_run:
         return _show_plan(jobs, work)
+    report = args.report or (args.output / REPORT if bulk and not one_file else None)
+    if report and os.path.lexists(report) and not (args.overwrite or is_report(report)):
+        raise UsageError(f"{report} exists and is no report of an earlier run; choose another name with --report")
     if bulk:
         remove_leftovers(args.output)
-    report = args.report or (args.output / REPORT if bulk and not one_file else None)
     found: dict[str, Outcome] = {}
     try:
         with tqdm(total=len(jobs), unit="photo", disable=args.quiet) as bar:
@@ -152,7 +88,8 @@ def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iter
         return correct_on_ray(jobs, work, args.ray, args.workers)
     workers = args.workers
     if workers is None:  # starting processes takes longer than a few photos
-        workers = min(len(jobs), os.cpu_count() or 1) if len(jobs) >= FEW else 0
+        most = os.cpu_count() or 1 if work.device == "cpu" else GPU_WORKERS
+        workers = min(len(jobs), most) if len(jobs) >= FEW else 0
     return correct_all(jobs, work, workers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -10,6 +11,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def _place(temporary: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(temporary, path)  # fails where there is a file, without a moment between looking and placing
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "File exists", str(temporary), None, str(path)) from None
+    temporary.replace(path)
+
 
 DAY = 24 * 3600  # seconds
 
@@ -20,13 +35,13 @@ def _prefix() -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary file beside ``path``; move it there when the block ends well, remove it otherwise.
 
-    Missing parent folders are made; an existing file is replaced.
+    Missing parent folders are made; an existing file is replaced, unless ``overwrite`` is False.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to; FileExistsError where there is a file by then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_prefix()}{os.getpid()}-", suffix=path.suffix)
@@ -38,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+        _place(temporary, path, overwrite)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -62,7 +77,7 @@ def _is_written(path: Path) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):
         return True
     return True
 
@@ -71,8 +86,10 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, 64 hexadecimal digits.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is a pipe or device.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "is no file, but a pipe or device", str(path))
     found = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .bilateral import BilateralGrid
-from .image_io import FORMATS, ImageError
+from .image_io import FORMATS, ImageError, check_claim, kept_metadata
 
 ROWS = 256  # of a strip
+STRIP_BYTES_A_PIXEL = 60  # of memory
 _ORIENTATION, _XMP, _UPRIGHT = 274, 700, 1
 _BYTES = 1  # TIFF type
 
@@ -36,6 +38,11 @@ class HugePhoto:
     width: int
     dtype: np.dtype[Any]
     metadata: dict[str, bytes]
+
+    @property
+    def strip_bytes(self) -> int:
+        """Of memory, that it is corrected in."""
+        return self.width * ROWS * STRIP_BYTES_A_PIXEL
 
     def reduced(self, larger_side: int) -> Tensor:
         """The whole photo, reduced; ``(1, 3, h, w)`` float32, 0..1."""
@@ -94,7 +101,7 @@ def _vips() -> Any:
 def _open(path: Path) -> Any:
     vips = _vips()
     try:
-        return vips.Image.tiffload(str(path), access="sequential", fail_on="error", revalidate=True)
+        return vips.Image.tiffload(os.fsencode(path), access="sequential", fail_on="error", revalidate=True)
     except vips.Error as error:
         raise ImageError(_damaged(path, error)) from error
 
@@ -109,11 +116,13 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
         return None
     try:
         vips = _vips()
-        image = vips.Image.tiffload(str(path), revalidate=True)
+        image = vips.Image.tiffload(os.fsencode(path), revalidate=True)
     except Exception:  # without pyvips, or damaged: the usual way says what it is
         return None
     if image.width * image.height <= pixels:
         return None
+    claimed = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
+    check_claim(path, image.width, image.height, claimed)
     types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
     dtype = types.get(image.format)
     if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):
@@ -125,8 +134,14 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
     return HugePhoto(path, image.height, image.width, dtype, metadata)
 
 
-def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, keep_xmp: bool = True) -> None:
+def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> None:
     """Correct a photo by a grid and write it as a BigTIFF, deflated; alpha is dropped.
+
+    Args:
+        path: the file.
+        photo: what to correct.
+        grid: the correction.
+        kept: of the metadata, see :func:`~.image_io.kept_metadata`.
 
     Raises:
         ImageError: the photo is damaged, or tifffile is missing.
@@ -136,7 +151,8 @@ def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, keep_xmp: bool
         import tifffile
     except ImportError as error:
         raise ImageError("photos this large need pyvips and tifffile: pip install 'expcorr[huge]'") from error
-    tags = [(_XMP, _BYTES, len(xmp), xmp, True)] if keep_xmp and (xmp := photo.metadata.get("xmp")) else []
+    metadata = kept_metadata(photo.metadata, kept)
+    tags = [(_XMP, _BYTES, len(xmp), xmp, True)] if (xmp := metadata.get("xmp")) else []
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         file.write(
             _tiles(photo.corrected(grid)),
@@ -147,7 +163,7 @@ def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, keep_xmp: bool
             compression="zlib",
             compressionargs={"level": 1},
             predictor=True,
-            iccprofile=photo.metadata.get("icc_profile"),
+            iccprofile=metadata.get("icc_profile"),
             extratags=tags,
             metadata=None,
         )

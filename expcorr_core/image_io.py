@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, Unid
 from torch import Tensor
 
 from .files import replacing
+from .xmp import without_gain_map, without_places
 
 # Only these decoders are ever tried: file formats nobody needs here have had holes.
 FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff"), "WEBP": (".webp",)}
@@ -28,19 +29,11 @@ SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
 # Files that claim more than so many bytes of pixels, and so many times their own size, are refused: Deflate and LZW
-# reach some thousand, JPEG some hundred, WebP more with a single colour alone.
-CLAIM_BYTES, CLAIM_RATIO = 2**25, 4000
+# reach some thousand, JPEG some hundred, WebP with a single colour much more.
+CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 200_000
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _XMP = 700  # TIFF tag
 _GPS = 34853  # TIFF tag
-# In XMP: where a photo was taken; and, of JPEG files with a gain map, where the map is, which results do without.
-_XMP_PLACES = re.compile(
-    rb"""\s[\w.-]+:GPS\w+\s*=\s*("[^"]*"|'[^']*')|<([\w.-]+:GPS\w+)\b[^>]*?(?:/>|>.*?</\2\s*>)""", re.DOTALL
-)
-_XMP_GAIN_MAP = re.compile(
-    rb"""\shdrgm:\w+\s*=\s*("[^"]*"|'[^']*')|<(hdrgm:\w+|[\w.-]*Container:Directory)\b[^>]*?(?:/>|>.*?</\2\s*>)""",
-    re.DOTALL,
-)
 _SAMPLE_FORMAT = 339  # TIFF tag: 1 is unsigned integers
 # Tags that say how a TIFF file is laid out, or that are carried in another way; orientation is applied, not kept.
 _UNKEPT_TAGS = (
@@ -109,19 +102,7 @@ class Photo:
 
     def with_metadata(self, kept: str) -> Photo:
         """The same photo with ``all`` metadata, with all but places (``no-gps``), or with ``none`` but the profile."""
-        if kept == "all":
-            return self
-        if kept == "none":
-            return replace(self, metadata={k: v for k, v in self.metadata.items() if k in ("icc_profile", "dpi")})
-        metadata = dict(self.metadata)
-        if "exif" in metadata:
-            exif = Image.Exif()
-            exif.load(metadata["exif"])
-            exif.pop(_GPS, None)
-            metadata["exif"] = exif.tobytes()
-        if "xmp" in metadata:
-            metadata["xmp"] = _XMP_PLACES.sub(b"", metadata["xmp"])
-        return replace(self, metadata=metadata)
+        return replace(self, metadata=kept_metadata(self.metadata, kept))
 
     @classmethod
     def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
@@ -132,6 +113,22 @@ class Photo:
             fields: further attributes.
         """
         return cls(_quantise(image, np.dtype(np.uint8)), **fields)
+
+
+def kept_metadata(metadata: Mapping[str, Any], kept: str) -> dict[str, Any]:
+    """``all`` metadata, all but where the photo was taken (``no-gps``), or ``none`` but profile and resolution."""
+    if kept == "none":
+        return {key: value for key, value in metadata.items() if key in ("icc_profile", "dpi")}
+    result = dict(metadata)
+    if kept == "no-gps":
+        if "exif" in result:
+            exif = Image.Exif()
+            exif.load(result["exif"])
+            exif.pop(_GPS, None)
+            result["exif"] = exif.tobytes()
+        if "xmp" in result:
+            result["xmp"] = without_places(result["xmp"])
+    return {key: value for key, value in result.items() if value}
 
 
 def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -190,6 +187,8 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
     Raises:
         ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
     with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
         _check_claim(image, path)
         if _is_deep(image, path):
@@ -224,21 +223,33 @@ def photo_size(path: Path) -> int:
         return 0
 
 
+def check_claim(path: Path, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
+    """Refuse a file that is far too short for the ``claimed`` bytes of pixels.
+
+    Raises:
+        ImageError: it claims more than ``ratio`` times its size.
+    """
+    size = path.stat().st_size
+    if claimed > max(CLAIM_BYTES, ratio * size):
+        raise ImageError(
+            f"{path} claims {width}x{height} pixels, which its {size} bytes can hardly hold; "
+            "copy it again or leave it out"
+        )
+
+
 def _check_claim(image: Image.Image, path: Path) -> None:
     """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
     claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
-    if claimed > max(CLAIM_BYTES, CLAIM_RATIO * path.stat().st_size):
-        raise ImageError(
-            f"{path} claims {image.width}x{image.height} pixels, which its {path.stat().st_size} bytes cannot hold; "
-            "copy it again or leave it out"
-        )
+    check_claim(path, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
 
 
 def _metadata(image: Image.Image) -> dict[str, Any]:
     """What is kept of a file's metadata; changes the image's EXIF."""
     metadata = {key: image.info[key] for key in ("icc_profile", "xmp", "dpi") if image.info.get(key)}
-    if b"hdrgm:" in metadata.get("xmp", b""):
-        metadata["xmp"] = _XMP_GAIN_MAP.sub(b"", metadata["xmp"])
+    if isinstance(metadata.get("xmp"), str):  # of a TIFF tag of the wrong type
+        metadata["xmp"] = metadata["xmp"].encode("utf-8", "surrogateescape")
+    if b"hdr-gain-map" in metadata.get("xmp", b""):
+        metadata["xmp"] = without_gain_map(metadata["xmp"])
     try:
         exif = image.getexif()
         for tag in set(exif).intersection(_UNKEPT_TAGS):
@@ -279,7 +290,7 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _read_deep(path: Path, metadata: dict[str, Any]) -> Photo:
     vips = _pyvips(path)
     try:
-        image = vips.Image.new_from_file(str(path), fail_on="error", revalidate=True).autorot()
+        image = vips.Image.new_from_file(os.fsencode(path), fail_on="error", revalidate=True).autorot()
         pixels = image.numpy()
     except vips.Error as error:
         raise ImageError(f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again") from error
@@ -388,8 +399,8 @@ def _write_deep(path: Path, photo: Photo, kind: str) -> None:
             image.set_type(vips.GValue.blob_type, key, photo.metadata[name])
     try:
         if kind == "TIFF":
-            image.tiffsave(str(path), compression="deflate", predictor="horizontal")
+            image.tiffsave(os.fsencode(path), compression="deflate", predictor="horizontal")
         else:
-            image.pngsave(str(path), compression=4)
+            image.pngsave(os.fsencode(path), compression=4)
     except vips.Error as error:
         raise OSError(str(error).splitlines()[0]) from error

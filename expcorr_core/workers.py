@@ -139,6 +139,8 @@ def _alone(function: Callable[..., Result], task: Task[Result], threads: int) ->
 def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
     # Spawned: a fork would copy the threads' locks of PyTorch.
     context = multiprocessing.get_context("spawn")
+    if os.name == "nt":
+        workers = min(workers, 61)  # what Windows can wait for
     return ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(), threads))
 
 

@@ -69,7 +69,11 @@ def originals() -> dict[str, bytes]:
     exif = Image.Exif()
     exif[271], exif[274] = "Maker", 6
     exif.get_ifd(0x8825)[1] = "N"
-    rich = {"exif": exif, "icc_profile": PROFILE, "xmp": b"<x exif:GPSLatitude='1' hdrgm:Version='1'/>"}
+    rich = {
+        "exif": exif,
+        "icc_profile": PROFILE,
+        "xmp": b"<x xmlns:g='http://ns.adobe.com/hdr-gain-map/1.0/' g:Version='1' GPSLatitude='1'/>",
+    }
     found = {
         "jpeg": saved(photo, "JPEG", **rich),
         "jpeg progressive": saved(photo, "JPEG", progressive=True, restart_marker_blocks=4),

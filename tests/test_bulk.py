@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.bulk import JOURNAL, REPORT, Job, Work, correct_file, memory
+from expcorr_core import bulk
+from expcorr_core.bulk import JOURNAL, JOURNALS, REPORT, Job, Work, correct_file, memory
 from expcorr_core.cli import main
 from expcorr_core.files import digest, remove_leftovers, replacing
+from expcorr_core.image_io import read_photo
 from expcorr_core.workers import Task, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -46,7 +49,7 @@ def results(out: Path) -> dict[str, str]:
     return {
         p.relative_to(out).as_posix(): digest(p)
         for p in sorted(out.rglob("*"))
-        if p.is_file() and p.name not in (JOURNAL, REPORT)
+        if p.is_file() and p.name != REPORT and not p.match(JOURNALS)
     }
 
 
@@ -227,6 +230,96 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_alone(photos: Path, tmp_
     assert last in results(out)
 
 
+def test_the_same_command_again_with_the_results_among_the_photos(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the shell expands *, as we expand **, and as folders are walked."""
+    monkeypatch.chdir(photo.parent)
+    (photo.parent / ".thumbnails").mkdir()
+    (photo.parent / ".thumbnails/a.jpg").write_bytes(photo.read_bytes())
+    (photo.parent / "empty").mkdir()
+    for arguments in (("scene.jpg", "empty"), ("scene.jpg", "corrected", "empty"), ("**/*.jpg",), (".",), ("*",)):
+        assert run("correct", *arguments, "--quiet") == 0, capsys.readouterr().err
+        assert list(results(Path("corrected"))) == ["scene.jpg"]
+    assert run("correct", "corrected", "-o", "corrected", "--quiet") == 2
+    assert "is an input and would be replaced" in capsys.readouterr().err
+    (photo.parent / "sub").mkdir()
+    photo.rename(photo.parent / "sub" / "scene.jpg")
+    assert run("correct", "sub", "-o", ".", "--quiet") == 0
+    assert Path("scene.jpg").is_file()
+
+
+def test_reports_replace_reports_alone(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, out = tmp_path / "mine.csv", tmp_path / "out"
+    mine.write_text("my own")
+    assert run("correct", photo.parent, "-o", out, "--report", mine, "--quiet") == 2
+    assert "mine.csv exists and is no report" in capsys.readouterr().err
+    assert mine.read_text() == "my own"
+    assert run("correct", photo.parent, "-o", out, "--quiet") == 0
+    before = (out / REPORT).read_bytes()
+    assert run("correct", tmp_path / "nope.jpg", "-o", out, "--quiet") == 1
+    assert (out / REPORT).read_bytes() == before
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, work = Job(photo, tmp_path / "out" / "a.jpg", None), Work(output=tmp_path / "out", resume=True)
+    save = bulk.save_photo
+
+    def meanwhile(*arguments: object) -> None:
+        save(*arguments)  # type: ignore[arg-type]
+        job.target.write_bytes(b"the user's")
+
+    monkeypatch.setattr(bulk, "save_photo", meanwhile)
+    outcome = correct_file(job, work)
+    assert outcome.error == f"{job.target} exists; add --overwrite, or choose another output with -o"
+    assert job.target.read_bytes() == b"the user's"
+    assert correct_file(job, replace(work, overwrite=True)).status == "corrected"
+
+
+def test_foreign_and_linked_journals_do_no_harm(photo: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    (out / JOURNAL).write_text('{"target": "scene.jpg"}\n[1]\nnull\n{"target": []}\n')
+    assert run("correct", photo.parent, "-o", out, "--quiet") == 0
+    assert statuses(out) == {"corrected": 1}
+    assert run("correct", photo.parent, "-o", out, "--quiet") == 0
+    assert statuses(out) == {"done before": 1}
+    elsewhere.write_text("not to be written to")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / JOURNAL).symlink_to(elsewhere)
+    assert run("correct", photo.parent, "-o", tmp_path / "linked", "--quiet") == 1
+    assert elsewhere.read_text() == "not to be written to"
+    (tmp_path / "linked" / JOURNAL).unlink()
+    assert not results(tmp_path / "linked")
+
+
+def test_whatever_a_photo_does_the_others_go_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def odd(path: Path) -> object:
+        if path.name == "00.jpg":
+            raise KeyError("odd")
+        return read_photo(path)
+
+    monkeypatch.setattr(bulk, "read_photo", odd)
+    assert run("correct", photos, "-o", tmp_path / "out", "--quiet") == 1
+    assert "00.jpg could not be corrected: 'odd'" in capsys.readouterr().err
+    assert statuses(tmp_path / "out") == {"corrected": 5, "failed": 2}
+
+
+def test_a_few_photos_stop_in_good_order(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("correct", photos, "-o", out, "--quiet")
+    wait_for(out, 1, process)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted; finished photos are kept" in errors
+    assert 1 <= len(report(out)) < 7
+
+
 # ---- names, links, permissions ----
 
 
@@ -246,14 +339,22 @@ def test_links_do_not_lead_out_of_the_output(photo: Path, tmp_path: Path, capsys
     assert not (tmp_path / "nowhere.jpg").exists()
 
 
-def test_links_among_the_photos(photo: Path, tmp_path: Path) -> None:
+def test_links_among_the_photos(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A link to a photo is a photo; one to a folder is not followed, so that circles end."""
     folder = photo.parent
     (folder / "link.jpg").symlink_to(photo)
     (folder / "dangling.jpg").symlink_to(folder / "nothing.jpg")
     (folder / "circle").symlink_to(folder)
-    assert run("correct", folder, "-o", tmp_path / "out", "--quiet") == 0
-    assert list(results(tmp_path / "out")) == ["scene.jpg"] or list(results(tmp_path / "out")) == ["link.jpg"]
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    assert run("correct", folder, "-o", tmp_path / "out", "--quiet") == 1
+    told = capsys.readouterr().err
+    assert "dangling.jpg does not exist" in told
+    assert "loop.jpg" in told
+    assert "2 of 3 photos failed" in told
+    assert list(results(tmp_path / "out")) == ["link.jpg"]
+    os.mkfifo(folder / "pipe.jpg")
+    assert run("correct", str(folder / "*.jpg"), "-o", tmp_path / "out", "--quiet") == 1
+    assert "is no file, but a pipe or device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["fünf Löffel 写真 🌅.jpg", "a" * 251 + ".jpg", "-o.jpg", "a\nb.jpg", "%s{0}.jpg"])

@@ -117,7 +117,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["decompose", photo, "--levels", "0", "-o", tmp_path], "at least one level"),
     ]
     (tmp_path / "empty").mkdir()
-    cases.append((["correct", tmp_path / "empty"], "holds no photos"))
+    cases.append((["correct", tmp_path / "empty"], "no photos there"))
     for arguments, message in cases:
         assert run(*arguments) == 2
         error = capsys.readouterr().err

@@ -69,6 +69,30 @@ def refused(path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return outcome.error
 
 
+def test_strips_keep_the_metadata_that_are_wanted(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    xmp = b"<x xmlns:exif='e' exif:GPSLatitude='52' exif:Title='t'/>"
+    tifffile.imwrite(source, scene, photometric="rgb", extratags=[(700, 1, len(xmp), xmp, True)], metadata=None)
+    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    for kept, places, title in (("all", True, True), ("no-gps", False, True), ("none", False, False)):
+        outcome = correct_file(Job(source, target, None), Work(metadata=kept, overwrite=True))
+        assert outcome.status == "corrected", outcome.error
+        content = target.read_bytes()
+        assert (b"GPSLatitude" in content, b"Title" in content) == (places, title)
+
+
+def test_a_tiff_that_claims_far_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "bomb.tif"
+    tifffile.imwrite(source, np.zeros((512, 512, 3), np.uint8), photometric="rgb", tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(source, mode="r+b") as file:
+        for name in ("ImageWidth", "ImageLength"):
+            file.pages.first.tags[name].overwrite(2**15)
+    error = refused(source, tmp_path / "b.tif", monkeypatch)
+    assert "claims" in error or "damaged" in error
+
+
 def test_what_cannot_be_done_in_strips_is_said(
     tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
