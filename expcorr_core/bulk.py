@@ -33,7 +33,7 @@ from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save
 from .profiles import colour_space
 from .report import exposure_error
 from .weights import default_weights_path
-from .workers import Stop, Stopped, Task, spread
+from .workers import Stop, Stopped, Task, cores, spread
 
 JOURNAL, JOURNALS, REPORT = ".expcorr-journal.jsonl", ".expcorr-journal*.jsonl", "expcorr-report.csv"
 ENTRY = frozenset(("target", "source", "key", "files", "exposure", "change"))  # of a line of the journal
@@ -381,7 +381,7 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
                 yield correct_file(job, work, entry)
         return
     tasks = [Task((job, work, entry), crashed(job), cost(job.source)) for job, entry in zip(jobs, entries, strict=True)]
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores() // workers)
     yield from spread(correct_file, tasks, workers, threads, memory() / 2)
 
 

@@ -25,7 +25,7 @@ from .pairs import ev_of, find_pairs, find_scenes
 from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
-from .workers import Stopped
+from .workers import Stopped, cores
 
 FEW = 8  # photos are corrected in this process
 GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
@@ -88,7 +88,7 @@ def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iter
         return correct_on_ray(jobs, work, args.ray, args.workers)
     workers = args.workers
     if workers is None:  # starting processes takes longer than a few photos
-        most = os.cpu_count() or 1 if work.device == "cpu" else GPU_WORKERS
+        most = cores() if work.device == "cpu" else GPU_WORKERS
         workers = min(len(jobs), most) if len(jobs) >= FEW else 0
     return correct_all(jobs, work, workers)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import io
-import os
 import struct
 import sys
 import tempfile
@@ -38,7 +37,7 @@ from expcorr_core.image_io import ImageError, read_photo
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.profiles import colour_space
 from expcorr_core.weights import WeightsError, load_weights, save_weights
-from expcorr_core.workers import Task, spread
+from expcorr_core.workers import Task, cores, spread
 
 BATCH = 100
 SECONDS, BYTES = 10.0, 2 * 2**30
@@ -217,7 +216,7 @@ def main() -> None:
         for first in range(args.first, args.first + args.files, BATCH)
     ]
     tried: list[Tried] = []
-    for batch in tqdm(spread(try_batch, tasks, os.cpu_count() or 1), total=len(tasks)):
+    for batch in tqdm(spread(try_batch, tasks, cores()), total=len(tasks)):
         tried += batch
     print(table(tried))
     failed = [t for t in tried if t.how not in FINE]

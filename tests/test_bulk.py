@@ -357,7 +357,9 @@ def test_links_among_the_photos(photo: Path, tmp_path: Path, capsys: pytest.Capt
     assert "is no file, but a pipe or device" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["fünf Löffel 写真 🌅.jpg", "a" * 251 + ".jpg", "-o.jpg", "a\nb.jpg", "%s{0}.jpg"])
+@pytest.mark.parametrize(
+    "name", ["f\u00fcnf L\u00f6ffel \u5199\u771f \U0001f305.jpg", "a" * 251 + ".jpg", "-o.jpg", "a\nb.jpg", "%s{0}.jpg"]
+)
 def test_unusual_names(photo: Path, tmp_path: Path, name: str) -> None:
     photo.rename(photo.with_name(name))
     assert run("correct", photo.parent, "-o", tmp_path / "out", "--quiet") == 0

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from expcorr_core.pairs import (
     find_test_pairs,
     scenes_of,
 )
+from expcorr_core.workers import cores
 from rendering.build import MANIFEST
 from rendering.commands import guarded
 from rendering.scenes import PAPER_SCENES
@@ -70,7 +70,7 @@ def read_sizes(paths: Iterable[Path], quiet: bool) -> tuple[dict[Path, Size], li
         return height, width
 
     paths = list(paths)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders leave the interpreter's lock
+    with ThreadPoolExecutor(cores()) as pool:  # decoders leave the interpreter's lock
         found = list(tqdm(pool.map(read, paths), "reading", len(paths), disable=quiet))
     sizes = {path: size for path, size in zip(paths, found, strict=True) if not isinstance(size, str)}
     return sizes, [text for text in found if isinstance(text, str)]

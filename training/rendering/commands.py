@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from expcorr_core.image_io import ImageError
 from expcorr_core.pairs import suffix_of
-from expcorr_core.workers import Stopped
+from expcorr_core.workers import Stopped, cores
 
 from .build import Maker, Options, build
 from .scenes import PAPER_SCENES
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, evs: Sequence[float], size: i
             f"--{part}", type=float, default=share, metavar="SHARE",
             help=f"share of the scenes, 0..1 (default {share:.3f}, the paper's)",
         )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: all cores)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
