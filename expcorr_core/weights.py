@@ -76,8 +76,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             header = int.from_bytes(raw.read(8), "little")
         if header > MAX_HEADER:
             raise WeightsError(
-                f"weights file {path} is damaged: it claims a header of {header} bytes, and none of this program has "
-                "so long a one; download or copy it again"
+                f"weights file {path} is damaged or no safetensors file (it claims a header of {header} bytes); "
+                "download or copy it again"
             )
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
