@@ -30,7 +30,7 @@ DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
 # Files that claim more than so many bytes of pixels, and so many times their own size, are refused: Deflate and LZW
 # reach some thousand, JPEG some hundred, WebP with a single colour much more.
-CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 200_000
+CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 80_000
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _XMP = 700  # TIFF tag
 _GPS = 34853  # TIFF tag
