@@ -380,7 +380,8 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
                     raise Stopped
                 yield correct_file(job, work, entry)
         return
-    tasks = [Task((job, work, entry), crashed(job), cost(job.source)) for job, entry in zip(jobs, entries, strict=True)]
+    # One by one as they begin: a cost is read from the header of a file.
+    tasks = (Task((job, work, entry), crashed(job), cost(job.source)) for job, entry in zip(jobs, entries, strict=True))
     threads = max(1, cores() // workers)
     yield from spread(correct_file, tasks, workers, threads, memory() / 2)
 

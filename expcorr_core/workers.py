@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ class Task(NamedTuple, Generic[Result]):
 
 
 def spread(
-    function: Callable[..., Result], tasks: Sequence[Task[Result]], workers: int, threads: int = 1, budget: float = 1.0
+    function: Callable[..., Result], tasks: Iterable[Task[Result]], workers: int, threads: int = 1, budget: float = 1.0
 ) -> Iterator[Result]:
     """Call ``function`` with each task's arguments in other processes.
 
@@ -68,7 +68,7 @@ def spread(
 
     Args:
         function: importable by other processes, as are its arguments.
-        tasks: in the order in which they begin.
+        tasks: in the order in which they begin; each is asked for when it is about to.
         workers: number of processes.
         threads: of PyTorch in each process.
         budget: tasks wait as long as those that run cost more with them; one task may always run.
@@ -79,20 +79,22 @@ def spread(
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
     """
-    waiting = list(reversed(tasks))
+    waiting = iter(tasks)
+    task = next(waiting, None)
     stop = Stop()
     with stop.listening():
-        while waiting:
+        while task:
             running: dict[Future[Result], Task[Result]] = {}
             pool = _pool(workers, threads)
             try:
-                while waiting or running:
-                    while waiting and not stop.asked and len(running) <= workers:
-                        if running and waiting[-1].cost + sum(task.cost for task in running.values()) > budget:
+                while task or running:
+                    while task and not stop.asked and len(running) <= workers:
+                        if running and task.cost + sum(other.cost for other in running.values()) > budget:
                             break
                         with _sheltered():
-                            future = pool.submit(function, *waiting[-1].arguments)
-                        running[future] = waiting.pop()
+                            future = pool.submit(function, *task.arguments)
+                        running[future] = task
+                        task = next(waiting, None)
                     if stop.asked and not running:
                         raise Stopped
                     for done in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
@@ -102,9 +104,9 @@ def spread(
             except BrokenProcessPool:
                 if stop.asked:
                     raise Stopped from None
-                for future, task in running.items():
+                for future, begun in running.items():
                     finished = future.done() and not future.cancelled() and not future.exception()
-                    yield future.result() if finished else _alone(function, task, threads)
+                    yield future.result() if finished else _alone(function, begun, threads)
             except KeyboardInterrupt:
                 for child in multiprocessing.active_children():
                     child.terminate()

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -109,17 +109,19 @@ def build(
     names = [source.relative_to(root).as_posix() for source in sources]
     if journal and not journal.keys() & set(names):
         raise ValueError(f"{out} was made of {len(journal)} files, none of which is in {root}; choose another folder")
-    tasks = []
-    for name, source in zip(names, sources, strict=True):
-        reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
-        crashed = Record(name, "", left_out=reason)
-        tasks.append(Task((maker, source, root, out, journal.get(name)), crashed, maker.cost(source)))
+
+    def tasks() -> Iterator[Task[Record]]:
+        for name, source in zip(names, sources, strict=True):
+            reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
+            crashed = Record(name, "", left_out=reason)
+            yield Task((maker, source, root, out, journal.get(name)), crashed, maker.cost(source))
+
     records: dict[str, Record] = {}
     with (
         (out / JOURNAL).open("a", encoding="utf-8") as file,
-        tqdm(total=len(tasks), unit="source", disable=options.quiet) as bar,
+        tqdm(total=len(sources), unit="source", disable=options.quiet) as bar,
     ):
-        for record in spread(process, tasks, options.workers, budget=memory() / 2):
+        for record in spread(process, tasks(), options.workers, budget=memory() / 2):
             records[record.source] = record
             if record != journal.get(record.source):
                 # On a line of its own even if one before was cut off.
