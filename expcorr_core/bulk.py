@@ -205,9 +205,8 @@ def correct_file(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -
             # A process that was killed may have written them after the journal was read.
             [entry] = journal_of([job], work)
             own = _own(entry, work, content)
-        if own and _is_whole(job, own):
-            return Outcome(*names, BEFORE, own["exposure"], own["change"])
-        _check_places(job, work, own)
+        if done := _done_before(job, work, own):
+            return done
         exposure, change = _correct(job, work, content, overwrite=work.overwrite or own is not None)
     except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
@@ -218,10 +217,8 @@ def plan(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcom
     """What :func:`correct_file` would do, from checksums and names alone."""
     names = str(job.source), str(job.target)
     try:
-        own = _own(entry, work, digest(job.source))
-        if own and _is_whole(job, own):
-            return Outcome(*names, BEFORE, own["exposure"], own["change"])
-        _check_places(job, work, own)
+        if done := _done_before(job, work, _own(entry, work, digest(job.source))):
+            return done
     except (ValueError, OSError) as error:
         return Outcome(*names, FAILED, error=describe(error, job.source))
     return Outcome(*names, PLANNED)
@@ -232,9 +229,12 @@ def _own(entry: Mapping[str, Any] | None, work: Work, content: str) -> Mapping[s
     return entry if entry and (entry["source"], entry["key"]) == (content, work.key) else None
 
 
-def _is_whole(job: Job, entry: Mapping[str, Any]) -> bool:
-    """Whether all results are there, as they were written."""
-    return all(_is_result(path, entry) for path in job.outputs)
+def _done_before(job: Job, work: Work, own: Mapping[str, Any] | None) -> Outcome | None:
+    """The outcome where all results are there, as they were written; ImageError where they may not be written."""
+    if own and all(_is_result(path, own) for path in job.outputs):
+        return Outcome(str(job.source), str(job.target), BEFORE, own["exposure"], own["change"])
+    _check_places(job, work, own)
+    return None
 
 
 def _is_result(path: Path, entry: Mapping[str, Any]) -> bool:

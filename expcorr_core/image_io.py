@@ -327,7 +327,7 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise ImageError(f"{path} exists; choose another name or allow overwriting")
     try:
-        with replacing(path) as temporary:
+        with replacing(path, overwrite) as temporary:
             save_photo(temporary, photo, kind)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
