@@ -38,12 +38,15 @@ def fit_by_pixels(source: Tensor, target: Tensor, weight: Tensor, size: tuple[in
 
     softness = 1 / (along_y[:, None, None] + along_x[:, None] + along_z)
     softness[0, 0] = 0
-    kernel = torch.zeros(pixels, pixels, dtype=torch.float64)
-    rows = (share_y[:, None] * share_y).flatten(0, 1)
-    for mode in range(depth):
-        columns = torch.einsum("xb,ab,wb->axw", share_x, softness[..., mode], share_x)
-        places = (rows @ columns.flatten(1)).view(height, height, width, width).transpose(1, 2).reshape(kernel.shape)
-        kernel.addcmul_(places.mul_(share_z[:, None, mode]), share_z[:, mode])
+    # Pixels of two rows share the modes along y alike, which leaves a product of small matrices for each pair of rows;
+    # of the symmetric whole, the solver reads the lower half.
+    kernel = torch.zeros(height, width, height, width, dtype=torch.float64)
+    inner_shares = (share_x[:, :, None] * share_z.view(height, width, 1, depth)).flatten(2)
+    between = ((share_y[:, None] * share_y) @ softness.flatten(1)).view(height, height, -1)
+    for row in range(height):
+        scaled = inner_shares[row] * between[row, : row + 1, None]
+        kernel[row, :, : row + 1] = (scaled @ inner_shares[: row + 1].mT).transpose(0, 1)
+    kernel = kernel.view(pixels, pixels)
     kernel.mul_(colours @ colours.mT).diagonal().add_(1)
 
     constant = (share_y[:, None, 0] * share_x[:, 0]).view(-1, 1, 1) * share_z[..., None] * colours[:, None]
@@ -55,10 +58,12 @@ def fit_by_pixels(source: Tensor, target: Tensor, weight: Tensor, size: tuple[in
     unknowns = solved[:, 4 * depth :] - solved[:, : 4 * depth] @ evenly
 
     parts = (unknowns[:, None, :, None] * colours[:, None, None] * share_z[..., None, None]).view(height, width, -1)
-    spectrum = torch.einsum("ya,xb,yxk->abk", share_y, share_x, parts).view(*size, 3, 4)
+    spectrum = torch.einsum("ya,ybk->abk", share_y, share_x.mT @ parts).view(*size, 3, 4)
     spectrum *= softness[..., None, None]
     spectrum[0, 0] = evenly.view(depth, 4, 3).mT
-    return torch.einsum("ya,xb,zc,abckf->yxzkf", modes_y, modes_x, modes_z, spectrum).contiguous()
+    for modes in (modes_y, modes_x, modes_z):  # each is contracted with the first axis, and becomes the third
+        spectrum = torch.tensordot(spectrum, modes, ([0], [1])).movedim(-1, 2)
+    return spectrum.contiguous()
 
 
 def _shares(pixels: int, nodes: int) -> Tensor:
