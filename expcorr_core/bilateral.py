@@ -100,11 +100,7 @@ class BilateralGrid:
         """
         check_image(source, "source")
         check_image(target, "target")
-        small = [
-            F.interpolate(t.float(), pair_size, mode="bilinear", antialias=True, align_corners=False)
-            for t in (source, target)
-        ]
-        return cls.fit(small[0], small[1], size=size)
+        return cls.fit(resize(source, pair_size), resize(target, pair_size), size=size)
 
     @classmethod
     def identity(cls, batch: int = 1, size: tuple[int, int, int] = DEFAULT_SIZE) -> BilateralGrid:
@@ -176,6 +172,11 @@ class BilateralGrid:
                 edges = [torch.lerp(below, above, edge * (nodes - 1) / height - node) for edge in (start, bottom)]
                 yield start, bottom, BilateralGrid(torch.stack(edges, 1))
                 start = bottom
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images ``(B, C, H, W)`` at another height and width, in float32, antialiased."""
+    return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _empty_like(image: Tensor) -> Tensor:

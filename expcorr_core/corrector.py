@@ -148,19 +148,34 @@ class Corrector:
         Args and errors as in :meth:`__call__`.
         """
         settings = settings or Settings()
+        small = self.reduce(image, settings)
+        return BilateralGrid.fit_reduced(small, self.correct_reduced(small, settings, space), PAIR_SIZE)
+
+    def reduce(self, image: Tensor, settings: Settings) -> Tensor:
+        """Images at the size that the network sees, ``(B, 3, h, w)`` float32, 0..1; errors as in :meth:`__call__`."""
         check_shape(image)
         small = reduce_to(image, settings.working_size)
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
-        small = small.clamp(0, 1)
+        return small.clamp(0, 1)
+
+    @torch.inference_mode()
+    def correct_reduced(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor:
+        """The full correction of what :meth:`reduce` gives, at that size, whatever ``settings.strength``.
+
+        Args:
+            small: ``(B, 3, h, w)`` float32, 0..1.
+            settings, space: as in :meth:`__call__`.
+
+        Returns:
+            ``(B, 3, h, w)`` float32, 0..1.
+        """
         seen = space.to_srgb(small) if space else small
         corrected = self.correct_small(seen, settings.gains, settings.mirror)
         if settings.fusion:
             corrected = fuse_exposures((seen, corrected))
         if settings.stretch:
             corrected = stretch_contrast(corrected, settings.stretch)
-        if space:
-            corrected = space.carry_back(small, corrected)
-        return BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE)
+        return space.carry_back(small, corrected) if space else corrected
 
     @torch.inference_mode()
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, mirror: bool = False) -> Tensor:

@@ -1,0 +1,219 @@
+"""Flicker of corrected clips: the sequence corrector against frame-by-frame correction; and its scene changes.
+
+    python -m benchmarks.flicker PHOTOS [PHOTO ...] --plot docs/flicker.png
+
+Clips are made of stills: the view pans and zooms, the exposure drifts, jumps or breathes, and a sensor's noise comes on
+top; so the true motion and the target are known. Printed are, for each kind of clip: flicker, the mean absolute change
+from frame to frame of the result's local luminance at fixed parts of the scene, beyond the target's, of 255; and PSNR
+against the target, dB, from the mean squared error of all frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from expcorr_core.bilateral import BilateralGrid, resize
+from expcorr_core.corrector import Corrector, reduce_to
+from expcorr_core.exposure import luma, shift_exposure
+from expcorr_core.image_io import find_photos, read_photo
+from expcorr_core.motion import camera_motion
+from expcorr_core.sequence import SIDE, SequenceCorrector, Smoothing, compare
+
+HEIGHT, WIDTH = 360, 640
+CELLS, POINTS = 12, 20  # parts of the scene, a side, whose luminance is followed, and points in each, a side
+PAIRS = 200  # of photos that cuts are made of
+NOISE = 0.01  # standard deviation, of display values
+
+
+class View(NamedTuple):
+    """What of the still a frame shows: its middle and half its size, -1..1."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+
+
+def view(time: float) -> View:
+    """A slow pan with a zoom; ``time`` from 0 to 1."""
+    size = 0.75 - 0.12 * math.sin(2 * math.pi * time)
+    return View(0.2 * math.cos(2.5 * time), 0.15 * math.sin(3 * time), size, size)
+
+
+def exposure(kind: str, index: int, count: int, rng: np.random.Generator) -> float:
+    """EV of a frame."""
+    time = index / count
+    if kind == "drift":
+        return -2 + 3 * time
+    if kind == "jump":
+        return (-1.5, 0.6, -0.8)[min(2, int(3 * time))]
+    if kind == "breathing":
+        return -0.8 + 0.5 * math.sin(2 * math.pi * index / 40) + 0.1 * float(rng.standard_normal())
+    return -1.2  # steady
+
+
+class Clip:
+    """Frames ``(3, H, W)`` of a still; each is a function of its number."""
+
+    def __init__(self, still: Tensor, kind: str, count: int) -> None:
+        self.still, self.kind, self.count = still, kind, count
+        rng = np.random.default_rng(0)
+        self.exposures = [exposure(kind, index, count, rng) for index in range(count)]
+
+    def target(self, index: int) -> Tensor:
+        x, y, w, h = view(index / self.count)
+        theta = torch.tensor([[[w, 0, x], [0, h, y]]])
+        grid = F.affine_grid(theta, [1, 3, HEIGHT, WIDTH], align_corners=False)
+        return F.grid_sample(self.still, grid, align_corners=False, padding_mode="border")[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self.__getitem__, range(self.count))
+
+    def clean(self, index: int) -> Tensor:
+        return shift_exposure(self.target(index), self.exposures[index])
+
+    def __getitem__(self, index: int) -> Tensor:
+        clean = self.clean(index)
+        noisy = clean + NOISE * torch.randn(clean.shape, generator=torch.Generator().manual_seed(index))
+        return (noisy.clamp(0, 1) * 255).round() / 255
+
+
+def local_luminance(frame: Tensor, index: int, count: int) -> Tensor:
+    """Mean luminance of ``CELLS x CELLS`` parts of the scene; NaN where the frame does not show one as a whole."""
+    x, y, w, h = view(index / count)
+    ends = torch.linspace(-0.6, 0.6, CELLS * POINTS)
+    py, px = torch.meshgrid(ends, ends, indexing="ij")
+    places = torch.stack(((px - x) / w, (py - y) / h), -1)
+    found = F.grid_sample(luma(frame[None]), places[None], align_corners=False)[0]
+    return F.avg_pool2d(torch.where((places.abs() < 0.98).all(-1), found, torch.nan), POINTS)[0]
+
+
+class Measured(NamedTuple):
+    flicker: float
+    psnr: float
+    means: list[float]
+
+
+def measure(clip: Clip, grids: Iterable[BilateralGrid], name: str) -> Measured:
+    """Flicker, of 255, and PSNR, dB; and the mean luminance of each frame."""
+    changes, errors, means = [], [], []
+    before: Tensor | None = None
+    for index, grid in enumerate(tqdm(grids, name, clip.count, leave=False)):
+        target = clip.target(index)
+        result = grid.slice(clip[index][None])[0]
+        # Noise is no flicker, and is no affair of exposure: what counts is what becomes of the frame without it.
+        clean = grid.slice(clip.clean(index)[None])[0]
+        now = torch.stack([local_luminance(x, index, clip.count) for x in (clean, target)])
+        if before is not None:
+            change = now - before
+            beyond = (change[0] - change[1]).abs()
+            changes.append(float(beyond[~beyond.isnan()].mean()))
+        before = now
+        errors.append(float((result - target).square().mean()))
+        means.append(float(luma(result[None]).mean()))
+    psnr = -10 * math.log10(sum(errors) / len(errors))
+    return Measured(255 * sum(changes) / len(changes), psnr, means)
+
+
+def plot(curves: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Mean luminance over time of input, frame by frame, and smoothed; a column a kind of clip."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.2), layout="constrained", sharey=True)
+    for axis, (kind, lines) in zip(axes, curves.items(), strict=True):
+        for name, line in lines.items():
+            axis.plot(line, label=name, lw=1)
+        axis.set(title=kind, xlabel="frame")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mean luminance")
+    axes[0].legend()
+    figure.savefig(path, dpi=100)
+
+
+KINDS = ("steady", "drift", "jump", "breathing")
+WAYS = {
+    "frame by frame": Smoothing(0, 1),
+    "every frame": Smoothing(every=1),
+    "every 4th": Smoothing(every=4),
+    "live": Smoothing(every=1, lookahead=False),
+}
+
+
+def flicker(corrector: Corrector, stills: Sequence[Tensor], frames: int, path: Path | None) -> None:
+    curves: dict[str, dict[str, list[float]]] = {}
+    print(f"{'clip':<12}{'way':<18}{'flicker':>9}{'PSNR':>8}")
+    for kind in KINDS:
+        found: dict[str, list[Measured]] = {name: [] for name in WAYS}
+        for still in stills:
+            clip = Clip(still, kind, frames)
+            for name, smoothing in WAYS.items():
+                grids = SequenceCorrector(corrector, smoothing=smoothing).corrections(clip)
+                found[name].append(measure(clip, grids, f"{kind}, {name}"))
+        curves[kind] = {name: found[name][0].means for name in ("frame by frame", "every 4th")}
+        curves[kind]["input"] = measure(Clip(stills[0], kind, frames), [BilateralGrid.identity()] * frames, kind).means
+        means = {name: np.mean([(row.flicker, row.psnr) for row in rows], 0) for name, rows in found.items()}
+        for name, (mean, psnr) in means.items():
+            ratio = means["frame by frame"][0] / mean
+            print(f"{kind:<12}{name:<18}{mean:>9.3f}{psnr:>8.2f}   {ratio:.1f} times less", flush=True)
+    if path:
+        plot(curves, path)
+
+
+def cuts(corrector: Corrector, stills: Sequence[Tensor]) -> None:
+    """The first frame after a cut, against its own still correction."""
+    losses = []
+    for number, still in enumerate(stills):
+        clips = [Clip(stills[number - 1], "steady", 60), Clip(still, "drift", 60)]
+        frames = [clips[0][index] for index in range(20)] + [clips[1][index] for index in range(20)]
+        target, first = clips[1].target(0), frames[20][None]
+        results = (list(SequenceCorrector(corrector)(frames))[20], corrector(first)[0])
+        ours, own = (-10 * math.log10(float((result - target).square().mean())) for result in results)
+        losses.append(own - ours)
+    print(f"first frame after a cut: at most {max(losses):.2f} dB under its own still correction ({len(losses)} cuts)")
+
+
+def changes(stills: Sequence[Tensor]) -> None:
+    """How often a new scene is taken for one, and the old one under another exposure, further along the pan."""
+    threshold, counts = Smoothing().threshold, [0, 0]
+    looks = [[resize(Clip(still, "jump", 30)[index][None], (SIDE, SIDE)) for index in (0, 5, 15)] for still in stills]
+    rest = torch.eye(3, dtype=torch.float64)
+    for number, (early, late, brighter) in enumerate(looks):
+        pairs = ((looks[number - 1][0], late), (early, brighter))
+        for place, (before, after) in enumerate(pairs):
+            motion = camera_motion(luma(before)[0, 0], luma(after)[0, 0], rest)
+            counts[place] += compare(before, after, motion)[0] > threshold
+    print(f"taken for a cut: {counts[0]} of {len(looks)} cuts, {counts[1]} of {len(looks)} jumps of 2 EV in a pan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
+    parser.add_argument("more", type=Path, nargs="*", help="photos that are used beside those of the folder")
+    parser.add_argument("--stills", type=int, default=4, help="photos of the folder that clips are made of, default 4")
+    parser.add_argument("--frames", type=int, default=60, help="of a clip, default 60")
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    paths = find_photos(args.photos)
+
+    def still(path: Path) -> Tensor:
+        return reduce_to(read_photo(path).to_tensor(), 2 * WIDTH)
+
+    changes([still(path) for path in paths[:: max(1, len(paths) // PAIRS)]])
+    stills = [still(path) for path in paths[:: max(1, len(paths) // args.stills)][: args.stills] + args.more]
+    corrector = Corrector.load()
+    cuts(corrector, stills)
+    flicker(corrector, stills, args.frames, args.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The camera's motion between two frames: one affine map of the whole view, by registration (Lucas and Kanade 1981).
+
+Maps are ``(3, 3)`` float64 matrices on normalised coordinates, where the view is -1..1 along x and y, as
+:func:`torch.nn.functional.affine_grid` has them. They say where in the frame before a place of this frame was.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+STEPS = (4, 3, 3)  # Gauss-Newton steps at a quarter, half and full size
+OUTLIER = 2.0  # mean absolute residuals from which on a pixel counts less (Huber 1964)
+RIDGE = 1e-3  # keeps what the images do not show at rest; share of the mean squared gradient
+
+
+def warp(images: Tensor, maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What a frame's view shows of other frames.
+
+    Args:
+        images: of the other frames, ``(N, C, h, w)``.
+        maps: from places of the view to places of theirs, ``(N, 3, 3)``.
+        size: height and width of the result.
+
+    Returns:
+        The images ``(N, C, *size)``, and ``(N, 1, *size)``, 1 where the other frame shows the place and else 0.
+    """
+    places = F.affine_grid(maps[:, :2].to(images), [len(maps), 1, *size], align_corners=False)
+    inside = (places.abs() <= 1).all(3)[:, None].to(images)
+    return F.grid_sample(images, places, padding_mode="border", align_corners=False), inside
+
+
+def camera_motion(before: Tensor, after: Tensor, guess: Tensor) -> Tensor:
+    """Register two frames, whose brightness and contrast may differ.
+
+    Args:
+        before, after: luminance, ``(h, w)``, of one size; some 64 pixels suffice.
+        guess: a map to begin with, such as the last frame's.
+
+    Returns:
+        The map; of the guess, standstill and what is found from the better of them, the one that fits best.
+    """
+    still = torch.eye(3, dtype=torch.float64)
+    pairs = [(_normalised(before), _normalised(after))]
+    for _ in STEPS[1:]:
+        pairs.insert(0, (_halved(pairs[0][0]), _halved(pairs[0][1])))
+    found = min((still, guess), key=lambda motion: _misfit(*pairs[-1], motion))
+    start = found
+    for pair, steps in zip(pairs, STEPS, strict=True):
+        for _ in range(steps):
+            found = found @ _step(*pair, found)
+    return min((start, found), key=lambda motion: _misfit(*pairs[-1], motion))
+
+
+def _normalised(image: Tensor) -> Tensor:
+    return ((image - image.mean()) / (image.std(correction=0) + 0.01))[None, None]
+
+
+def _halved(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 2, ceil_mode=True, count_include_pad=False) if min(image.shape[2:]) > 8 else image
+
+
+def _misfit(before: Tensor, after: Tensor, motion: Tensor) -> float:
+    """Mean absolute difference where both show something; infinite where they share less than a fifth of the view."""
+    warped, inside = warp(before, motion[None], _size(after))
+    if not motion.isfinite().all() or inside.mean() < 0.2:
+        return float("inf")
+    return float((warped - after)[inside.bool()].abs().mean())
+
+
+def _step(before: Tensor, after: Tensor, motion: Tensor) -> Tensor:
+    """One Gauss-Newton step for an affine map together with a gain and an offset of the brightness."""
+    height, width = _size(after)
+    warped, inside = warp(before, motion[None], (height, width))
+    warped, error = warped[0, 0], (after - warped)[0, 0]
+    along_y, along_x = torch.gradient(warped, spacing=[2 / height, 2 / width])
+    y = (torch.arange(height) * 2 + 1) / height - 1
+    x = (torch.arange(width) * 2 + 1) / width - 1
+    x, y = x.expand(height, width), y[:, None].expand(height, width)
+    columns = torch.stack(
+        (along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y, warped, torch.ones_like(warped))
+    ).flatten(1)
+    columns, error = columns.double(), error.flatten().double()
+    scale = error.abs().mean() * OUTLIER + 1e-9
+    weight = inside.flatten() * (scale / error.abs().clamp_min(scale))
+    weighted = columns * weight
+    matrix = weighted @ columns.mT
+    matrix.diagonal()[:6] += RIDGE * float(matrix.diagonal()[:6].mean()) + 1e-9
+    matrix.diagonal()[6:] += 1e-9
+    change = torch.linalg.solve(matrix, weighted @ error)
+    step = torch.eye(3, dtype=torch.float64)
+    step[:2] += change[:6].view(2, 3).clamp(-0.5, 0.5)
+    return step
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[2], image.shape[3]

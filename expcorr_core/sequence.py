@@ -1,0 +1,336 @@
+"""One exposure for a clip: corrections of frames that hold still over time, without smearing cuts.
+
+The network corrects every k-th frame of a scene: the *keys*. For a frame, the keys around it, and what the network made
+of them, are moved by the camera's motion to where the frame shows the same, given the frame's own exposure (by a tone
+curve a channel), and averaged, weighed by a two-sided exponential of the distance in time (the steady state of a Kalman
+smoother of a random walk) and by whether they do show the same. To this pair of averages the frame's bilateral grid is
+fitted. So the result stays as it is while the scene moves past and the camera's automatics change the exposure, and the
+sensor's noise leaves it alone. Grids are fitted where view or exposure have changed; those between are interpolated.
+
+Without lookahead the same with the past alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, tee
+
+import torch
+from torch import Tensor
+
+from .bilateral import BilateralGrid, resize
+from .corrector import PAIR_SIZE, Corrector, Settings
+from .exposure import luma
+from .motion import camera_motion, warp
+from .profiles import ColourSpace
+
+SIDE = 64  # height and width of the images that frames are compared and keys are moved at, pixels
+REACH = 3.0  # smoothing times that keys count for, forth and back
+TRUST = 0.3  # contrasts of the frame by which a key may differ and still count for 1/e
+NOISE = 0.01  # luminance that is no contrast
+FLOOR = 1e-3  # weight of the nearest key where none is to be trusted
+DARKEST, BRIGHTEST = 0.02, 0.98  # luminance between which a pixel tells of exposure
+# A grid is fitted at the latest so many frames, such a share of half the view (a cell of the grid), and so many stops
+# of display luminance after the last one; and before and after a change of exposure that is so much unlike the last.
+FRAMES_APART, VIEWS_APART, STOPS_APART, JUMP = 8, 0.09, 0.25, 0.04
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How corrections follow each other.
+
+    Attributes:
+        frames: smoothing time, frames; 0 corrects each frame (or every k-th) on its own.
+        every: frames from one key to the next.
+        lookahead: use keys to come, up to three smoothing times; False for live use.
+        threshold: share of a frame's contrast that the frame before does not explain, from which on a scene begins.
+    """
+
+    frames: float = 60.0
+    every: int = 4
+    lookahead: bool = True
+    threshold: float = 0.45
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frames <= 1000:
+            raise ValueError(f"the smoothing time must be from 0 to 1000 frames, got {self.frames}")
+        if not 1 <= self.every <= 1000:
+            raise ValueError(f"keys must be 1 to 1000 frames apart, got {self.every}")
+        if not self.threshold > 0:
+            raise ValueError(f"the scene threshold must be above 0, got {self.threshold}")
+
+    @property
+    def time(self) -> float:
+        """Smoothing time that also bridges the frames between two keys."""
+        return max(self.frames, self.every / 2 if self.every > 1 else 0.0)
+
+    @property
+    def reach(self) -> int:
+        """Frames that count on each side."""
+        return max(round(REACH * self.time), self.every - 1)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame as the analysis leaves it.
+
+    Attributes:
+        index: place in its scene, from 0.
+        source: reduced, ``(1, 3, SIDE, SIDE)``.
+        view: map from its view to that of the scene's first frame.
+        exposure: against the scene's first frame, stops of display luminance.
+        jumped: whether the exposure changed otherwise than the last time.
+        target: for keys, the correction of ``source``.
+    """
+
+    index: int
+    source: Tensor
+    view: Tensor
+    exposure: float
+    jumped: bool
+    target: Tensor | None
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The last frame of a scene that a grid was fitted to."""
+
+    index: int
+    view: Tensor
+    exposure: float
+    grid: BilateralGrid
+
+
+class SequenceCorrector:
+    """Corrects frames that follow each other.
+
+    Args:
+        corrector: of single frames.
+        settings: of each frame.
+        smoothing: over time.
+        space: colour space of the frames; None for sRGB.
+    """
+
+    def __init__(
+        self,
+        corrector: Corrector,
+        settings: Settings | None = None,
+        smoothing: Smoothing | None = None,
+        space: ColourSpace | None = None,
+    ) -> None:
+        self.corrector = corrector
+        self.settings = settings or Settings()
+        self.smoothing = smoothing or Smoothing()
+        self.space = space
+
+    @torch.inference_mode()
+    def __call__(self, frames: Iterable[Tensor], cuts: Collection[int] | None = None) -> Iterator[Tensor]:
+        """Correct frames.
+
+        Args:
+            frames: in order, ``(3, H, W)`` floating-point, 0..1. What can be gone through twice, is; of an iterator, as
+                many frames are held as the corrections look ahead.
+            cuts: numbers of the frames, from 0, that begin a scene; None detects them.
+
+        Yields:
+            The corrected frames, of the same shape and type.
+
+        Raises:
+            ValueError: wrong shape or type, or values that are not finite.
+        """
+        ahead, behind = tee(frames) if iter(frames) is frames else (frames, frames)
+        for frame, grid in zip(behind, self.corrections(ahead, cuts), strict=True):
+            yield grid.to(frame.device).slice(frame[None])[0]
+
+    @torch.inference_mode()
+    def corrections(self, frames: Iterable[Tensor], cuts: Collection[int] | None = None) -> Iterator[BilateralGrid]:
+        """The correction of each frame, at the strength of the settings, on the CPU.
+
+        The frames may be reduced ones, of no less than the working size: none is held, and the grids slice any size.
+
+        Args:
+            frames, cuts: see :meth:`__call__`.
+        """
+        scene: _Scene | None = None
+        for seen in self._analysed(frames, cuts):
+            if seen.index == 0:
+                if scene:
+                    yield from scene.rest()
+                scene = _Scene(self.smoothing, self.settings.strength)
+            assert scene is not None
+            yield from scene.add(seen)
+        if scene:
+            yield from scene.rest()
+
+    @torch.inference_mode()
+    def one_correction(self, frames: Iterable[Tensor]) -> BilateralGrid:
+        """One correction for a whole clip: the mean of those of every k-th frame; arguments as of :meth:`corrections`.
+
+        Raises:
+            ValueError: there is no frame, or one that :meth:`__call__` would not take.
+        """
+        total, count = torch.zeros(()), 0
+        for frame in islice(frames, 0, None, self.smoothing.every):
+            total = total + self.corrector.estimate(frame[None], self.settings, self.space).coefficients.cpu()
+            count += 1
+        if not count:
+            raise ValueError("the clip has no frames")
+        return BilateralGrid(total / count).blend(self.settings.strength)
+
+    def _analysed(self, frames: Iterable[Tensor], cuts: Collection[int] | None) -> Iterator[_Seen]:
+        still = torch.eye(3, dtype=torch.float64)
+        before: Tensor | None = None
+        shape: torch.Size | None = None
+        view = motion = still
+        index, exposure, change = 0, 0.0, 0.0
+        for number, frame in enumerate(frames):
+            small = self.corrector.reduce(frame[None], self.settings)
+            source = resize(small, (SIDE, SIDE)).cpu()
+            begins, jumped = True, False
+            if before is not None and shape == frame.shape and (cuts is None or number not in cuts):
+                motion = camera_motion(luma(before)[0, 0], luma(source)[0, 0], motion)
+                unexplained, now = compare(before, source, motion)
+                begins = cuts is None and unexplained > self.smoothing.threshold
+                jumped, change = abs(now - change) > JUMP, now
+            if begins:
+                view, motion, index, exposure, change = still, still, 0, 0.0, 0.0
+            else:
+                view, index, exposure = view @ motion, index + 1, exposure + change
+            target = None
+            if index % self.smoothing.every == 0:
+                corrected = self.corrector.correct_reduced(small, self.settings, self.space)
+                target = resize(corrected, (SIDE, SIDE)).cpu()
+            before, shape = source, frame.shape
+            yield _Seen(index, source, view, exposure, jumped, target)
+
+
+class _Scene:
+    """The frames of a scene that wait for their correction, and the keys that count for them."""
+
+    def __init__(self, smoothing: Smoothing, strength: float) -> None:
+        self.smoothing = smoothing
+        self.strength = strength
+        self.waiting: deque[_Seen] = deque()
+        self.keys: deque[_Seen] = deque()
+        self.last: _Fitted | None = None
+
+    def add(self, seen: _Seen) -> Iterator[BilateralGrid]:
+        """Take the next frame; yields the grids that it completes."""
+        self.waiting.append(seen)
+        if seen.target is not None:
+            self.keys.append(seen)
+        if self.smoothing.lookahead:
+            yield from self._finished(seen.index - self.smoothing.reach)
+        elif seen.target is not None or self.last is None or self._has_changed(seen, self.last):
+            yield from self._fitted(1)
+        else:
+            self.waiting.popleft()
+            yield self.last.grid
+
+    def rest(self) -> Iterator[BilateralGrid]:
+        """The scene ends: yields the grids of the frames that wait."""
+        yield from self._finished(None)
+
+    def _finished(self, newest: int | None) -> Iterator[BilateralGrid]:
+        """Grids of the frames up to the last that is to be fitted and not newer than ``newest``; None for all."""
+        count = 1
+        while count <= len(self.waiting) and (newest is None or self.waiting[count - 1].index <= newest):
+            after = self.waiting[count] if count < len(self.waiting) else None
+            if after is None or after.jumped or self._is_due(self.waiting[count - 1]):
+                yield from self._fitted(count)
+                count = 0
+            count += 1
+
+    def _is_due(self, seen: _Seen) -> bool:
+        if self.last is None or (self.smoothing.frames == 0 and seen.target is not None):
+            return True
+        apart = max(FRAMES_APART, self.smoothing.every)
+        return seen.index - self.last.index >= apart or self._has_changed(seen, self.last)
+
+    @staticmethod
+    def _has_changed(seen: _Seen, last: _Fitted) -> bool:
+        if seen.jumped or abs(seen.exposure - last.exposure) > STOPS_APART:
+            return True
+        moved = torch.linalg.solve(last.view, seen.view) - torch.eye(3, dtype=torch.float64)
+        return float(moved.abs().sum(1).max()) > VIEWS_APART
+
+    def _fitted(self, count: int) -> Iterator[BilateralGrid]:
+        """Fit the ``count``-th waiting frame; yields its grid, after those between the last one and it."""
+        end = self.waiting[count - 1]
+        grid = self._fit(end)
+        start = self.last.index if self.last else -1
+        before = self.last.grid if self.last else grid
+        for _ in range(count):
+            seen = self.waiting.popleft()
+            share = (seen.index - start) / (end.index - start)
+            yield BilateralGrid(torch.lerp(before.coefficients, grid.coefficients, share))
+        self.last = _Fitted(end.index, end.view, end.exposure, grid)
+        while len(self.keys) > 1 and self.keys[0].index < end.index - self.smoothing.reach:
+            self.keys.popleft()
+
+    def _fit(self, seen: _Seen) -> BilateralGrid:
+        near = [key for key in self.keys if abs(key.index - seen.index) <= self.smoothing.reach]
+        distance = torch.tensor([abs(key.index - seen.index) for key in near])
+        time = self.smoothing.time
+        weight = (torch.exp(-distance / time) if time else (distance == 0).float()).view(-1, 1, 1, 1)
+        views = torch.stack([torch.linalg.solve(key.view, seen.view) for key in near])
+        pairs = torch.cat([torch.cat((key.source, key.target), 1) for key in near if key.target is not None])
+        moved, shown = (resize(t, PAIR_SIZE) for t in warp(pairs, views, (SIDE, SIDE)))
+        source = resize(seen.source, PAIR_SIZE)
+        sources, trust = matched(moved[:, :3], source, (shown == 1).float())
+        weighted = trust * weight
+        total = weighted.sum(0, keepdim=True) + FLOOR
+        # What none shows is left to the frame itself and to the nearest key.
+        means = (weighted * torch.cat((sources, moved[:, 3:]), 1)).sum(0, keepdim=True)
+        means = (means + FLOOR * torch.cat((source, moved[distance.argmin(), None, 3:]), 1)) / total
+        grid = BilateralGrid.fit(means[:, :3], means[:, 3:], total / (weight.sum() + FLOOR))
+        return grid.blend(self.strength)
+
+
+def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+    """Luminance ``(N, P)`` with the tones of another, ``(1 or N, P)``: a cubic curve through black, least squares."""
+    powers = torch.stack((before, before**2, before**3), 1).double()
+    weighted = powers * weight[:, None]
+    matrix = weighted @ powers.mT + 1e-6 * torch.eye(3, dtype=torch.float64)
+    curve = torch.linalg.solve(matrix, weighted @ after.double()[..., None].expand(len(before), -1, 1))
+    toned: Tensor = (curve.mT @ powers)[:, 0].clamp(0, 1).float()
+    return toned
+
+
+def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Other frames, moved to this one's view, with its tones; and how far they show the same.
+
+    Args:
+        before: the others, ``(N, 3, h, w)``.
+        after: this frame, ``(1, 3, h, w)``.
+        shown: 1 where the others show the place, else 0, ``(N, 1, h, w)``.
+
+    Returns:
+        The others with this frame's tones, and the trust in each, ``(N, 1, h, w)``, 0..1.
+    """
+    here = luma(after).flatten(1)
+    contrast = TRUST * here.std(correction=0) + NOISE
+    difference = (tone_matched(luma(before).flatten(1), here, shown.flatten(1)) - here) / contrast
+    trust = shown * torch.exp(-difference.square()).view_as(shown)
+    channels = [
+        tone_matched(before[:, c].flatten(1), after[:, c].flatten(1), trust.flatten(1)).view_as(shown) for c in range(3)
+    ]
+    return torch.cat(channels, 1), trust
+
+
+def compare(before: Tensor, after: Tensor, motion: Tensor) -> tuple[float, float]:
+    """A frame and the one before, ``(1, 3, h, w)``.
+
+    Returns:
+        The share of the frame's contrast that the one before does not explain, 0 for the same scene under another
+        exposure and about 1 for another scene; and by how many stops of display luminance it is brighter.
+    """
+    moved, inside = warp(before, motion[None], (after.shape[2], after.shape[3]))
+    seen, here, shown = luma(moved).flatten(1), luma(after).flatten(1), inside.flatten(1).bool()
+    rest = (tone_matched(seen, here, inside.flatten(1)) - here)[shown].abs().mean()
+    contrast = (here - here.mean())[shown].abs().mean() + NOISE
+    tells = shown & (seen > DARKEST) & (seen < BRIGHTEST) & (here > DARKEST) & (here < BRIGHTEST)
+    change = (here / seen)[tells].log2().median() if tells.any() else torch.tensor(0.0)
+    return float(rest / contrast), float(change)
