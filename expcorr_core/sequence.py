@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, tee
 
 import torch
@@ -200,10 +200,18 @@ class SequenceCorrector:
                 view, index, exposure = view @ motion, index + 1, exposure + change
             target = None
             if index % self.smoothing.every == 0:
-                corrected = self.corrector.correct_reduced(small, self.settings, self.space)
-                target = resize(corrected, (SIDE, SIDE)).cpu()
+                target = resize(self._corrected(small, index // self.smoothing.every), (SIDE, SIDE)).cpu()
             before, shape = source, frame.shape
             yield _Seen(index, source, view, exposure, jumped, target)
+
+    def _corrected(self, small: Tensor, number: int) -> Tensor:
+        """The correction of a key; where it is averaged with others, every second one of the mirrored key."""
+        if not self.settings.mirror or self.smoothing.frames < 2 * self.smoothing.every:
+            return self.corrector.correct_reduced(small, self.settings, self.space)
+        settings = replace(self.settings, mirror=False)
+        if number % 2 == 0:
+            return self.corrector.correct_reduced(small, settings, self.space)
+        return self.corrector.correct_reduced(small.flip(3), settings, self.space).flip(3)
 
 
 class _Scene:

@@ -1,0 +1,472 @@
+"""Video files: decoded, corrected and encoded again, with everything that goes with the picture (through PyAV).
+
+A file is read twice at once: the first reader feeds the corrections, which look ahead; the second follows with the
+frames at full size. So no more than a few frames are in memory, however long the clip.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .bilateral import BilateralGrid
+from .corrector import Corrector, Settings
+from .files import replacing
+from .sequence import SequenceCorrector, Smoothing
+
+try:
+    import av as pyav
+except ImportError:
+    pyav = None  # type: ignore[assignment]
+
+av: Any = pyav  # its stubs do not tell a stream's kind from its codec's
+
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".ts": "mpegts",
+}
+ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "vp8": "libvpx",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "prores": "prores_ks",
+}
+OPTIONS = {
+    "libx264": {"crf": "18", "preset": "fast"},
+    "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
+    "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"},
+    "libsvtav1": {"crf": "24", "preset": "8"},
+}
+HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
+RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
+LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
+HD_HEIGHT = 720  # from which on untagged video counts as Rec. 709
+MISSING = 0.02  # share of the frames that may be missing: what a header says is not exact
+
+
+class VideoError(ValueError):
+    """A video cannot be read or written; the message names it."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the result is encoded.
+
+    Attributes:
+        codec: FFmpeg's name of an encoder; None for that of the input's codec.
+        crf: constant rate factor: lower is better and larger; None for 18 to 24, by encoder.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a video.
+
+    Attributes:
+        frames: that were corrected and written.
+        expected: frames that the input's header tells of; 0 where it does not.
+        problem: why these are not all, or what was damaged; empty if nothing.
+        left_out: streams that the output's format cannot hold.
+        stopped: whether the user stopped it; what was finished is kept.
+    """
+
+    frames: int
+    expected: int
+    problem: str
+    left_out: tuple[str, ...]
+    stopped: bool
+
+
+def require_pyav() -> None:
+    """Raise VideoError where PyAV is missing."""
+    if av is None:
+        raise VideoError("video needs PyAV; install it with: pip install av")
+
+
+def correct_video(
+    source: Path | io.BytesIO,
+    target: Path,
+    corrector: Corrector,
+    settings: Settings | None = None,
+    smoothing: Smoothing | None = None,
+    *,
+    cuts: Collection[int] | None = None,
+    one_correction: bool = False,
+    encoding: Encoding | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, expected: None,
+) -> Summary:
+    """Correct a video file; audio, subtitles, chapters, timestamps, colour tags and rotation stay.
+
+    Args:
+        source: the video, 8 to 16 bits.
+        target: the file to write; its suffix tells the format (see ``FORMATS``).
+        corrector, settings, smoothing, cuts: as for :class:`~expcorr_core.sequence.SequenceCorrector`.
+        one_correction: the same correction for all frames.
+        encoding: of the picture.
+        overwrite: replace ``target``.
+        progress: told of the frames that are done and expected (0: not known); what it raises ends the work, and
+            leaves nothing.
+
+    Returns:
+        What became of it. A truncated or damaged file, or KeyboardInterrupt, leaves what was finished, playable.
+
+    Raises:
+        VideoError: PyAV is missing, or the video cannot be read, corrected or written.
+        FileExistsError: ``target`` exists.
+    """
+    require_pyav()
+    settings, smoothing = settings or Settings(), smoothing or Smoothing()
+    if target.suffix.lower() not in FORMATS:
+        raise VideoError(f"{target}: no video format is known by this suffix; use one of {', '.join(FORMATS)}")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; choose another name or overwrite it")
+    if isinstance(source, Path) and target.exists() and target.samefile(source):
+        raise VideoError(f"{target} is the input; choose another name")
+    with ExitStack() as stack:
+        ahead, behind = (stack.enter_context(_Reader(source)) for _ in range(2))
+        behind.check()
+        with _Reader(source) as probe:
+            first = next(probe.frames(), None)
+        if first is None:
+            raise VideoError(f"{behind.name}: has no frame that can be read")
+        sequence = SequenceCorrector(corrector, settings, smoothing)
+        grids: Iterator[BilateralGrid]
+        if settings.strength == 0:
+            grids = repeat(BilateralGrid.identity())
+        elif one_correction:
+            grids = repeat(sequence.one_correction(ahead.reduced(settings.working_size)))
+        else:
+            grids = sequence.corrections(ahead.reduced(settings.working_size), cuts)
+        temporary = stack.enter_context(replacing(target, overwrite))
+        writer = _Writer(temporary, target, behind, first, encoding or Encoding())
+        try:
+            stopped = _write(behind, grids, writer, progress)
+            writer.close()
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{target}: cannot be written ({_reason(error)})") from error
+        finally:
+            writer.abandon()
+        return Summary(writer.frames, behind.expected, behind.problem(stopped), tuple(writer.left_out), stopped)
+
+
+def _write(
+    reader: _Reader, grids: Iterator[BilateralGrid], writer: _Writer, progress: Callable[[int, int], None]
+) -> bool:
+    """Correct and write all frames, and copy the other streams; returns whether KeyboardInterrupt came."""
+    try:
+        for packet in reader.packets(reader.stream, *writer.copies):
+            if packet.stream is not reader.stream:
+                writer.copy(packet)
+                continue
+            for frame in reader.decoded(packet):
+                grid = next(grids, None)
+                if grid is None:
+                    return False
+                writer.write(frame, reader.corrected(frame, grid))
+                progress(writer.frames, reader.expected)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+class _Reader:
+    """One pass over a video.
+
+    Args:
+        source: file, or its contents.
+
+    Raises:
+        VideoError: it cannot be read, or has no picture.
+    """
+
+    def __init__(self, source: Path | io.BytesIO) -> None:
+        self.name = str(source) if isinstance(source, Path) else "the video"
+        try:
+            self.container = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source.getbuffer()))
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(f"{self.name}: cannot be read as a video ({_reason(error)})") from error
+        pictures = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not pictures or pictures[0].codec_context is None:
+            self.container.close()
+            raise VideoError(f"{self.name}: has no video that can be decoded")
+        self.stream = pictures[0]
+        self.stream.thread_type = "AUTO"
+        self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self.expected = self.stream.frames or self._by_duration()
+        self.count, self.damaged, self.broken = 0, 0, ""
+        form = self.stream.codec_context.format
+        self.depth = max(part.bits for part in form.components) if form else 8
+        self.alpha = bool(form and any(part.is_alpha for part in form.components))
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def _by_duration(self) -> int:
+        if self.stream.duration:
+            return int(self.stream.duration * self.stream.time_base * self.rate)
+        return int(self.container.duration * self.rate / av.time_base) if self.container.duration else 0
+
+    def check(self) -> None:
+        """Raise VideoError for what would not be corrected well."""
+        codec = self.stream.codec_context
+        if transfer := HDR.get(codec.color_trc):
+            raise VideoError(f"{self.name}: is HDR video ({transfer}); convert it to SDR first")
+        if codec.field_order > 1:
+            raise VideoError(f"{self.name}: is interlaced; deinterlace it first")
+
+    def packets(self, *streams: Any) -> Iterator[Any]:
+        """All packets of the streams, up to where the file breaks off."""
+        try:
+            yield from self.container.demux(streams)
+        except av.error.FFmpegError as error:
+            self.broken = _reason(error)
+
+    def decoded(self, packet: Any) -> Iterator[Any]:
+        """The frames of a packet; none of a damaged one."""
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            self.count += 1
+            yield frame
+
+    def frames(self) -> Iterator[Any]:
+        """All frames that can be read."""
+        for packet in self.packets(self.stream):
+            yield from self.decoded(packet)
+
+    def reduced(self, larger_side: int) -> Iterator[Tensor]:
+        """The frames, upright and at the size that the network sees, ``(3, h, w)`` float32."""
+        for frame in self.frames():
+            scale = min(1, larger_side / max(frame.width, frame.height))
+            size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
+            small = self._converted(frame, "rgb48le", av.video.reformatter.Interpolation.AREA, *size)
+            yield torch.from_numpy(_floats(small)).permute(2, 0, 1).rot90(_turns(frame), (1, 2))
+
+    def corrected(self, frame: Any, grid: BilateralGrid) -> NDArray[Any]:
+        """A frame at full size, corrected: ``(H, W, 3 or 4)``, 8 or 16 bits."""
+        kind = f"rgb{'a' if self.alpha else ''}"
+        name = (f"{kind}64le" if self.alpha else "rgb48le") if self.depth > 8 else ("rgba" if self.alpha else "rgb24")
+        pixels = self._converted(frame, name, av.video.reformatter.Interpolation.BILINEAR)
+        colours = torch.from_numpy(_floats(pixels[..., :3])).permute(2, 0, 1)[None]
+        upright = grid.coefficients.rot90(-_turns(frame), (1, 2))
+        result = BilateralGrid(upright.contiguous()).slice(colours)[0].permute(1, 2, 0)
+        pixels[..., :3] = result.mul_(np.iinfo(pixels.dtype).max).round_().numpy()
+        return pixels
+
+    def _converted(self, frame: Any, name: str, interpolation: Any, width: int = 0, height: int = 0) -> NDArray[Any]:
+        converted = frame.reformat(
+            width or None,
+            height or None,
+            name,
+            src_colorspace=matrix_of(frame),
+            src_color_range=range_of(frame),
+            dst_color_range=FULL,
+            # Full chroma is asked for where it can be had: FFmpeg's way to 16 bits gives wrong colours with it.
+            interpolation=interpolation | (_accurate() if name in ("rgb24", "rgba") else 0),
+        )
+        pixels: NDArray[Any] = converted.to_ndarray()
+        return pixels
+
+    def problem(self, stopped: bool) -> str:
+        """What was wrong with the file, in a sentence; empty if nothing."""
+        if stopped:
+            return ""
+        if self.broken or self.count + self.damaged < self.expected * (1 - MISSING) - 2:
+            reason = f" ({self.broken})" if self.broken else ""
+            return f"{self.name}: ends early{reason}, after {self.count} of {self.expected} frames"
+        if self.damaged:
+            return f"{self.name}: is damaged; {self.damaged} of its packets were passed over"
+        return ""
+
+
+class _Writer:
+    """The result: the corrected picture, and copies of the other streams."""
+
+    def __init__(self, temporary: Path, target: Path, reader: _Reader, first: Any, encoding: Encoding) -> None:
+        self.target = target
+        container_format = FORMATS[target.suffix.lower()]
+        self.container = av.open(str(temporary), "w", format=container_format)
+        self.frames = 0
+        self.left_out: list[str] = []
+        self.copies: dict[Any, Any] = {}
+        self.last_pts = -1 << 62
+        for key, value in reader.container.metadata.items():
+            if key not in ("major_brand", "minor_version", "compatible_brands", "encoder"):
+                self.container.metadata[key] = value
+        if hasattr(self.container, "set_chapters"):
+            self.container.set_chapters(reader.container.chapters())
+        self.stream = self._picture(reader, encoding)
+        self._rotate(first)
+        for stream in reader.container.streams:
+            if stream is not reader.stream:
+                self._add_copy(stream)
+
+    def _picture(self, reader: _Reader, encoding: Encoding) -> Any:
+        source = reader.stream.codec_context
+        name = encoding.codec or self._encoder(source.codec.canonical_name)
+        options = dict(OPTIONS.get(name, {}))
+        if encoding.crf is not None:
+            options["crf"] = f"{encoding.crf:g}"
+        try:
+            stream = self.container.add_stream(name, reader.rate, options)
+        except (ValueError, av.error.FFmpegError) as error:
+            self.container.close()
+            raise VideoError(f"{self.target}: cannot hold video of the encoder {name} ({_reason(error)})") from error
+        codec = stream.codec_context
+        codec.width, codec.height = source.width, source.height
+        codec.pix_fmt = _pixel_format(codec.codec, source.format, reader.depth)
+        codec.time_base = stream.time_base = reader.stream.time_base
+        codec.thread_type = "AUTO"
+        codec.sample_aspect_ratio = reader.stream.sample_aspect_ratio or Fraction(1)
+        for tag in ("color_primaries", "color_trc", "colorspace", "color_range"):
+            setattr(codec, tag, getattr(source, tag))
+        if "crf" not in options and reader.stream.bit_rate:
+            codec.bit_rate = reader.stream.bit_rate
+        if source.codec_tag in ("hvc1", "hev1") and self.container.format.name in ("mp4", "mov") and "265" in name:
+            codec.codec_tag = "hvc1"
+        stream.metadata.update({k: v for k, v in reader.stream.metadata.items() if k in ("language", "title")})
+        return stream
+
+    def _rotate(self, first: Any) -> None:
+        for data in first.side_data:
+            if data.type.name != "DISPLAYMATRIX":
+                continue
+            if not hasattr(self.stream, "set_display_matrix"):
+                self.container.close()
+                raise VideoError(f"{self.target}: to keep its rotation, update PyAV with: pip install -U av")
+            self.stream.set_display_matrix(np.frombuffer(bytes(data), np.int32))
+
+    def _encoder(self, codec: str) -> str:
+        """The encoder of a codec; where there is none, or not in this format, the format's usual one."""
+        name = ENCODERS.get(codec, codec)
+        try:
+            av.codec.Codec(name, "w")
+        except ValueError:
+            name = ""
+        if name and codec in self.container.supported_codecs:
+            return name
+        usual = "vp9" if self.container.format.name == "webm" else "h264"
+        return ENCODERS[usual]
+
+    def _add_copy(self, stream: Any) -> None:
+        kind = f"{stream.type} stream {stream.index}"
+        if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
+            self.left_out.append(kind)
+            return
+        try:
+            copy = self.container.add_stream_from_template(stream)
+        except (ValueError, av.error.FFmpegError):
+            self.left_out.append(f"{kind} ({stream.codec_context.name})")
+            return
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        self.copies[stream] = copy
+
+    def copy(self, packet: Any) -> None:
+        """Copy a packet of another stream."""
+        if packet.dts is not None:
+            packet.stream = self.copies[packet.stream]
+            self.container.mux(packet)
+
+    def write(self, source: Any, pixels: NDArray[Any]) -> None:
+        """Encode a corrected frame with all that its original has beside pixels."""
+        names = {(3, 1): "rgb24", (4, 1): "rgba", (3, 2): "rgb48le", (4, 2): "rgba64le"}
+        rgb = av.VideoFrame.from_ndarray(pixels, names[pixels.shape[2], pixels.itemsize])
+        frame = rgb.reformat(
+            format=self.stream.codec_context.pix_fmt,
+            dst_colorspace=matrix_of(source),
+            src_color_range=FULL,
+            dst_color_range=range_of(source),
+            interpolation=av.video.reformatter.Interpolation.BILINEAR | _accurate(),
+        )
+        for tag in ("color_primaries", "color_trc", "colorspace", "color_range"):
+            setattr(frame, tag, getattr(source, tag))
+        # Damaged files may have no times, or such as go back: encoders refuse these.
+        pts = source.pts if source.pts is not None else self.last_pts + 1
+        frame.pts = self.last_pts = max(pts, self.last_pts + 1)
+        frame.time_base = source.time_base
+        frame.duration = source.duration
+        self.container.mux(self.stream.encode(frame))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder holds back, and the end of the file."""
+        if self.frames:
+            self.container.mux(self.stream.encode(None))
+        self.container.close()
+
+    def abandon(self) -> None:
+        """Close the file without more ado, if it is open."""
+        with suppress(av.error.FFmpegError):
+            self.container.close()
+
+
+def _accurate() -> int:
+    flags = av.video.reformatter.Interpolation
+    return int(flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP)
+
+
+def _floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    floats: NDArray[np.float32] = np.multiply(pixels, np.float32(1 / np.iinfo(pixels.dtype).max), dtype=np.float32)
+    return floats
+
+
+def matrix_of(frame: Any) -> int:
+    """The matrix between R'G'B' and Y'CbCr; where the frame does not tell, as players guess it, by the height."""
+    if frame.colorspace in (RGB, UNSPECIFIED):
+        return BT709 if frame.height >= HD_HEIGHT else BT601
+    return int(frame.colorspace)
+
+
+def range_of(frame: Any) -> int:
+    """FFmpeg's colour range; where the frame does not tell, limited for Y'CbCr and full for others."""
+    if frame.color_range in (LIMITED, FULL):
+        return int(frame.color_range)
+    return FULL if frame.format.is_rgb or frame.format.name.startswith("yuvj") else LIMITED
+
+
+def _turns(frame: Any) -> int:
+    """Quarter turns, counter-clockwise, that put a frame upright."""
+    return round(float(frame.rotation) / 90) % 4
+
+
+def _pixel_format(codec: Any, source: Any, depth: int) -> str:
+    """The encoder's pixel format that keeps most of the source's."""
+    names = [form.name for form in codec.video_formats or ()]
+    wanted = source.name
+    if wanted in names or not names:
+        return str(wanted)
+    fallbacks = ("yuv420p10le", "yuv422p10le", "yuv444p10le") if depth > 8 else ()
+    return str(next((name for name in (*fallbacks, "yuv420p", "yuvj420p") if name in names), names[0]))
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).partition("\n")[0]
