@@ -27,7 +27,7 @@ from expcorr_core.corrector import Corrector, reduce_to
 from expcorr_core.exposure import luma, shift_exposure
 from expcorr_core.image_io import find_photos, read_photo
 from expcorr_core.motion import camera_motion
-from expcorr_core.sequence import SIDE, SequenceCorrector, Smoothing, compare
+from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare
 
 HEIGHT, WIDTH = 360, 640
 CELLS, POINTS = 12, 20  # parts of the scene, a side, whose luminance is followed, and points in each, a side
@@ -170,7 +170,7 @@ def flicker(corrector: Corrector, stills: Sequence[Tensor], frames: int, path: P
 
 
 def cuts(corrector: Corrector, stills: Sequence[Tensor]) -> None:
-    """The first frame after a cut, against what it is without the scene before, and against its own still correction."""
+    """The first frame after a cut, against that of the scene alone, and against its own still correction."""
     gains, smears = [], []
     for number, still in enumerate(stills):
         clips = [Clip(stills[number - 1], "steady", 60), Clip(still, "drift", 60)]
@@ -194,7 +194,7 @@ def psnr(result: Tensor, target: Tensor) -> float:
 def changes(stills: Sequence[Tensor]) -> None:
     """How often a new scene is taken for one, and the old one under another exposure, further along the pan."""
     threshold, counts = Smoothing().threshold, [0, 0]
-    looks = [[resize(Clip(still, "jump", 30)[index][None], (SIDE, SIDE)) for index in (0, 5, 15)] for still in stills]
+    looks = [[resize(Clip(still, "jump", 30)[index][None], (LOOK, LOOK)) for index in (0, 5, 15)] for still in stills]
     rest = torch.eye(3, dtype=torch.float64)
     for number, (early, late, brighter) in enumerate(looks):
         pairs = ((looks[number - 1][0], late), (early, brighter))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS = (4, 3, 2)  # Gauss-Newton steps at a quarter, half and full size
+STEPS = (4, 3, 3)  # Gauss-Newton steps at a quarter, half and full size
 OUTLIER = 2.0  # mean absolute residuals from which on a pixel counts less (Huber 1964)
 RIDGE = 1e-3  # keeps what the images do not show at rest; share of the mean squared gradient
 
@@ -35,7 +35,7 @@ def camera_motion(before: Tensor, after: Tensor, guess: Tensor) -> Tensor:
     """Register two frames, whose brightness and contrast may differ.
 
     Args:
-        before, after: luminance, ``(h, w)``, of one size; some 96 pixels suffice.
+        before, after: luminance, ``(h, w)``, of one size; some 48 pixels suffice.
         guess: a map to begin with, such as the last frame's.
 
     Returns:

@@ -26,9 +26,10 @@ from .exposure import luma
 from .motion import camera_motion, warp
 from .profiles import ColourSpace
 
-# Height and width of the images that frames are compared and keys are moved at, pixels: thrice those of the pair that a
-# grid is fitted to, so that it comes out as if it were reduced in one step (at twice, single photos lose 2 dB).
-SIDE = 96
+# Height and width of the images that keys are moved at, pixels: thrice those of the pair that a grid is fitted to, so
+# that it comes out as if it were reduced in one step (at twice, single photos lose 2 dB). And of those that a frame is
+# compared with the next at: at more, details that have moved are taken for new ones.
+SIDE, LOOK = 96, 48
 REACH = 3.0  # smoothing times that keys count for, forth and back
 TRUST = 0.3  # contrasts of the frame by which a key may differ and still count for 1/e
 NOISE = 0.01  # luminance that is no contrast
@@ -190,10 +191,11 @@ class SequenceCorrector:
         for number, frame in enumerate(frames):
             small = self.corrector.reduce(frame[None], self.settings)
             source = resize(small, (SIDE, SIDE)).cpu()
+            look = resize(source, (LOOK, LOOK))
             begins, jumped = True, False
             if before is not None and shape == frame.shape and (cuts is None or number not in cuts):
-                motion = camera_motion(luma(before)[0, 0], luma(source)[0, 0], motion)
-                unexplained, now = compare(before, source, motion)
+                motion = camera_motion(luma(before)[0, 0], luma(look)[0, 0], motion)
+                unexplained, now = compare(before, look, motion)
                 begins = cuts is None and unexplained > self.smoothing.threshold
                 jumped, change = abs(now - change) > JUMP, now
             if begins:
@@ -203,12 +205,13 @@ class SequenceCorrector:
             target = None
             if index % self.smoothing.every == 0:
                 target = resize(self._corrected(small, index // self.smoothing.every), (SIDE, SIDE)).cpu()
-            before, shape = source, frame.shape
+            before, shape = look, frame.shape
             yield _Seen(index, source, view, exposure, jumped, target)
 
     def _corrected(self, small: Tensor, number: int) -> Tensor:
         """The correction of a key; where it is averaged with others, every second one of the mirrored key."""
-        if not self.settings.mirror or self.smoothing.frames < 2 * self.smoothing.every:
+        averaged = self.smoothing.lookahead and self.smoothing.frames >= 2 * self.smoothing.every
+        if not self.settings.mirror or not averaged:
             return self.corrector.correct_reduced(small, self.settings, self.space)
         settings = replace(self.settings, mirror=False)
         if number % 2 == 0:
@@ -289,7 +292,7 @@ class _Scene:
         pairs = torch.cat([torch.cat((key.source, key.target), 1) for key in near if key.target is not None])
         moved, shown = (resize(t, PAIR_SIZE) for t in warp(pairs, views, (SIDE, SIDE)))
         source = resize(seen.source, PAIR_SIZE)
-        sources, trust = matched(moved[:, :3], source, (shown == 1).float())
+        sources, trust = matched(moved[:, :3], source, (shown > 0.999).float())
         weighted = trust * weight
         total = weighted.sum(0, keepdim=True) + FLOOR
         # What none shows is left to the frame itself and to the nearest key.

@@ -18,7 +18,7 @@ from expcorr_core.bilateral import resize
 from expcorr_core.corrector import Corrector, Settings
 from expcorr_core.exposure import luma, shift_exposure
 from expcorr_core.motion import camera_motion, warp
-from expcorr_core.sequence import SIDE, SequenceCorrector, Smoothing, compare, tone_matched
+from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare, tone_matched
 
 STILL = torch.eye(3, dtype=torch.float64)
 
@@ -29,20 +29,21 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 @pytest.fixture
 def still(scene: NDArray) -> Tensor:
-    """The shared scene, ``(3, 97, 143)``."""
-    return torch.from_numpy(scene).permute(2, 0, 1).float() / 255
+    """The shared scene, ``(3, 192, 288)``."""
+    return resize(torch.from_numpy(scene).permute(2, 0, 1)[None] / 255, (192, 288))[0]
 
 
 @pytest.fixture
 def other(still: Tensor) -> Tensor:
     """Another scene of the same size."""
-    return still.flip(1).roll(1, 0) * torch.linspace(0.3, 1, still.shape[2])
+    blobs = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(blobs, still.shape[1:], mode="bicubic").clamp(0, 1)[0]
 
 
 def panned(still: Tensor, index: int, ev: float = 0.0) -> Tensor:
     """A frame of a pan, with noise."""
     theta = torch.tensor([[[0.7, 0, -0.2 + 0.01 * index], [0, 0.7, 0]]])
-    view = F.grid_sample(still[None], F.affine_grid(theta, [1, 3, 72, 96], align_corners=False), align_corners=False)
+    view = F.grid_sample(still[None], F.affine_grid(theta, [1, 3, 192, 288], align_corners=False), align_corners=False)
     noise = torch.randn(view.shape, generator=torch.Generator().manual_seed(index))
     return (shift_exposure(view, ev) + 0.01 * noise).clamp(0, 1)[0]
 
@@ -109,7 +110,7 @@ def test_cuts_may_be_given(corrector: Corrector, still: Tensor) -> None:
 
 
 def test_frames_of_another_size_begin_a_scene(corrector: Corrector, still: Tensor) -> None:
-    frames = [still, still, still[:, :60], still[:, :60]]
+    frames = [still, still, still[:, :120], still[:, :120]]
     results = list(SequenceCorrector(corrector)(frames, cuts=()))
     assert [result.shape for result in results] == [frame.shape for frame in frames]
 
@@ -156,7 +157,7 @@ def test_what_moves_through_the_scene_leaves_no_ghost(corrector: Corrector, stil
     frames = []
     for index in range(16):
         frame = still * 0.35
-        frame[:, 30:60, 8 * index : 8 * index + 20] = torch.tensor([0.6, 0.1, 0.1])[:, None, None]
+        frame[:, 60:120, 16 * index : 16 * index + 40] = torch.tensor([0.6, 0.1, 0.1])[:, None, None]
         frames.append(frame)
     ours = list(SequenceCorrector(corrector)(frames))
     losses = [psnr(ours[i], corrector(frames[i][None])[0]) for i in (4, 8, 12)]
@@ -210,20 +211,20 @@ def test_motion_is_found_under_another_exposure(
     true = STILL.clone()
     true[:2] += torch.tensor([*change, *shift], dtype=torch.float64)[[0, 1, 4, 2, 3, 5]].view(2, 3)
     zoom = torch.diag(torch.tensor([0.7, 0.7, 1], dtype=torch.float64))
-    before, after = (warp(picture, (zoom @ m)[None], (SIDE, SIDE))[0] for m in (STILL, true))
+    before, after = (warp(picture, (zoom @ m)[None], (LOOK, LOOK))[0] for m in (STILL, true))
     found = camera_motion(luma(before)[0, 0], luma(shift_exposure(after, ev))[0, 0], STILL)
-    assert (found - true).abs().max() * SIDE / 2 < 0.5  # pixels
+    assert (found - true).abs().max() * LOOK / 2 < 0.5  # pixels
 
 
 def test_flat_frames_stand_still() -> None:
-    grey = torch.full((SIDE, SIDE), 0.5)
+    grey = torch.full((LOOK, LOOK), 0.5)
     assert torch.equal(camera_motion(grey, grey, STILL), STILL)
 
 
 def test_scenes_are_told_from_exposures(still: Tensor, other: Tensor) -> None:
-    before = resize(still[None], (SIDE, SIDE))
+    before = resize(still[None], (LOOK, LOOK))
     same, change = compare(before, shift_exposure(before, -2), STILL)
-    new, _ = compare(before, resize(other[None], (SIDE, SIDE)), STILL)
+    new, _ = compare(before, resize(other[None], (LOOK, LOOK)), STILL)
     assert same < 0.2
     assert change < -1
     assert new > 0.6
