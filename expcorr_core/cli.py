@@ -1,4 +1,4 @@
-"""Command line: correct photos, show their pyramids, evaluate on pairs, download and describe weights files."""
+"""Command line: correct photos and videos, show pyramids, evaluate on pairs, download and describe weights files."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from .image_io import ImageError, Photo, read_photo, write_photo
 from .pairs import ev_of, find_pairs, find_scenes
 from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
+from .sequence import Smoothing
+from .video import Encoding, VideoError, correct_video, require_pyav
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 from .workers import Stopped, cores
 
@@ -131,6 +133,40 @@ def _check_gains(args: argparse.Namespace, levels: int) -> None:
         raise UsageError(f"--gains needs {levels} figures for these weights, got {len(args.gains)}")
 
 
+def command_video(args: argparse.Namespace) -> int:
+    require_pyav()
+    smoothing = Smoothing(args.smoothing, args.every, threshold=args.scene_threshold)
+    settings, encoding = _settings(args), Encoding(args.codec, args.crf)
+    with tqdm(unit="frame", disable=args.quiet) as bar:
+
+        def progress(seen: int, done: int, expected: int) -> None:
+            bar.total = expected or None
+            bar.set_postfix_str(f"looked at {seen}", refresh=False)
+            bar.update(done - bar.n)
+
+        summary = correct_video(
+            args.input,
+            args.output,
+            _corrector(args),
+            settings,
+            smoothing,
+            cuts=args.cuts,
+            one_correction=args.one_correction,
+            encoding=encoding,
+            overwrite=args.overwrite,
+            progress=progress,
+        )
+    if summary.left_out:
+        print(f"expcorr: {args.output}: cannot hold {', '.join(summary.left_out)}; left out", file=sys.stderr)
+    if summary.stopped:
+        print("expcorr: stopped; what was finished is kept", file=sys.stderr)
+    if summary.problem:
+        print(f"expcorr: {summary.problem}; what could be read is corrected", file=sys.stderr)
+    if not args.quiet:
+        print(f"{summary.frames} frames corrected: {args.output}")
+    return 130 if summary.stopped else 1 if summary.problem else 0
+
+
 def command_decompose(args: argparse.Namespace) -> int:
     photo = read_photo(args.input)
     bands = laplacian_pyramid(photo.to_tensor(), args.levels)
@@ -203,6 +239,15 @@ def _gains(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def _cuts(text: str) -> frozenset[int]:
+    try:
+        return frozenset(int(value) for value in text.split(",") if value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"cuts are numbers of frames with commas between, as 0,250,612; got {text!r}"
+        ) from error
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
@@ -210,7 +255,7 @@ def _count(text: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos.")
+    parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos and videos.")
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -262,6 +307,39 @@ def build_parser() -> argparse.ArgumentParser:
     )
     correct.set_defaults(run=command_correct)
 
+    video = commands.add_parser("video", parents=[options], help="correct a video, without flicker")
+    video.add_argument("input", type=Path, metavar="IN")
+    video.add_argument(
+        "output", type=Path, metavar="OUT", help="its suffix tells the format: .mp4, .mov, .mkv, .webm ..."
+    )
+    smoothing = Smoothing()
+    video.add_argument(
+        "--smoothing",
+        type=float,
+        default=smoothing.frames,
+        metavar="FRAMES",
+        help=f"time that corrections are smoothed over; 0: each frame on its own (default {smoothing.frames:g})",
+    )
+    video.add_argument(
+        "--every", type=int, default=smoothing.every, metavar="K", help="the network sees every K-th frame (default 4)"
+    )
+    video.add_argument(
+        "--scene-threshold",
+        type=float,
+        default=smoothing.threshold,
+        metavar="SHARE",
+        help="of a frame's contrast that the one before does not explain, from which on a scene begins (default 0.45)",
+    )
+    video.add_argument(
+        "--cuts", type=_cuts, metavar="N,..", help="frames, from 0, that begin scenes (default: detected)"
+    )
+    video.add_argument("--one-correction", action="store_true", help="the same correction for the whole clip")
+    video.add_argument("--codec", help="FFmpeg's name of an encoder (default: that of the input's codec)")
+    video.add_argument(
+        "--crf", type=float, help="rate factor: lower is better and larger (default 18 to 24, by encoder)"
+    )
+    video.set_defaults(run=command_video)
+
     decompose = commands.add_parser("decompose", parents=[overwrite], help="write a photo's Laplacian pyramid")
     decompose.add_argument("input", type=Path, metavar="INPUT")
     decompose.add_argument("-o", "--output", type=Path, default=Path("bands"), help="folder (default: bands/)")
@@ -303,7 +381,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"expcorr: {str(error).partition(chr(10))[0]}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) and not isinstance(error, ImageError | WeightsError) else 1
+        return (
+            2 if isinstance(error, ValueError) and not isinstance(error, ImageError | VideoError | WeightsError) else 1
+        )
     except (KeyboardInterrupt, Stopped):
         print("expcorr: interrupted; finished photos are kept", file=sys.stderr)
         return 130

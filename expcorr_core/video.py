@@ -59,7 +59,8 @@ HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
 HD_HEIGHT = 720  # from which on untagged video counts as Rec. 709
-MISSING = 0.02  # share of the frames that may be missing: what a header says is not exact
+# What may be missing, since headers are not exact: a share of the frames where they are counted, else seconds.
+MISSING, SLACK = 0.02, 1.0
 
 
 class VideoError(ValueError):
@@ -115,7 +116,7 @@ def correct_video(
     one_correction: bool = False,
     encoding: Encoding | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda done, expected: None,
+    progress: Callable[[int, int, int], None] = lambda seen, done, expected: None,
 ) -> Summary:
     """Correct a video file; audio, subtitles, chapters, timestamps, colour tags and rotation stay.
 
@@ -126,8 +127,8 @@ def correct_video(
         one_correction: the same correction for all frames.
         encoding: of the picture.
         overwrite: replace ``target``.
-        progress: told of the frames that are done and expected (0: not known); what it raises ends the work, and
-            leaves nothing.
+        progress: told of the frames that were looked at, that are done, and that are expected (0: not known); what it
+            raises ends the work, and leaves nothing.
 
     Returns:
         What became of it. A truncated or damaged file, or KeyboardInterrupt, leaves what was finished, playable.
@@ -152,17 +153,25 @@ def correct_video(
         if first is None:
             raise VideoError(f"{behind.name}: has no frame that can be read")
         sequence = SequenceCorrector(corrector, settings, smoothing)
+
+        def looked_at() -> Iterator[Tensor]:
+            for frame in ahead.reduced(settings.working_size):
+                progress(ahead.count, behind.count, behind.expected)
+                yield frame
+
         grids: Iterator[BilateralGrid]
         if settings.strength == 0:
             grids = repeat(BilateralGrid.identity())
         elif one_correction:
-            grids = repeat(sequence.one_correction(ahead.reduced(settings.working_size)))
+            grids = repeat(sequence.one_correction(looked_at()))
         else:
-            grids = sequence.corrections(ahead.reduced(settings.working_size), cuts)
+            grids = sequence.corrections(looked_at(), cuts)
         temporary = stack.enter_context(replacing(target, overwrite))
         writer = _Writer(temporary, target, behind, first, encoding or Encoding())
         try:
-            stopped = _write(behind, grids, writer, progress)
+            stopped = _write(behind, grids, writer, lambda: progress(ahead.count, writer.frames, behind.expected))
+            if stopped and not writer.frames:
+                raise KeyboardInterrupt
             writer.close()
         except av.error.FFmpegError as error:
             raise VideoError(f"{target}: cannot be written ({_reason(error)})") from error
@@ -171,9 +180,7 @@ def correct_video(
         return Summary(writer.frames, behind.expected, behind.problem(stopped), tuple(writer.left_out), stopped)
 
 
-def _write(
-    reader: _Reader, grids: Iterator[BilateralGrid], writer: _Writer, progress: Callable[[int, int], None]
-) -> bool:
+def _write(reader: _Reader, grids: Iterator[BilateralGrid], writer: _Writer, progress: Callable[[], None]) -> bool:
     """Correct and write all frames, and copy the other streams; returns whether KeyboardInterrupt came."""
     try:
         for packet in reader.packets(reader.stream, *writer.copies):
@@ -185,7 +192,7 @@ def _write(
                 if grid is None:
                     return False
                 writer.write(frame, reader.corrected(frame, grid))
-                progress(writer.frames, reader.expected)
+                progress()
     except KeyboardInterrupt:
         return True
     return False
@@ -213,9 +220,13 @@ class _Reader:
             raise VideoError(f"{self.name}: has no video that can be decoded")
         self.stream = pictures[0]
         self.stream.thread_type = "AUTO"
-        self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        self.expected = self.stream.frames or self._by_duration()
+        # Of files with frames at uneven times, one of these may be that of the time base.
+        self.rate = min(filter(None, (self.stream.average_rate, self.stream.guessed_rate)), default=Fraction(25))
+        length = self.stream.duration and self.stream.duration * self.stream.time_base
+        self.seconds = float(length or (self.container.duration or 0) / av.time_base)
+        self.expected = self.stream.frames or int(self.seconds * self.rate)
         self.count, self.damaged, self.broken = 0, 0, ""
+        self.end = 0.0  # time of the last frame that was decoded, seconds
         form = self.stream.codec_context.format
         self.depth = max(part.bits for part in form.components) if form else 8
         self.alpha = bool(form and any(part.is_alpha for part in form.components))
@@ -226,14 +237,11 @@ class _Reader:
     def __exit__(self, *_: object) -> None:
         self.container.close()
 
-    def _by_duration(self) -> int:
-        if self.stream.duration:
-            return int(self.stream.duration * self.stream.time_base * self.rate)
-        return int(self.container.duration * self.rate / av.time_base) if self.container.duration else 0
-
     def check(self) -> None:
         """Raise VideoError for what would not be corrected well."""
         codec = self.stream.codec_context
+        if self.container.format.name.endswith("_pipe") or self.container.format.name == "image2":
+            raise VideoError(f"{self.name}: is a picture, not a video; use: expcorr correct")
         if transfer := HDR.get(codec.color_trc):
             raise VideoError(f"{self.name}: is HDR video ({transfer}); convert it to SDR first")
         if codec.field_order > 1:
@@ -255,6 +263,7 @@ class _Reader:
             return
         for frame in frames:
             self.count += 1
+            self.end = max(self.end, (frame.time or 0) - (self.stream.start_time or 0) * float(self.stream.time_base))
             yield frame
 
     def frames(self) -> Iterator[Any]:
@@ -299,7 +308,9 @@ class _Reader:
         """What was wrong with the file, in a sentence; empty if nothing."""
         if stopped:
             return ""
-        if self.broken or self.count + self.damaged < self.expected * (1 - MISSING) - 2:
+        read = self.count + self.damaged
+        short = read < self.stream.frames * (1 - MISSING) - 2 if self.stream.frames else self.end < self.seconds - SLACK
+        if self.broken or short:
             reason = f" ({self.broken})" if self.broken else ""
             return f"{self.name}: ends early{reason}, after {self.count} of {self.expected} frames"
         if self.damaged:

@@ -1,0 +1,257 @@
+"""Video files in and out: everything that goes with the picture stays; what is damaged is told, and the rest kept."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from video_files import make_video, pictures, remux, sound
+
+from expcorr_core import video
+from expcorr_core.cli import main
+from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.sequence import Smoothing
+from expcorr_core.video import Encoding, Summary, VideoError, correct_video
+
+FRAMES = 24
+FAST = Smoothing(8, 8)
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[NDArray[np.uint8]]:
+    """A dark pan, ``(112, 176, 3)``."""
+    y, x = np.mgrid[0:112, 0:300]
+    still = np.stack((60 + 40 * np.sin(x / 23), 20 + 0.5 * y, 70 - x / 5 + 10 * ((x // 16 + y // 16) % 2)), -1)
+    return [still[:, 3 * index : 3 * index + 176].clip(0, 255).astype(np.uint8) for index in range(FRAMES)]
+
+
+@pytest.fixture(scope="session")
+def clip(frames: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("video") / "clip.mp4", frames, gap=5000)
+
+
+def brightness(path: Path) -> float:
+    return float(np.mean([frame.to_ndarray(format="gray").mean() for frame in pictures(path)]))
+
+
+def test_a_video_comes_out_brighter_with_all_that_goes_with_it(
+    corrector: Corrector, clip: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int, int]] = []
+    target = tmp_path / "out.mp4"
+    summary = correct_video(clip, target, corrector, smoothing=FAST, progress=lambda *counts: told.append(counts))
+    assert summary == Summary(FRAMES, FRAMES, "", (), False)
+    assert told[-1] == (FRAMES, FRAMES, FRAMES)
+    before, after = pictures(clip), pictures(target)
+    assert [frame.time for frame in after] == [frame.time for frame in before]  # with the gap
+    assert brightness(target) > brightness(clip) + 20
+    assert sound(target) == sound(clip)
+    for tag in ("color_primaries", "color_trc", "colorspace", "color_range", "width", "height"):
+        assert getattr(after[0], tag) == getattr(before[0], tag)
+    assert after[0].format.name == "yuv420p"
+    with video.av.open(str(target)) as container:
+        assert container.metadata["title"] == "Test"
+        assert container.streams.audio[0].metadata["language"] == "eng"
+        assert container.streams.video[0].codec.canonical_name == "h264"
+
+
+@pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
+def test_ffprobe_finds_nothing_wrong(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST)
+    command = ["ffprobe", "-v", "warning", "-count_frames", "-show_entries", "stream=codec_type,nb_read_frames"]
+    done = subprocess.run(
+        [*command, "-of", "csv=p=0", tmp_path / "out.mp4"], capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    assert f"video,{FRAMES}" in done.stdout
+    assert "audio," in done.stdout
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_rotation_is_kept(corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, rotation: int) -> None:
+    source = make_video(tmp_path / "in.mp4", frames[:4], rotation=rotation)
+    correct_video(source, tmp_path / "out.mov", corrector, smoothing=FAST)
+    assert (pictures(source)[0].rotation - rotation) % 360 == 0
+    assert pictures(tmp_path / "out.mov")[0].rotation == pictures(source)[0].rotation
+
+
+def test_a_rotated_video_is_corrected_upright(
+    corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    turned = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in frames[:4]]
+    plain = make_video(tmp_path / "plain.mp4", frames[:4])
+    sideways = make_video(tmp_path / "sideways.mp4", turned, rotation=90)
+    for source in (plain, sideways):
+        correct_video(source, tmp_path / f"out_{source.name}", corrector, smoothing=FAST)
+    results = [pictures(tmp_path / f"out_{name}.mp4")[2].to_ndarray(format="rgb24") for name in ("plain", "sideways")]
+    assert np.abs(results[0].astype(int) - np.rot90(results[1]).astype(int)).mean() < 4
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("libx265", "yuv420p10le"), ("ffv1", "yuv444p")])
+def test_depth_and_codec_are_kept(
+    corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, codec: str, pixels: str
+) -> None:
+    source = make_video(tmp_path / "in.mkv", frames[:5], codec, pixels)
+    correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    with video.av.open(str(source)) as before, video.av.open(str(tmp_path / "out.mkv")) as after:
+        assert after.streams.video[0].codec.canonical_name == before.streams.video[0].codec.canonical_name
+        assert after.streams.video[0].pix_fmt == pixels
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("libx264", "yuv420p"), ("libx265", "yuv420p10le")])
+def test_strength_0_keeps_the_colours(
+    corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, codec: str, pixels: str
+) -> None:
+    source = make_video(tmp_path / "in.mp4", frames[:4], codec, pixels)
+    correct_video(source, tmp_path / "out.mp4", corrector, Settings(strength=0), encoding=Encoding(crf=0))
+    for before, after in zip(pictures(source), pictures(tmp_path / "out.mp4"), strict=True):
+        difference = before.to_ndarray(format="rgb24").astype(float) - after.to_ndarray(format="rgb24")
+        assert abs(difference.mean()) < 0.2
+        assert np.sqrt((difference**2).mean()) < 2
+
+
+def test_one_correction_for_the_clip(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    summary = correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, one_correction=True)
+    assert summary.frames == FRAMES
+    assert brightness(tmp_path / "out.mp4") > brightness(clip) + 20
+
+
+def test_contents_in_memory(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    source = io.BytesIO(clip.read_bytes())
+    assert correct_video(source, tmp_path / "out.mp4", corrector, smoothing=FAST).frames == FRAMES
+
+
+def test_streams_that_the_format_cannot_hold_are_told(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    summary = correct_video(clip, tmp_path / "out.webm", corrector, smoothing=FAST)
+    assert summary.left_out == ("audio stream 1 (aac)",)
+    assert pictures(tmp_path / "out.webm")[0].width == 176
+
+
+def test_a_truncated_file_ends_with_a_sentence_and_what_was_finished(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = remux(clip, tmp_path / "whole.mp4", {"movflags": "faststart"}).read_bytes()
+    source = tmp_path / "cut.mp4"
+    source.write_bytes(whole[: len(whole) * 6 // 10])
+    target = tmp_path / "out.mp4"
+    assert main(["video", str(source), str(target), "--every", "8", "--quiet"]) == 1
+    told = capsys.readouterr().err
+    assert f"{source}: ends early" in told
+    assert told.count("\n") == 1
+    assert 2 < len(pictures(target)) < FRAMES
+    assert sound(target)
+
+
+def test_a_damaged_packet_is_passed_over(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    source = remux(clip, tmp_path / "damaged.mkv")
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    source.write_bytes(data)
+    summary = correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    assert summary.frames == len(pictures(tmp_path / "out.mkv")) > FRAMES // 3
+
+
+def test_interrupted(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    def stop(seen: int, done: int, expected: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    summary = correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, progress=stop)
+    assert summary.stopped
+    assert summary.frames == len(pictures(tmp_path / "out.mp4")) == 5
+
+
+def test_nothing_is_left_of_what_fails(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    def fail(seen: int, done: int, expected: int) -> None:
+        if done == 5:
+            raise RuntimeError("cancelled")
+
+    with pytest.raises(RuntimeError, match="cancelled"):
+        correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, progress=fail)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("none.mp4", [], "No such file"),
+        ("text.mp4", [], "cannot be read as a video"),
+        ("picture.png", [], "is a picture"),
+        ("pq.mkv", [], "is HDR video (PQ)"),
+        ("clip.mp4", ["--codec", "nonsense"], "encoder nonsense"),
+        ("clip.mp4", ["--every", "0"], "1 to 1000 frames apart"),
+    ],
+)
+def test_failures_are_told_in_a_sentence(
+    clip: Path,
+    frames: list[NDArray[np.uint8]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    Image.fromarray(frames[0]).save(tmp_path / "picture.png")
+    make_video(
+        tmp_path / "pq.mkv",
+        frames[:2],
+        "libx264",
+        "yuv420p10le",
+        tags={"color_trc": 16, "color_primaries": 9, "colorspace": 9},
+    )
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    before = sorted(tmp_path.iterdir())
+    assert main(["video", str(tmp_path / name), str(tmp_path / "out.mp4"), "--quiet", *arguments]) in (1, 2)
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_files_are_not_replaced_unasked(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists"):
+        correct_video(clip, target, corrector)
+    assert target.read_text() == "mine"
+    assert correct_video(clip, target, corrector, smoothing=FAST, overwrite=True).frames == FRAMES
+    with pytest.raises(VideoError, match="is the input"):
+        correct_video(clip, clip, corrector, overwrite=True)
+    with pytest.raises(VideoError, match="suffix"):
+        correct_video(clip, tmp_path / "out.gif", corrector)
+
+
+def test_the_command_line_tells_what_was_done(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out.mkv"
+    arguments = ["--every", "8", "--smoothing", "8", "--cuts", "12", "--crf", "30"]
+    assert main(["video", str(clip), str(target), *arguments]) == 0
+    told = capsys.readouterr()
+    assert f"{FRAMES} frames corrected: {target}" in told.out
+    assert "frame/s" in told.err or "s/frame" in told.err
+
+
+def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(video, "av", None)
+    with pytest.raises(VideoError, match="pip install av"):
+        correct_video(clip, tmp_path / "out.mp4", Corrector.load())
+
+
+def test_the_core_imports_without_pyav() -> None:
+    code = "import sys; sys.modules['av'] = None; import expcorr_core.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_expected_frames_by_duration(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
+    source = remux(clip, tmp_path / "clip.mkv")  # Matroska does not count frames
+    summary = correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    assert math.isclose(summary.expected, FRAMES, abs_tol=8)
+    assert not summary.problem
