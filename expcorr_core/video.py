@@ -102,7 +102,7 @@ class Summary:
 def require_pyav() -> None:
     """Raise VideoError where PyAV is missing."""
     if av is None:
-        raise VideoError("video needs PyAV; install it with: pip install av")
+        raise VideoError("video needs PyAV; install it with: pip install 'av>=16' (the extra video of expcorr)")
 
 
 def correct_video(

@@ -7,8 +7,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral import BilateralGrid
-from ..expcorr_core.corrector import WORKING_SIZE, Settings
-from .inputs import SOFTNESS, factor, mask_inputs
+from ..expcorr_core.corrector import Settings
+from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview
 from .model import ExposureModel, ExposureModelType
 
@@ -40,37 +40,9 @@ class ExposureCorrect(io.ComfyNode):
                     "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
                 ),
                 io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
-                factor(
-                    "strength",
-                    "strength",
-                    "0 gives the input back, 1 is the full correction, above 1 exaggerates.",
-                ),
-                io.Boolean.Input(
-                    "fusion",
-                    default=False,
-                    display_name="fuse with input",
-                    tooltip="Exposure fusion of the correction with the input: keeps what the input showed well.",
-                ),
-                io.Float.Input(
-                    "stretch",
-                    default=0.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    display_name="contrast stretch (%)",
-                    tooltip="Share of the darkest and brightest values that become black and white; 0 is off.",
-                ),
+                *change_inputs(),
                 *gains,
-                io.Int.Input(
-                    "working_size",
-                    default=WORKING_SIZE,
-                    min=128,
-                    max=2048,
-                    step=128,
-                    display_name="working size",
-                    tooltip="Larger side that the network sees, pixels. It was trained at 512.",
-                    advanced=True,
-                ),
+                working_size_input(),
                 io.Boolean.Input(
                     "mirror",
                     default=True,
@@ -156,15 +128,22 @@ class ApplyCorrection(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0:
             return io.NodeOutput(image)
-        grids = correction.blend(strength).coefficients
-        if len(grids) not in (1, len(image)):
-            raise ValueError(
-                f"the correction is of {len(grids)} frames, but {len(image)} images were given; "
-                "give as many images, or the correction of one"
-            )
+        return io.NodeOutput(apply_correction(correction.blend(strength), image, mask, softness))
 
-        def change(index: int, frame: Tensor) -> Tensor:
-            place = min(index, len(grids) - 1)
-            return BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame)
 
-        return io.NodeOutput(each_frame(image, change, mask, softness))
+def apply_correction(
+    correction: BilateralGrid, image: Tensor, mask: Tensor | None = None, softness: float = SOFTNESS
+) -> Tensor:
+    """Apply one correction, or one a frame, to an IMAGE; arguments as of :func:`~.layout.each_frame`."""
+    grids = correction.coefficients
+    if len(grids) not in (1, len(image)):
+        raise ValueError(
+            f"the correction is of {len(grids)} frames, but {len(image)} images were given; "
+            "give as many images, or the correction of one"
+        )
+
+    def change(index: int, frame: Tensor) -> Tensor:
+        place = min(index, len(grids) - 1)
+        return BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame)
+
+    return each_frame(image, change, mask, softness)

@@ -9,6 +9,7 @@ from .exposure import ExposureFusion, ExposureReport, ExposureShift
 from .model import LoadExposureModel, register_folder
 from .pyramid import LaplacianDecompose, LaplacianReconstruct
 from .upsample import BilateralUpsample
+from .video import CorrectFrames, CorrectVideo
 
 
 class ExposureCorrectionExtension(ComfyExtension):
@@ -20,6 +21,8 @@ class ExposureCorrectionExtension(ComfyExtension):
             LoadExposureModel,
             ExposureCorrect,
             ApplyCorrection,
+            CorrectFrames,
+            CorrectVideo,
             BilateralUpsample,
             LaplacianDecompose,
             LaplacianReconstruct,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..expcorr_core.corrector import WORKING_SIZE
+
 SOFTNESS = 1.0  # percent of the larger side
 
 
@@ -20,6 +22,42 @@ def factor(
         display_name=display_name,
         tooltip=tooltip,
         advanced=advanced,
+    )
+
+
+def change_inputs() -> list[io.Input]:
+    """How strong the correction is, and what follows it."""
+    return [
+        factor("strength", "strength", "0 gives the input back, 1 is the full correction, above 1 exaggerates."),
+        io.Boolean.Input(
+            "fusion",
+            default=False,
+            display_name="fuse with input",
+            tooltip="Exposure fusion of the correction with the input: keeps what the input showed well.",
+        ),
+        io.Float.Input(
+            "stretch",
+            default=0.0,
+            min=0.0,
+            max=10.0,
+            step=0.1,
+            display_name="contrast stretch (%)",
+            tooltip="Share of the darkest and brightest values that become black and white; 0 is off.",
+        ),
+    ]
+
+
+def working_size_input() -> io.Int.Input:
+    """The size that the network sees."""
+    return io.Int.Input(
+        "working_size",
+        default=WORKING_SIZE,
+        min=128,
+        max=2048,
+        step=128,
+        display_name="working size",
+        tooltip="Larger side that the network sees, pixels. It was trained at 512.",
+        advanced=True,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,10 +47,42 @@ class Progress:
     def update(self, count: int) -> None:
         Progress.steps += count
 
+    def update_absolute(self, value: int, total: int) -> None:
+        Progress.steps = value
+
     @classmethod
     def interrupt(cls) -> None:
         if cls.cancel_after is not None and cls.steps >= cls.cancel_after:
             raise Interrupted
+
+
+class VideoFromComponents(SimpleNamespace):
+    """A video in memory."""
+
+    def __init__(self, components: SimpleNamespace) -> None:
+        super().__init__(components=components)
+
+    def get_components(self) -> SimpleNamespace:
+        return self.components
+
+
+class VideoFromFile:
+    """A video in a file, or a part of it."""
+
+    def __init__(self, file: str, start: float = 0.0) -> None:
+        self.file, self.start = file, start
+
+    def get_stream_source(self) -> str:
+        return self.file
+
+    def get_container_format(self) -> str:
+        return "matroska,webm" if self.file.endswith(".mkv") else "mov,mp4,m4a,3gp,3g2,mj2"
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return self.start, 0.0
+
+    def save_to(self, path: str) -> None:
+        shutil.copy(self.file, path)
 
 
 def module(name: str, **content: Any) -> ModuleType:
@@ -60,7 +93,7 @@ def module(name: str, **content: Any) -> ModuleType:
 
 def stand_in(models: Path) -> dict[str, ModuleType]:
     """The modules of ComfyUI that the nodes import."""
-    kinds = dict.fromkeys(("Image", "Mask", "Float", "Int", "Boolean", "Combo", "String"), Kind)
+    kinds = dict.fromkeys(("Image", "Mask", "Video", "Float", "Int", "Boolean", "Combo", "String"), Kind)
     io = SimpleNamespace(
         ComfyNode=object,
         Schema=SimpleNamespace,
@@ -103,11 +136,19 @@ def stand_in(models: Path) -> dict[str, ModuleType]:
         "folder_paths",
         models_dir=str(models),
         add_model_folder_path=lambda name, path: None,
+        get_temp_directory=lambda: str(models / "temp"),
         get_filename_list=lambda name: ["mine.safetensors", "note.txt"],
         get_full_path_or_raise=lambda name, file: str(default_weights_path()),
     )
     comfy = module("comfy", model_management=management, model_patcher=patcher, utils=utils, ops=ops)
-    latest = module("comfy_api.latest", io=io, ui=ui, ComfyExtension=object)
+    latest = module(
+        "comfy_api.latest",
+        io=io,
+        ui=ui,
+        ComfyExtension=object,
+        InputImpl=SimpleNamespace(VideoFromComponents=VideoFromComponents, VideoFromFile=VideoFromFile),
+        Types=SimpleNamespace(VideoComponents=SimpleNamespace),
+    )
     parts = (comfy, management, patcher, utils, ops, folders, latest, module("comfy_api", latest=latest))
     return {part.__name__: part for part in parts}
 

@@ -34,6 +34,8 @@ host = comfyui_host.host  # the fixture
 NODES = {
     "ExpCorr_LoadModel": "Load Exposure Correction Model",
     "ExpCorr_Correct": "Exposure Correct",
+    "ExpCorr_CorrectFrames": "Exposure Correct (Frames)",
+    "ExpCorr_CorrectVideo": "Exposure Correct (Video)",
     "ExpCorr_LaplacianDecompose": "Laplacian Decompose",
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",

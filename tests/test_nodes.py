@@ -8,19 +8,23 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from comfyui_stand_in import Interrupted, Progress, loaded
+from comfyui_stand_in import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
 from torch import Tensor
+from video_files import make_video, pictures, sound
 
 from expcorr_core.bilateral import BilateralGrid
 from expcorr_core.corrector import Corrector, Settings
 from expcorr_core.exposure import gain_exposure
 from expcorr_core.fusion import fuse_exposures
 from expcorr_core.masking import limit_change
+from expcorr_core.sequence import SequenceCorrector
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def core(image: Tensor) -> Tensor:
 
 
 def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
-    assert len(nodes) == 9
+    assert len(nodes) == 11
     for name, node in nodes.items():
         schema = node.define_schema()
         parameters = inspect.signature(node.execute).parameters
@@ -104,10 +108,14 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     assert isinstance(error, float)
 
 
-@pytest.mark.parametrize("name", ["Correct", "ApplyCorrection", "BilateralUpsample", "ExposureShift"])
+@pytest.mark.parametrize(
+    "name", ["Correct", "CorrectFrames", "CorrectVideo", "ApplyCorrection", "BilateralUpsample", "ExposureShift"]
+)
 def test_neutral_settings_give_the_input_back(nodes: dict[str, Any], photo: Tensor, name: str) -> None:
     settings: dict[str, Any] = {
         "Correct": {"model": None, "image": photo, "strength": 0},
+        "CorrectFrames": {"model": None, "image": photo, "strength": 0},
+        "CorrectVideo": {"model": None, "video": photo, "strength": 0},
         "ApplyCorrection": {"correction": BilateralGrid.identity(), "image": photo, "strength": 0},
         "BilateralUpsample": {"source": photo, "result": photo, "guide": photo, "strength": 0},
         "ExposureShift": {"image": photo, "ev": 0},
@@ -124,6 +132,59 @@ def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) 
     assert len(grid.coefficients) == 3
     [plain, _] = run(nodes, "Correct", model=model, image=photo).values
     assert (result[1, ..., :3] - plain[0]).abs().max() < 0.01
+
+
+def test_frames_are_corrected_as_the_core_does(nodes: dict[str, Any], photo: Tensor) -> None:
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat([photo * gain for gain in (1, 0.9, 0.7)])
+    result, correction = run(nodes, "CorrectFrames", model=model, image=batch).values
+    wanted = torch.stack(list(SequenceCorrector(Corrector.load())(core(batch))))
+    assert (core(result) - wanted).abs().max() < 1e-5
+    [again] = run(nodes, "ApplyCorrection", correction=correction, image=batch).values
+    assert torch.equal(again, result)
+    result, correction = run(nodes, "CorrectFrames", model=model, image=batch, one_correction=True, every=2).values
+    assert len(correction.coefficients) == 1
+    assert result.shape == batch.shape
+    with pytest.raises(ValueError, match="the IMAGE batch is empty"):
+        run(nodes, "CorrectFrames", model=model, image=batch[:0])
+
+
+def test_a_video_in_memory_keeps_its_sound_and_rate(nodes: dict[str, Any], photo: Tensor) -> None:
+    [model] = run(nodes, "LoadModel").values
+    batch = photo.repeat(3, 1, 1, 1)
+    video = VideoFromComponents(SimpleNamespace(images=batch, audio="sound", frame_rate=Fraction(24)))
+    [corrected] = run(nodes, "CorrectVideo", model=model, video=video).values
+    parts = corrected.get_components()
+    assert (parts.audio, parts.frame_rate) == ("sound", 24)
+    assert torch.equal(parts.images, run(nodes, "CorrectFrames", model=model, image=batch).values[0])
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1])
+def test_a_video_in_a_file_becomes_another_file(
+    nodes: dict[str, Any], photo: Tensor, tmp_path: Path, start: float
+) -> None:
+    [model] = run(nodes, "LoadModel").values
+    frame = (photo[0] * 255).byte().numpy()
+    source = make_video(tmp_path / "clip.mp4", [frame] * 6)
+    [corrected] = run(nodes, "CorrectVideo", model=model, video=VideoFromFile(str(source), start)).values
+    assert Path(corrected.file).parent == tmp_path / "temp"
+    before, after = pictures(source), pictures(Path(corrected.file))
+    assert len(after) == len(before)
+    assert after[0].to_ndarray(format="gray").mean() > before[0].to_ndarray(format="gray").mean() + 20
+    assert sound(Path(corrected.file)) == sound(source)
+
+
+def test_a_cancelled_video_leaves_nothing(
+    nodes: dict[str, Any], photo: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [model] = run(nodes, "LoadModel").values
+    source = make_video(tmp_path / "clip.mp4", [(photo[0] * 255).byte().numpy()] * 6)
+    monkeypatch.setattr(Progress, "cancel_after", 8)
+    with pytest.raises(Interrupted):
+        run(nodes, "CorrectVideo", model=model, video=VideoFromFile(str(source)))
+    assert not list((tmp_path / "temp").iterdir())
+    with pytest.raises(Interrupted):
+        run(nodes, "CorrectFrames", model=model, image=photo.repeat(9, 1, 1, 1))
 
 
 def test_masks_limit_changes(nodes: dict[str, Any], photo: Tensor) -> None:

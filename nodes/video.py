@@ -1,0 +1,223 @@
+"""Exposure Correct (Frames) and Exposure Correct (Video)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import InputImpl, Types, io
+from torch import Tensor
+
+from ..expcorr_core.bilateral import BilateralGrid
+from ..expcorr_core.corrector import Settings
+from ..expcorr_core.sequence import SequenceCorrector, Smoothing
+from ..expcorr_core.video import correct_video
+from .correct import GridType, apply_correction
+from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
+from .layout import before_and_after, to_core, with_preview
+from .model import ExposureModel, ExposureModelType
+
+ALIASES = ["video exposure", "flicker", "deflicker", "exposure correction", "brighten video", "auto exposure"]
+
+
+def time_inputs() -> list[io.Input]:
+    """How corrections follow each other."""
+    usual = Smoothing()
+    return [
+        io.Float.Input(
+            "smoothing",
+            default=usual.frames,
+            min=0.0,
+            max=1000.0,
+            step=1.0,
+            display_name="smoothing (frames)",
+            tooltip="Time that corrections are smoothed over. 0 corrects each frame on its own, which flickers.",
+        ),
+        io.Boolean.Input(
+            "one_correction",
+            default=False,
+            display_name="one correction",
+            tooltip="The same correction for the whole clip: where neither light nor scene changes.",
+        ),
+        io.Int.Input(
+            "every",
+            default=usual.every,
+            min=1,
+            max=100,
+            display_name="network every",
+            tooltip="The network sees every k-th frame. More is faster, and follows changes later.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "threshold",
+            default=usual.threshold,
+            min=0.05,
+            max=10.0,
+            step=0.05,
+            display_name="scene threshold",
+            tooltip="Share of a frame's contrast that the frame before does not explain, from which on a new scene "
+            "begins. 10 never cuts.",
+            advanced=True,
+        ),
+        working_size_input(),
+    ]
+
+
+class CorrectFrames(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="ExpCorr_CorrectFrames",
+            display_name="Exposure Correct (Frames)",
+            category="image/adjustments",
+            description="Corrects the frames of a clip, given as a batch of images, without flicker.",
+            search_aliases=ALIASES,
+            inputs=[
+                ExposureModelType.Input(
+                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
+                ),
+                io.Image.Input("image", display_name="frames", tooltip="In order, of any size; alpha passes through."),
+                *change_inputs(),
+                *time_inputs(),
+                *mask_inputs(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="frames", tooltip="The corrected frames, same size."),
+                GridType.Output(
+                    display_name="correction",
+                    tooltip="One a frame, or one for all, for Apply Exposure Correction: for a larger copy, say.",
+                ),
+            ],
+        )
+        return with_preview(schema)
+
+    @classmethod
+    def execute(
+        cls,
+        model: ExposureModel,
+        image: Tensor,
+        strength: float,
+        fusion: bool,
+        stretch: float,
+        smoothing: float,
+        one_correction: bool,
+        every: int,
+        threshold: float,
+        working_size: int,
+        mask: Tensor | None = None,
+        softness: float = SOFTNESS,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(image, BilateralGrid.identity(len(image)))
+        settings = Settings(strength, None, fusion, stretch, working_size)
+        sequence = SequenceCorrector(
+            model.corrector(working_size), settings, Smoothing(smoothing, every, threshold=threshold)
+        )
+        correction = _correction(sequence, image, one_correction)
+        result = apply_correction(correction, image, mask, softness)
+        return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
+
+
+class CorrectVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_CorrectVideo",
+            display_name="Exposure Correct (Video)",
+            category="image/adjustments",
+            description="Corrects a video without flicker. A video from a file is never in memory as a whole; its "
+            "audio, timestamps and colour tags stay.",
+            search_aliases=ALIASES,
+            inputs=[
+                ExposureModelType.Input(
+                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
+                ),
+                io.Video.Input("video", display_name="video", tooltip="From Load Video or Create Video."),
+                *change_inputs(),
+                *time_inputs(),
+            ],
+            outputs=[io.Video.Output(display_name="video", tooltip="The corrected video, with its audio.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ExposureModel,
+        video: Any,
+        strength: float,
+        fusion: bool,
+        stretch: float,
+        smoothing: float,
+        one_correction: bool,
+        every: int,
+        threshold: float,
+        working_size: int,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(video)
+        settings = Settings(strength, None, fusion, stretch, working_size)
+        times = Smoothing(smoothing, every, threshold=threshold)
+        corrector = model.corrector(working_size)
+        if isinstance(video, InputImpl.VideoFromComponents):
+            parts = video.get_components()
+            sequence = SequenceCorrector(corrector, settings, times)
+            images = apply_correction(_correction(sequence, parts.images, one_correction), parts.images)
+            changed = Types.VideoComponents(images=images, audio=parts.audio, frame_rate=parts.frame_rate)
+            return io.NodeOutput(InputImpl.VideoFromComponents(changed))
+        bar = comfy.utils.ProgressBar(2)
+
+        def progress(seen: int, done: int, expected: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            bar.update_absolute(seen + done, 2 * max(expected, seen))
+
+        folder = Path(folder_paths.get_temp_directory())
+        folder.mkdir(parents=True, exist_ok=True)
+        source = video.get_stream_source()
+        if _is_trimmed(video):
+            source = str(folder / f"expcorr_{uuid.uuid4().hex}.mp4")
+            video.save_to(source)
+        suffix = ".mkv" if "matroska" in video.get_container_format() else ".mp4"
+        target = folder / f"expcorr_{uuid.uuid4().hex}{suffix}"
+        summary = correct_video(
+            Path(source) if isinstance(source, str) else source,
+            target,
+            corrector,
+            settings,
+            times,
+            one_correction=one_correction,
+            progress=progress,
+        )
+        for told in (summary.problem, *(f"left out: {stream}" for stream in summary.left_out)):
+            if told:
+                logging.warning("Exposure Correct (Video): %s", told)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
+
+
+def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> BilateralGrid:
+    """The correction of each frame of an IMAGE, or the one of all, on the CPU."""
+    colours, _ = to_core(image)
+    bar = comfy.utils.ProgressBar(len(image))
+
+    def frames() -> Iterator[Tensor]:
+        for frame in colours:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            bar.update(1)
+            yield frame
+
+    if not len(image):
+        raise ValueError("the IMAGE batch is empty")
+    if one_correction:
+        return sequence.one_correction(frames())
+    return BilateralGrid(torch.cat([grid.coefficients for grid in sequence.corrections(frames())]))
+
+
+def _is_trimmed(video: Any) -> bool:
+    """Whether a video from a file is only a part of it; older ComfyUI has no such."""
+    return hasattr(video, "get_active_trim_window") and video.get_active_trim_window() != (0.0, 0.0)
