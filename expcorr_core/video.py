@@ -276,7 +276,8 @@ class _Reader:
         for frame in self.frames():
             scale = min(1, larger_side / max(frame.width, frame.height))
             size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
-            small = self._converted(frame, "rgb48le", av.video.reformatter.Interpolation.AREA, *size)
+            name = "rgb48le" if self.depth > 8 else "rgb24"
+            small = self._converted(frame, name, av.video.reformatter.Interpolation.AREA, *size)
             yield torch.from_numpy(_floats(small)).permute(2, 0, 1).rot90(_turns(frame), (1, 2))
 
     def corrected(self, frame: Any, grid: BilateralGrid) -> NDArray[Any]:
@@ -298,7 +299,7 @@ class _Reader:
             src_colorspace=matrix_of(frame),
             src_color_range=range_of(frame),
             dst_color_range=FULL,
-            # Full chroma is asked for where it can be had: FFmpeg's way to 16 bits gives wrong colours with it.
+            # Without full chroma FFmpeg rounds 8 bits down; with it, 16 bits get wrong colours.
             interpolation=interpolation | (_accurate() if name in ("rgb24", "rgba") else 0),
         )
         pixels: NDArray[Any] = converted.to_ndarray()

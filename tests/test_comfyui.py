@@ -19,6 +19,7 @@ import torch
 from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host
 from numpy.typing import NDArray
 from PIL import Image
+from video_files import make_video, pictures, sound
 
 from expcorr_core import cli
 from expcorr_core.bilateral import BilateralGrid
@@ -413,6 +414,77 @@ def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
     entry = host.wait(prompt, 30)
     assert "execution_interrupted" in json.dumps(entry["status"])
     assert not host.get("/queue")["queue_running"]
+
+
+VIDEO_DEFAULTS = {
+    "strength": 1.0, "fusion": False, "stretch": 0.0, "smoothing": 60.0, "one_correction": False, "every": 4,
+    "threshold": 0.45, "working_size": 512,
+}  # fmt: skip
+
+
+def save_video(node: str) -> tuple[str, dict[str, Any]]:
+    return "SaveVideo", {"video": [node, 0], "filename_prefix": "t", "format": "auto", "codec": "auto"}
+
+
+def video_graph(name: str, **more: tuple[str, dict[str, Any]]) -> Graph:
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "load": ("LoadVideo", {"file": name}),
+        "model": ("ExpCorr_LoadModel", {"weights": "bundled"}),
+        "correct": ("ExpCorr_CorrectVideo", {"model": ["model", 0], "video": ["load", 0], **VIDEO_DEFAULTS}),
+        "save": save_video("correct"),
+    }
+    return graph_of(**(nodes | more))
+
+
+def test_a_video_is_corrected_with_its_sound(host: Host, scene: NDArray[np.uint8]) -> None:
+    dark = np.ascontiguousarray((scene[:96, :142] * 0.3).astype(np.uint8))
+    source = make_video(host.base / "input" / "clip.mp4", [dark] * 10, gap=3000)
+    before = set((host.base / "output").glob("*.mp4"))
+    entry = host.run(video_graph("clip.mp4"))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    [saved] = set((host.base / "output").glob("*.mp4")) - before
+    assert [frame.time for frame in pictures(saved)] == [frame.time for frame in pictures(source)]
+    assert sound(saved) == sound(source)
+    seen = torch.from_numpy(pictures(source)[5].to_ndarray(format="rgb24"))
+    wanted = Corrector.load()(seen.permute(2, 0, 1)[None] / 255) * 255
+    got = pictures(saved)[5].to_ndarray(format="rgb24")
+    assert abs(float(got.mean()) - float(wanted.mean())) < 4
+    assert got.mean() > dark.mean() + 20
+
+
+def test_frames_and_videos_in_memory_are_corrected_alike(host: Host, scene: NDArray[np.uint8]) -> None:
+    dark = np.ascontiguousarray((scene[:96, :142] * 0.3).astype(np.uint8))
+    make_video(host.base / "input" / "clip.mp4", [dark] * 6)
+    entry = host.run(
+        video_graph(
+            "clip.mp4",
+            parts=("GetVideoComponents", {"video": ["load", 0]}),
+            frames=("ExpCorr_CorrectFrames", {"model": ["model", 0], "image": ["parts", 0], **VIDEO_DEFAULTS}),
+            create=("CreateVideo", {"images": ["parts", 0], "audio": ["parts", 1], "fps": 30.0}),
+            correct=("ExpCorr_CorrectVideo", {"model": ["model", 0], "video": ["create", 0], **VIDEO_DEFAULTS}),
+            again=("GetVideoComponents", {"video": ["correct", 0]}),
+            save=("SaveImage", {"images": ["frames", 0], "filename_prefix": "t"}),
+            other=("SaveImage", {"images": ["again", 0], "filename_prefix": "t"}),
+        )
+    )
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    frames, others = host.images(entry, "save"), host.images(entry, "other")
+    assert len(frames) == len(others) == 6
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(frames, others, strict=True))
+    assert frames[0].mean() > dark.mean() + 20
+    assert np.abs(frames[0].astype(int) - frames[-1]).mean() < 1
+
+
+def test_a_video_is_cancelled_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
+    dark = np.ascontiguousarray((scene[:96, :142] * 0.3).astype(np.uint8))
+    make_video(host.base / "input" / "long.mp4", [dark] * 3000, sound=False)
+    prompt = host.queue(video_graph("long.mp4"))
+    while not host.get("/queue")["queue_running"]:
+        time.sleep(0.05)
+    time.sleep(4)
+    host.post("/interrupt", {})
+    entry = host.wait(prompt, 30)
+    assert "execution_interrupted" in json.dumps(entry["status"])
 
 
 def test_half_precision_between_nodes(tmp_path: Path, scene: NDArray[np.uint8]) -> None:

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 RATE = Fraction(30000, 1001)
 TICK = Fraction(1, 30000)  # second
 BT709, LIMITED = 1, 1
+OPTIONS = {
+    "libx264": {"crf": "15", "preset": "veryfast"},
+    "libx265": {"crf": "15", "preset": "veryfast", "x265-params": "log-level=error"},
+}
 
 
 def make_video(
@@ -27,7 +31,7 @@ def make_video(
 ) -> Path:
     """Encode frames ``(H, W, 3)``; of variable rate where ``gap`` is given, ticks that are left out in the middle."""
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, RATE, {"crf": "15", "preset": "veryfast"} if "26" in codec else {})
+        stream: Any = container.add_stream(codec, RATE, OPTIONS.get(codec, {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
         stream.codec_context.time_base = TICK
