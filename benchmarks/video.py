@@ -37,7 +37,8 @@ WAYS = {"frame by frame": Smoothing(0, 1), "every 4th": Smoothing(every=4), "eve
 
 def pan(count: int, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Frames ``(height, width, 3)`` of a slow pan."""
-    still = Image.fromarray(data.coffee()).resize((width * 5 // 4, height * 5 // 4), Image.Resampling.BICUBIC)
+    photograph: Any = data.coffee
+    still = Image.fromarray(photograph()).resize((width * 5 // 4, height * 5 // 4), Image.Resampling.BICUBIC)
     dark = (np.asarray(still) * 0.35).astype(np.uint8)
     for index in range(count):
         x = round((width // 8) * (1 + np.sin(index / 60)))
@@ -117,7 +118,11 @@ def main() -> int:
     parser.add_argument("what", choices=("speed", "memory", "peak"))
     parser.add_argument("--frames", type=int, default=96)
     args = parser.parse_args()
-    works = {"speed": lambda: speed(args.frames), "memory": memory, "peak": lambda: peak(args.frames)}
+    works: dict[str, Callable[[], bool]] = {
+        "speed": lambda: speed(args.frames),
+        "memory": memory,
+        "peak": lambda: peak(args.frames),
+    }
     return 0 if works[args.what]() else 1
 
 

@@ -123,7 +123,7 @@ def test_colours_are_read_without_bias(tmp_path: Path, codec: str, pixels: str) 
     """FFmpeg's quick way to 8 bits rounds down, which in the dark is a few percent."""
     squares = np.random.default_rng(0).integers(5, 60, (9, 16, 3))
     still = np.kron(squares, np.ones((80, 80, 1))).astype(np.uint8)
-    source = make_video(tmp_path / "in.mp4", [still] * 2, codec, pixels, sound=False)
+    source = make_video(tmp_path / "in.mp4", [still] * 5, codec, pixels, sound=False)
     with video._Reader(source) as reader:
         small = next(reader.reduced(512))
         full = reader._converted(next(iter(pictures(source))), "rgb24", 2)
