@@ -34,6 +34,9 @@ REACH = 3.0  # smoothing times that keys count for, forth and back
 TRUST = 0.3  # contrasts of the frame by which a key may differ and still count for 1/e
 NOISE = 0.01  # luminance that is no contrast
 FLOOR = 1e-3  # weight of the nearest key where none is to be trusted
+# Weight of the mean pair against the grid's smoothness: with less than the 1 of stills, the grids of one frame are more
+# like those of the next, and the results nearer to the target too.
+PAIR_WEIGHT = 1 / 16
 DARKEST, BRIGHTEST = 0.02, 0.98  # luminance between which a pixel tells of exposure
 # A grid is fitted at the latest so many frames, such a share of half the view (a cell of the grid), and so many stops
 # of display luminance after the last one; and before and after a change of exposure that is so much unlike the last.
@@ -298,7 +301,8 @@ class _Scene:
         # What none shows is left to the frame itself and to the nearest key.
         means = (weighted * torch.cat((sources, moved[:, 3:]), 1)).sum(0, keepdim=True)
         means = (means + FLOOR * torch.cat((source, moved[distance.argmin(), None, 3:]), 1)) / total
-        grid = BilateralGrid.fit(means[:, :3], means[:, 3:], total / (weight.sum() + FLOOR))
+        share = total / (weight.sum() + FLOOR) * (PAIR_WEIGHT if time else 1)
+        grid = BilateralGrid.fit(means[:, :3], means[:, 3:], share)
         return grid.blend(self.strength)
 
 

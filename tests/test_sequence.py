@@ -75,7 +75,7 @@ def test_what_does_not_move_does_not_change(corrector: Corrector, still: Tensor)
     assert len(results) == 12
     for result in results[1:]:
         assert (result - results[0]).abs().max() < 2e-3
-    assert psnr(results[0], corrector(still[None] * 0.4)[0]) > 40
+    assert psnr(results[0], corrector(still[None] * 0.4)[0]) > 35
 
 
 @pytest.mark.parametrize(("lookahead", "share"), [(True, 0.4), (False, 0.75)])
