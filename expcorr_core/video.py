@@ -50,7 +50,7 @@ ENCODERS = {
     "prores": "prores_ks",
 }
 OPTIONS = {
-    "libx264": {"crf": "18", "preset": "fast"},
+    "libx264": {"crf": "18", "preset": "veryfast"},
     "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
     "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"},
     "libsvtav1": {"crf": "24", "preset": "8"},
