@@ -90,7 +90,7 @@ def _step(before: Tensor, after: Tensor, motion: Tensor) -> Tensor:
     matrix.diagonal()[6:] += 1e-9
     change = torch.linalg.solve(matrix, weighted @ error)
     step = torch.eye(3, dtype=torch.float64)
-    step[:2] += change[:6].view(2, 3).clamp(-0.5, 0.5)
+    step[:2] += change[:6].view(2, 3).clamp(-0.3, 0.3)  # so that it can be inverted
     return step
 
 

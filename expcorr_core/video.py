@@ -7,6 +7,7 @@ frames at full size. So no more than a few frames are in memory, however long th
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -222,8 +223,7 @@ class _Reader:
         self.stream.thread_type = "AUTO"
         # Of files with frames at uneven times, one of these may be that of the time base.
         self.rate = min(filter(None, (self.stream.average_rate, self.stream.guessed_rate)), default=Fraction(25))
-        length = self.stream.duration and self.stream.duration * self.stream.time_base
-        self.seconds = float(length or (self.container.duration or 0) / av.time_base)
+        self.seconds = self._seconds()
         self.expected = self.stream.frames or int(self.seconds * self.rate)
         self.count, self.damaged, self.broken = 0, 0, ""
         self.end = 0.0  # time of the last frame that was decoded, seconds
@@ -236,6 +236,16 @@ class _Reader:
 
     def __exit__(self, *_: object) -> None:
         self.container.close()
+
+    def _seconds(self) -> float:
+        """How long the picture should last; 0 where the file does not tell."""
+        if self.stream.duration:
+            return float(self.stream.duration * self.stream.time_base)
+        if tag := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self.stream.metadata.get("DURATION", "")):  # Matroska
+            hours, minutes, seconds = map(float, tag.groups())
+            return 3600 * hours + 60 * minutes + seconds
+        alone = len(self.container.streams) == 1  # else the file may last as long as its sound
+        return self.container.duration / float(av.time_base) if alone and self.container.duration else 0.0
 
     def check(self) -> None:
         """Raise VideoError for what would not be corrected well."""
@@ -413,7 +423,9 @@ class _Writer:
         names = {(3, 1): "rgb24", (4, 1): "rgba", (3, 2): "rgb48le", (4, 2): "rgba64le"}
         rgb = av.VideoFrame.from_ndarray(pixels, names[pixels.shape[2], pixels.itemsize])
         frame = rgb.reformat(
-            format=self.stream.codec_context.pix_fmt,
+            self.stream.codec_context.width,  # which may change in the middle of a stream
+            self.stream.codec_context.height,
+            self.stream.codec_context.pix_fmt,
             dst_colorspace=matrix_of(source),
             src_color_range=FULL,
             dst_color_range=range_of(source),

@@ -254,6 +254,23 @@ def test_the_command_line_tells_what_was_done(clip: Path, tmp_path: Path, capsys
     assert "frame/s" in told.err or "s/frame" in told.err
 
 
+def test_sound_that_lasts_longer_is_no_truncation(
+    corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    source = make_video(tmp_path / "in.mkv", frames[:4], seconds=3)
+    assert not correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST).problem
+
+
+def test_a_disk_that_is_full(corrector: Corrector, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise video.av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr(video._Writer, "write", full)
+    with pytest.raises(VideoError, match=r"out\.mp4: cannot be written \(No space left"):
+        correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(video, "av", None)
     with pytest.raises(VideoError, match="pip install"):

@@ -28,8 +28,14 @@ def make_video(
     gap: int = 0,
     tags: dict[str, int] | None = None,
     sound: bool = True,
+    seconds: float = 0,
 ) -> Path:
-    """Encode frames ``(H, W, 3)``; of variable rate where ``gap`` is given, ticks that are left out in the middle."""
+    """Encode frames ``(H, W, 3)`` with a tone.
+
+    Args:
+        gap: ticks that are left out in the middle, so that the rate varies.
+        seconds: of the tone; 0 for those of the frames.
+    """
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, RATE, OPTIONS.get(codec, {}))
         stream.height, stream.width = frames[0].shape[:2]
@@ -53,7 +59,7 @@ def make_video(
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
         if audio:
-            wave = 0.2 * np.sin(np.arange(int(len(frames) / RATE * 48000)) * 2 * np.pi * 440 / 48000)
+            wave = 0.2 * np.sin(np.arange(int((seconds or len(frames) / RATE) * 48000)) * 2 * np.pi * 440 / 48000)
             for start in range(0, len(wave), 1024):
                 part = av.AudioFrame.from_ndarray(wave[None, start : start + 1024].astype(np.float32), "fltp", "mono")
                 part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
