@@ -27,6 +27,7 @@ from expcorr_core.exposure import CameraCurve, shift_exposure, srgb_to_linear
 from expcorr_core.image_io import Photo
 from expcorr_core.pyramid import laplacian_pyramid
 from expcorr_core.report import histogram_picture
+from expcorr_core.sequence import SequenceCorrector
 from rendering.colour import to_prophoto
 from rendering.tone import Scene, render
 
@@ -97,6 +98,22 @@ def plot_log(log: Path, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def clip_sheet(corrector: Corrector, path: Path) -> None:
+    """A pan whose exposure jumps: input, and corrected as a clip, every sixth frame."""
+    still = photograph("coffee")[0]
+    exposures = [-2.0] * 9 + [-0.5] * 9
+    frames = [
+        shift_exposure(still[None, :, 40:340, 8 * i : 8 * i + 400], ev, HARD_CLIP)[0] for i, ev in enumerate(exposures)
+    ]
+    results = list(SequenceCorrector(corrector)(frames))
+    shown = (0, 6, 9, 15)
+    rows = [
+        [(f"{name}, frame {i}", part[i][None]) for i in shown]
+        for name, part in (("input", frames), ("corrected", results))
+    ]
+    sheet(rows, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
@@ -116,6 +133,7 @@ def main() -> None:
     sheet(rows[:2], ROOT / "docs" / "under.jpg")
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
+    clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
     good = photograph("astronaut")
     sheet([[("well exposed", good), ("corrected", corrector(good))]], ROOT / "docs" / "well_exposed.jpg")
     bands = laplacian_pyramid(photograph("coffee"), 4)
