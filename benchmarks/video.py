@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def speed(count: int) -> bool:
         def __iter__(self) -> Iterator[Tensor]:
             return (frame / 255 for frame in frames)
 
-    def correct(smoothing: Smoothing) -> None:
-        for _ in SequenceCorrector(corrector, smoothing=smoothing)(Floats()):
+    def correct(sequence: SequenceCorrector) -> None:
+        for _ in sequence(Floats()):
             pass
 
     corrector(frames[0][None] / 255)
@@ -82,11 +83,13 @@ def speed(count: int) -> bool:
         source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
         write_clip(source, count, 1920, 1080)
         for name, smoothing in WAYS.items():
-            found.setdefault("in memory", {})[name] = frames_a_second(count, lambda: correct(smoothing))  # noqa: B023
-            found.setdefault("file to file", {})[name] = frames_a_second(
-                count,
-                lambda: correct_video(source, target, corrector, smoothing=smoothing, overwrite=True),  # noqa: B023
-            )
+            sequence = SequenceCorrector(corrector, smoothing=smoothing)
+            works: dict[str, Callable[[], object]] = {
+                "in memory": partial(correct, sequence),
+                "file to file": partial(correct_video, source, target, sequence, overwrite=True),
+            }
+            for place, work in works.items():
+                found.setdefault(place, {})[name] = frames_a_second(count, work)
     for place, rates in found.items():
         for name, rate in rates.items():
             print(f"{place:<14}{name:<16}{rate:6.1f} frames/s  {rate / rates['frame by frame']:5.2f} times")
@@ -108,7 +111,7 @@ def peak(count: int) -> bool:
         source = Path(folder) / "in.mp4"
         write_clip(source, count, 640, 360)
         Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here
-        correct_video(source, Path(folder) / "out.mp4", Corrector.load())
+        correct_video(source, Path(folder) / "out.mp4", SequenceCorrector(Corrector.load()))
         print(held("VmHWM") / 2**20)
     return True
 

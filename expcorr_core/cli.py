@@ -24,7 +24,7 @@ from .image_io import ImageError, Photo, read_photo, write_photo
 from .pairs import ev_of, find_pairs, find_scenes
 from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
-from .sequence import Smoothing
+from .sequence import SequenceCorrector, Smoothing
 from .video import Encoding, VideoError, correct_video, require_pyav
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
 from .workers import Stopped, cores
@@ -147,9 +147,7 @@ def command_video(args: argparse.Namespace) -> int:
         summary = correct_video(
             args.input,
             args.output,
-            _corrector(args),
-            settings,
-            smoothing,
+            SequenceCorrector(_corrector(args), settings, smoothing),
             cuts=args.cuts,
             one_correction=args.one_correction,
             encoding=encoding,

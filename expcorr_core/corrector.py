@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bilateral import BilateralGrid
+from .bilateral import BilateralGrid, resize
 from .checks import check_image, check_shape
 from .contrast import normalise_range, stretch_contrast
 from .fusion import fuse_exposures
@@ -64,7 +64,7 @@ def reduce_to(image: Tensor, larger_side: int) -> Tensor:
     if scale >= 1:
         return image.float()
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return resize(image, size)
 
 
 def native_dtype(device: torch.device | str) -> torch.dtype:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from .bilateral import resize
 from .contrast import normalise_range
 from .exposure import ExposureSimulator
 from .image_io import ImageError, find_photos, read_photo
@@ -251,8 +252,7 @@ def _whole(photo: Tensor, height: int, width: int, smallest: float, rng: np.rand
 
 
 def _resized(photo: Tensor, height: int, width: int) -> Tensor:
-    image = photo[None].float() / 255
-    return F.interpolate(image, (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+    return resize(photo[None].float() / 255, (height, width))[0]
 
 
 def _patch(photo: Tensor, size: int, rng: np.random.Generator) -> Tensor:

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .bilateral import BilateralGrid
-from .corrector import Corrector, Settings
 from .files import replacing
-from .sequence import SequenceCorrector, Smoothing
+from .sequence import SequenceCorrector
 
 try:
     import av as pyav
@@ -56,6 +55,9 @@ OPTIONS = {
     "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"},
     "libsvtav1": {"crf": "24", "preset": "8"},
 }
+TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
+# Format of unpacked pixels by whether there is alpha, and more than 8 bits.
+PIXELS = {(False, False): "rgb24", (True, False): "rgba", (False, True): "rgb48le", (True, True): "rgba64le"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
@@ -109,9 +111,7 @@ def require_pyav() -> None:
 def correct_video(
     source: Path | io.BytesIO,
     target: Path,
-    corrector: Corrector,
-    settings: Settings | None = None,
-    smoothing: Smoothing | None = None,
+    sequence: SequenceCorrector,
     *,
     cuts: Collection[int] | None = None,
     one_correction: bool = False,
@@ -124,7 +124,8 @@ def correct_video(
     Args:
         source: the video, 8 to 16 bits.
         target: the file to write; its suffix tells the format (see ``FORMATS``).
-        corrector, settings, smoothing, cuts: as for :class:`~expcorr_core.sequence.SequenceCorrector`.
+        sequence: corrects the frames.
+        cuts: as for :class:`~expcorr_core.sequence.SequenceCorrector`.
         one_correction: the same correction for all frames.
         encoding: of the picture.
         overwrite: replace ``target``.
@@ -139,7 +140,6 @@ def correct_video(
         FileExistsError: ``target`` exists.
     """
     require_pyav()
-    settings, smoothing = settings or Settings(), smoothing or Smoothing()
     if target.suffix.lower() not in FORMATS:
         raise VideoError(f"{target}: no video format is known by this suffix; use one of {', '.join(FORMATS)}")
     if target.exists() and not overwrite:
@@ -153,7 +153,7 @@ def correct_video(
             first = next(probe.frames(), None)
         if first is None:
             raise VideoError(f"{behind.name}: has no frame that can be read")
-        sequence = SequenceCorrector(corrector, settings, smoothing)
+        settings = sequence.settings
 
         def looked_at() -> Iterator[Tensor]:
             for frame in ahead.reduced(settings.working_size):
@@ -229,7 +229,8 @@ class _Reader:
         self.end = 0.0  # time of the last frame that was decoded, seconds
         form = self.stream.codec_context.format
         self.depth = max(part.bits for part in form.components) if form else 8
-        self.alpha = bool(form and any(part.is_alpha for part in form.components))
+        alpha = bool(form and any(part.is_alpha for part in form.components))
+        self.pixels = PIXELS[alpha, self.depth > 8]
 
     def __enter__(self) -> _Reader:
         return self
@@ -286,15 +287,14 @@ class _Reader:
         for frame in self.frames():
             scale = min(1, larger_side / max(frame.width, frame.height))
             size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
-            name = "rgb48le" if self.depth > 8 else "rgb24"
-            small = self._converted(frame, name, av.video.reformatter.Interpolation.AREA, *size)
+            small = self._converted(
+                frame, PIXELS[False, self.depth > 8], av.video.reformatter.Interpolation.AREA, *size
+            )
             yield torch.from_numpy(_floats(small)).permute(2, 0, 1).rot90(_turns(frame), (1, 2))
 
     def corrected(self, frame: Any, grid: BilateralGrid) -> NDArray[Any]:
-        """A frame at full size, corrected: ``(H, W, 3 or 4)``, 8 or 16 bits."""
-        kind = f"rgb{'a' if self.alpha else ''}"
-        name = (f"{kind}64le" if self.alpha else "rgb48le") if self.depth > 8 else ("rgba" if self.alpha else "rgb24")
-        pixels = self._converted(frame, name, av.video.reformatter.Interpolation.BILINEAR)
+        """A frame at full size, corrected: ``(H, W, 3 or 4)``, 8 or 16 bits, of the format ``self.pixels``."""
+        pixels = self._converted(frame, self.pixels, av.video.reformatter.Interpolation.BILINEAR)
         colours = torch.from_numpy(_floats(pixels[..., :3])).permute(2, 0, 1)[None]
         upright = grid.coefficients.rot90(-_turns(frame), (1, 2))
         result = BilateralGrid(upright.contiguous()).slice(colours)[0].permute(1, 2, 0)
@@ -333,7 +333,7 @@ class _Writer:
     """The result: the corrected picture, and copies of the other streams."""
 
     def __init__(self, temporary: Path, target: Path, reader: _Reader, first: Any, encoding: Encoding) -> None:
-        self.target = target
+        self.target, self.pixels = target, reader.pixels
         container_format = FORMATS[target.suffix.lower()]
         self.container = av.open(str(temporary), "w", format=container_format)
         self.frames = 0
@@ -368,7 +368,7 @@ class _Writer:
         codec.time_base = stream.time_base = reader.stream.time_base
         codec.thread_type = "AUTO"
         codec.sample_aspect_ratio = reader.stream.sample_aspect_ratio or Fraction(1)
-        for tag in ("color_primaries", "color_trc", "colorspace", "color_range"):
+        for tag in TAGS:
             setattr(codec, tag, getattr(source, tag))
         if "crf" not in options and reader.stream.bit_rate:
             codec.bit_rate = reader.stream.bit_rate
@@ -420,8 +420,7 @@ class _Writer:
 
     def write(self, source: Any, pixels: NDArray[Any]) -> None:
         """Encode a corrected frame with all that its original has beside pixels."""
-        names = {(3, 1): "rgb24", (4, 1): "rgba", (3, 2): "rgb48le", (4, 2): "rgba64le"}
-        rgb = av.VideoFrame.from_ndarray(pixels, names[pixels.shape[2], pixels.itemsize])
+        rgb = av.VideoFrame.from_ndarray(pixels, self.pixels)
         frame = rgb.reformat(
             self.stream.codec_context.width,  # which may change in the middle of a stream
             self.stream.codec_context.height,
@@ -431,7 +430,7 @@ class _Writer:
             dst_color_range=range_of(source),
             interpolation=av.video.reformatter.Interpolation.BILINEAR | _accurate(),
         )
-        for tag in ("color_primaries", "color_trc", "colorspace", "color_range"):
+        for tag in TAGS:
             setattr(frame, tag, getattr(source, tag))
         # Damaged files may have no times, or such as go back: encoders refuse these.
         pts = source.pts if source.pts is not None else self.last_pts + 1

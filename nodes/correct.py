@@ -10,7 +10,7 @@ from ..expcorr_core.bilateral import BilateralGrid
 from ..expcorr_core.corrector import Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview
-from .model import ExposureModel, ExposureModelType
+from .model import ExposureModel, model_input
 
 GridType = io.Custom("EXPCORR_GRID")
 BANDS = ("finest band", "second band", "third band", "coarsest band (colour and brightness)")
@@ -36,9 +36,7 @@ class ExposureCorrect(io.ComfyNode):
             description="Corrects over-exposed and under-exposed photos at their full size.",
             search_aliases=["exposure correction", "fix exposure", "brighten", "darken", "overexposed", "underexposed"],
             inputs=[
-                ExposureModelType.Input(
-                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
-                ),
+                model_input(),
                 io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
                 *change_inputs(),
                 *gains,

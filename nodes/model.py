@@ -23,6 +23,13 @@ WORKING_BYTES_PER_PIXEL = 1024
 ExposureModelType = io.Custom("EXPCORR_MODEL")
 
 
+def model_input() -> io.Input:
+    """The model that a node cannot do without."""
+    return ExposureModelType.Input(
+        "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
+    )
+
+
 class ExposureModel:
     """A loaded network under ComfyUI's memory management."""
 

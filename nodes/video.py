@@ -22,7 +22,7 @@ from ..expcorr_core.video import correct_video
 from .correct import GridType, apply_correction
 from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
 from .layout import before_and_after, to_core, with_preview
-from .model import ExposureModel, ExposureModelType
+from .model import ExposureModel, model_input
 
 ALIASES = ["video exposure", "flicker", "deflicker", "exposure correction", "brighten video", "auto exposure"]
 
@@ -80,9 +80,7 @@ class CorrectFrames(io.ComfyNode):
             description="Corrects the frames of a clip, given as a batch of images, without flicker.",
             search_aliases=ALIASES,
             inputs=[
-                ExposureModelType.Input(
-                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
-                ),
+                model_input(),
                 io.Image.Input("image", display_name="frames", tooltip="In order, of any size; alpha passes through."),
                 *change_inputs(),
                 *time_inputs(),
@@ -117,9 +115,7 @@ class CorrectFrames(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(image, BilateralGrid.identity(len(image)))
         settings = Settings(strength, None, fusion, stretch, working_size)
-        sequence = SequenceCorrector(
-            model.corrector(working_size), settings, Smoothing(smoothing, every, threshold=threshold)
-        )
+        sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
         correction = _correction(sequence, image, one_correction)
         result = apply_correction(correction, image, mask, softness)
         return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
@@ -136,9 +132,7 @@ class CorrectVideo(io.ComfyNode):
             "audio, timestamps and colour tags stay.",
             search_aliases=ALIASES,
             inputs=[
-                ExposureModelType.Input(
-                    "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
-                ),
+                model_input(),
                 io.Video.Input("video", display_name="video", tooltip="From Load Video or Create Video."),
                 *change_inputs(),
                 *time_inputs(),
@@ -163,11 +157,9 @@ class CorrectVideo(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(video)
         settings = Settings(strength, None, fusion, stretch, working_size)
-        times = Smoothing(smoothing, every, threshold=threshold)
-        corrector = model.corrector(working_size)
+        sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
         if isinstance(video, InputImpl.VideoFromComponents):
             parts = video.get_components()
-            sequence = SequenceCorrector(corrector, settings, times)
             images = apply_correction(_correction(sequence, parts.images, one_correction), parts.images)
             changed = Types.VideoComponents(images=images, audio=parts.audio, frame_rate=parts.frame_rate)
             return io.NodeOutput(InputImpl.VideoFromComponents(changed))
@@ -188,9 +180,7 @@ class CorrectVideo(io.ComfyNode):
         summary = correct_video(
             Path(source) if isinstance(source, str) else source,
             target,
-            corrector,
-            settings,
-            times,
+            sequence,
             one_correction=one_correction,
             progress=progress,
         )
@@ -198,6 +188,10 @@ class CorrectVideo(io.ComfyNode):
             if told:
                 logging.warning("Exposure Correct (Video): %s", told)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
+
+
+def _sequence(model: ExposureModel, settings: Settings, smoothing: Smoothing) -> SequenceCorrector:
+    return SequenceCorrector(model.corrector(settings.working_size), settings, smoothing)
 
 
 def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> BilateralGrid:

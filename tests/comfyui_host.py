@@ -86,6 +86,16 @@ class Host:
             time.sleep(0.1)
         raise AssertionError("the graph did not end in time")
 
+    def cancel(self, prompt: str, after: float) -> None:
+        """Interrupt a queued graph some seconds after it began; the server must be free again soon."""
+        while not self.get("/queue")["queue_running"]:
+            time.sleep(0.05)
+        time.sleep(after)
+        self.post("/interrupt", {})
+        entry = self.wait(prompt, 30)
+        assert "execution_interrupted" in json.dumps(entry["status"])
+        assert not self.get("/queue")["queue_running"]
+
     def saved(self, graph: Graph, *nodes: str) -> list[NDArray[np.uint8]]:
         """Run a graph and read what its SaveImage nodes wrote (by default the one called "save"), in their order."""
         entry = self.run(graph)

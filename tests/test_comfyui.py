@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -406,14 +405,7 @@ def test_a_batch_of_64_frames(host: Host, scene: NDArray[np.uint8]) -> None:
 def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
     """The server is free again long before a batch of thousands of frames could be done."""
     host.put_image("scene.png", scene[::2, ::2])
-    prompt = host.queue(many(4096))
-    while not host.get("/queue")["queue_running"]:
-        time.sleep(0.05)
-    time.sleep(2)
-    host.post("/interrupt", {})
-    entry = host.wait(prompt, 30)
-    assert "execution_interrupted" in json.dumps(entry["status"])
-    assert not host.get("/queue")["queue_running"]
+    host.cancel(host.queue(many(4096)), after=2)
 
 
 VIDEO_DEFAULTS = {
@@ -478,13 +470,7 @@ def test_frames_and_videos_in_memory_are_corrected_alike(host: Host, scene: NDAr
 def test_a_video_is_cancelled_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
     dark = np.ascontiguousarray((scene[:96, :142] * 0.3).astype(np.uint8))
     make_video(host.base / "input" / "long.mp4", [dark] * 3000, sound=False)
-    prompt = host.queue(video_graph("long.mp4"))
-    while not host.get("/queue")["queue_running"]:
-        time.sleep(0.05)
-    time.sleep(4)
-    host.post("/interrupt", {})
-    entry = host.wait(prompt, 30)
-    assert "execution_interrupted" in json.dumps(entry["status"])
+    host.cancel(host.queue(video_graph("long.mp4")), after=4)
 
 
 def test_half_precision_between_nodes(tmp_path: Path, scene: NDArray[np.uint8]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from measures import psnr
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,10 +27,6 @@ from expcorr_core.weights import (
     read_metadata,
     save_weights,
 )
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return -10 * math.log10(float((a - b).square().mean()))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 53), (511, 512), (700, 200), (2, 20000)])

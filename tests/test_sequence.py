@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measures import psnr
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,10 +22,6 @@ from expcorr_core.motion import camera_motion, warp
 from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare, tone_matched
 
 STILL = torch.eye(3, dtype=torch.float64)
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return -10 * math.log10(float((a - b).square().mean()) + 1e-12)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from video_files import make_video, pictures, remux, sound
 from expcorr_core import video
 from expcorr_core.cli import main
 from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.sequence import Smoothing
+from expcorr_core.sequence import SequenceCorrector, Smoothing
 from expcorr_core.video import Encoding, Summary, VideoError, correct_video
 
 FRAMES = 24
@@ -47,7 +47,9 @@ def test_a_video_comes_out_brighter_with_all_that_goes_with_it(
 ) -> None:
     told: list[tuple[int, int, int]] = []
     target = tmp_path / "out.mp4"
-    summary = correct_video(clip, target, corrector, smoothing=FAST, progress=lambda *counts: told.append(counts))
+    summary = correct_video(
+        clip, target, SequenceCorrector(corrector, smoothing=FAST), progress=lambda *counts: told.append(counts)
+    )
     assert summary == Summary(FRAMES, FRAMES, "", (), False)
     assert told[-1] == (FRAMES, FRAMES, FRAMES)
     before, after = pictures(clip), pictures(target)
@@ -65,7 +67,7 @@ def test_a_video_comes_out_brighter_with_all_that_goes_with_it(
 
 @pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
 def test_ffprobe_finds_nothing_wrong(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
-    correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST)
+    correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST))
     command = ["ffprobe", "-v", "warning", "-count_frames", "-show_entries", "stream=codec_type,nb_read_frames"]
     done = subprocess.run(
         [*command, "-of", "csv=p=0", tmp_path / "out.mp4"], capture_output=True, text=True, check=True
@@ -78,7 +80,7 @@ def test_ffprobe_finds_nothing_wrong(corrector: Corrector, clip: Path, tmp_path:
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_rotation_is_kept(corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, rotation: int) -> None:
     source = make_video(tmp_path / "in.mp4", frames[:4], rotation=rotation)
-    correct_video(source, tmp_path / "out.mov", corrector, smoothing=FAST)
+    correct_video(source, tmp_path / "out.mov", SequenceCorrector(corrector, smoothing=FAST))
     assert (pictures(source)[0].rotation - rotation) % 360 == 0
     assert pictures(tmp_path / "out.mov")[0].rotation == pictures(source)[0].rotation
 
@@ -90,7 +92,7 @@ def test_a_rotated_video_is_corrected_upright(
     plain = make_video(tmp_path / "plain.mp4", frames[:4])
     sideways = make_video(tmp_path / "sideways.mp4", turned, rotation=90)
     for source in (plain, sideways):
-        correct_video(source, tmp_path / f"out_{source.name}", corrector, smoothing=FAST)
+        correct_video(source, tmp_path / f"out_{source.name}", SequenceCorrector(corrector, smoothing=FAST))
     results = [pictures(tmp_path / f"out_{name}.mp4")[2].to_ndarray(format="rgb24") for name in ("plain", "sideways")]
     assert np.abs(results[0].astype(int) - np.rot90(results[1]).astype(int)).mean() < 4
 
@@ -100,7 +102,7 @@ def test_depth_and_codec_are_kept(
     corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, codec: str, pixels: str
 ) -> None:
     source = make_video(tmp_path / "in.mkv", frames[:5], codec, pixels)
-    correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    correct_video(source, tmp_path / "out.mkv", SequenceCorrector(corrector, smoothing=FAST))
     with video.av.open(str(source)) as before, video.av.open(str(tmp_path / "out.mkv")) as after:
         assert after.streams.video[0].codec.canonical_name == before.streams.video[0].codec.canonical_name
         assert after.streams.video[0].pix_fmt == pixels
@@ -111,7 +113,9 @@ def test_strength_0_keeps_the_colours(
     corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path, codec: str, pixels: str
 ) -> None:
     source = make_video(tmp_path / "in.mp4", frames[:4], codec, pixels)
-    correct_video(source, tmp_path / "out.mp4", corrector, Settings(strength=0), encoding=Encoding(crf=0))
+    correct_video(
+        source, tmp_path / "out.mp4", SequenceCorrector(corrector, Settings(strength=0)), encoding=Encoding(crf=0)
+    )
     for before, after in zip(pictures(source), pictures(tmp_path / "out.mp4"), strict=True):
         difference = before.to_ndarray(format="rgb24").astype(float) - after.to_ndarray(format="rgb24")
         assert abs(difference.mean()) < 0.2
@@ -134,18 +138,20 @@ def test_colours_are_read_without_bias(tmp_path: Path, codec: str, pixels: str) 
 
 
 def test_one_correction_for_the_clip(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
-    summary = correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, one_correction=True)
+    summary = correct_video(
+        clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST), one_correction=True
+    )
     assert summary.frames == FRAMES
     assert brightness(tmp_path / "out.mp4") > brightness(clip) + 20
 
 
 def test_contents_in_memory(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
     source = io.BytesIO(clip.read_bytes())
-    assert correct_video(source, tmp_path / "out.mp4", corrector, smoothing=FAST).frames == FRAMES
+    assert correct_video(source, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST)).frames == FRAMES
 
 
 def test_streams_that_the_format_cannot_hold_are_told(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
-    summary = correct_video(clip, tmp_path / "out.webm", corrector, smoothing=FAST)
+    summary = correct_video(clip, tmp_path / "out.webm", SequenceCorrector(corrector, smoothing=FAST))
     assert summary.left_out == ("audio stream 1 (aac)",)
     assert pictures(tmp_path / "out.webm")[0].width == 176
 
@@ -170,7 +176,7 @@ def test_a_damaged_packet_is_passed_over(corrector: Corrector, clip: Path, tmp_p
     data = bytearray(source.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     source.write_bytes(data)
-    summary = correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    summary = correct_video(source, tmp_path / "out.mkv", SequenceCorrector(corrector, smoothing=FAST))
     assert summary.frames == len(pictures(tmp_path / "out.mkv")) > FRAMES // 3
 
 
@@ -179,7 +185,7 @@ def test_interrupted(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    summary = correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, progress=stop)
+    summary = correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST), progress=stop)
     assert summary.stopped
     assert summary.frames == len(pictures(tmp_path / "out.mp4")) == 5
 
@@ -190,7 +196,7 @@ def test_nothing_is_left_of_what_fails(corrector: Corrector, clip: Path, tmp_pat
             raise RuntimeError("cancelled")
 
     with pytest.raises(RuntimeError, match="cancelled"):
-        correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST, progress=fail)
+        correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST), progress=fail)
     assert not list(tmp_path.iterdir())
 
 
@@ -236,13 +242,13 @@ def test_files_are_not_replaced_unasked(corrector: Corrector, clip: Path, tmp_pa
     target = tmp_path / "out.mp4"
     target.write_text("mine")
     with pytest.raises(FileExistsError, match="exists"):
-        correct_video(clip, target, corrector)
+        correct_video(clip, target, SequenceCorrector(corrector))
     assert target.read_text() == "mine"
-    assert correct_video(clip, target, corrector, smoothing=FAST, overwrite=True).frames == FRAMES
+    assert correct_video(clip, target, SequenceCorrector(corrector, smoothing=FAST), overwrite=True).frames == FRAMES
     with pytest.raises(VideoError, match="is the input"):
-        correct_video(clip, clip, corrector, overwrite=True)
+        correct_video(clip, clip, SequenceCorrector(corrector), overwrite=True)
     with pytest.raises(VideoError, match="suffix"):
-        correct_video(clip, tmp_path / "out.gif", corrector)
+        correct_video(clip, tmp_path / "out.gif", SequenceCorrector(corrector))
 
 
 def test_the_command_line_tells_what_was_done(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +264,7 @@ def test_sound_that_lasts_longer_is_no_truncation(
     corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     source = make_video(tmp_path / "in.mkv", frames[:4], seconds=3)
-    assert not correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST).problem
+    assert not correct_video(source, tmp_path / "out.mkv", SequenceCorrector(corrector, smoothing=FAST)).problem
 
 
 def test_a_disk_that_is_full(corrector: Corrector, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,14 +273,14 @@ def test_a_disk_that_is_full(corrector: Corrector, clip: Path, tmp_path: Path, m
 
     monkeypatch.setattr(video._Writer, "write", full)
     with pytest.raises(VideoError, match=r"out\.mp4: cannot be written \(No space left"):
-        correct_video(clip, tmp_path / "out.mp4", corrector, smoothing=FAST)
+        correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST))
     assert not list(tmp_path.iterdir())
 
 
 def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(video, "av", None)
     with pytest.raises(VideoError, match="pip install"):
-        correct_video(clip, tmp_path / "out.mp4", Corrector.load())
+        correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(Corrector.load()))
 
 
 def test_the_core_imports_without_pyav() -> None:
@@ -284,6 +290,6 @@ def test_the_core_imports_without_pyav() -> None:
 
 def test_expected_frames_by_duration(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
     source = remux(clip, tmp_path / "clip.mkv")  # Matroska does not count frames
-    summary = correct_video(source, tmp_path / "out.mkv", corrector, smoothing=FAST)
+    summary = correct_video(source, tmp_path / "out.mkv", SequenceCorrector(corrector, smoothing=FAST))
     assert math.isclose(summary.expected, FRAMES, abs_tol=8)
     assert not summary.problem
