@@ -57,7 +57,7 @@ class Job(NamedTuple):
         return [self.target] if self.comparison is None else [self.target, self.comparison]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """What is done to all photos of a run.
 

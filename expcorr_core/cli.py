@@ -56,7 +56,13 @@ def command_correct(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     _check_gains(args, load_weights(args.weights).architecture.levels)
     work = Work(
-        settings, args.weights, str(device), None if one_file else args.output, args.metadata, args.overwrite, bulk
+        settings=settings,
+        weights=args.weights,
+        device=str(device),
+        output=None if one_file else args.output,
+        metadata=args.metadata,
+        overwrite=args.overwrite,
+        resume=bulk,
     )
     if args.dry_run:
         return _show_plan(jobs, work)
@@ -119,7 +125,14 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    return Settings(args.strength, args.gains, args.fusion, args.stretch, args.working_size, args.mirror)
+    return Settings(
+        strength=args.strength,
+        gains=args.gains,
+        fusion=args.fusion,
+        stretch=args.stretch,
+        working_size=args.working_size,
+        mirror=args.mirror,
+    )
 
 
 def _corrector(args: argparse.Namespace) -> Corrector:

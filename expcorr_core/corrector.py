@@ -26,7 +26,7 @@ WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
 PAIR_SIZE = (32, 32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What to do with a photo.
 
@@ -53,8 +53,10 @@ class Settings:
             raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
         if self.working_size < 1:
             raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
-        if self.gains is not None and not all(math.isfinite(gain) for gain in self.gains):
-            raise ValueError(f"gains must be finite, got {self.gains}")
+        if self.gains is not None:
+            if not all(math.isfinite(gain) for gain in self.gains):
+                raise ValueError(f"gains must be finite, got {self.gains}")
+            object.__setattr__(self, "gains", tuple(self.gains))  # settings are hashed, lists cannot be
 
 
 def reduce_to(image: Tensor, larger_side: int) -> Tensor:

@@ -171,6 +171,7 @@ class TrainingBatches(Dataset[Batch]):
     def __init__(
         self,
         photos: PhotoStore,
+        *,
         size: int,
         batch_size: int,
         seed: Sequence[int],

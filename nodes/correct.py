@@ -81,7 +81,14 @@ class ExposureCorrect(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(image, BilateralGrid.identity(len(image)))
         gains = (gain_1, gain_2, gain_3, gain_4)
-        settings = Settings(strength, None if gains == (1, 1, 1, 1) else gains, fusion, stretch, working_size, mirror)
+        settings = Settings(
+            strength=strength,
+            gains=None if gains == (1, 1, 1, 1) else gains,
+            fusion=fusion,
+            stretch=stretch,
+            working_size=working_size,
+            mirror=mirror,
+        )
         corrector = model.corrector(working_size)
         grids: list[Tensor] = []
 

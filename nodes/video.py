@@ -114,7 +114,7 @@ class CorrectFrames(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0:
             return io.NodeOutput(image, BilateralGrid.identity(len(image)))
-        settings = Settings(strength, None, fusion, stretch, working_size)
+        settings = Settings(strength=strength, fusion=fusion, stretch=stretch, working_size=working_size)
         sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
         correction = _correction(sequence, image, one_correction)
         result = apply_correction(correction, image, mask, softness)
@@ -156,7 +156,7 @@ class CorrectVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0:
             return io.NodeOutput(video)
-        settings = Settings(strength, None, fusion, stretch, working_size)
+        settings = Settings(strength=strength, fusion=fusion, stretch=stretch, working_size=working_size)
         sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
         if isinstance(video, InputImpl.VideoFromComponents):
             parts = video.get_components()

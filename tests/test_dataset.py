@@ -130,7 +130,10 @@ def store(tmp_path: Path) -> PhotoStore:
 
 @pytest.mark.parametrize("patches", [0, 2])
 def test_batches_depend_on_seed_and_number_alone(store: PhotoStore, patches: int) -> None:
-    first, second = (TrainingBatches(store, 64, 3, (7, 0), patches, recolour_share=0.5) for _ in range(2))
+    first, second = (
+        TrainingBatches(store, size=64, batch_size=3, seed=(7, 0), patches=patches, recolour_share=0.5)
+        for _ in range(2)
+    )
     sizes = set()
     for index in (5, 0, 3, 9, 1):
         a, b = first[index], second[index]
@@ -139,13 +142,18 @@ def test_batches_depend_on_seed_and_number_alone(store: PhotoStore, patches: int
         assert a.input.shape == a.target.shape
         sizes.add(tuple(a.input.shape[2:]))
     assert sizes <= ({(64, 64)} if patches else {(64, 64), (48, 64), (64, 48)})
-    assert not torch.equal(first[0].target, TrainingBatches(store, 64, 3, (8, 0), patches)[0].target)
+    assert not torch.equal(
+        first[0].target, TrainingBatches(store, size=64, batch_size=3, seed=(8, 0), patches=patches)[0].target
+    )
 
 
 @pytest.mark.parametrize("patches", [0, 2])
 def test_processes_share_a_batch(store: PhotoStore, patches: int) -> None:
-    whole = TrainingBatches(store, 64, 4, (7, 0), patches)
-    parts = [TrainingBatches(store, 64, 4, (7, 0), patches, rank=rank, world=2) for rank in range(2)]
+    whole = TrainingBatches(store, size=64, batch_size=4, seed=(7, 0), patches=patches)
+    parts = [
+        TrainingBatches(store, size=64, batch_size=4, seed=(7, 0), patches=patches, rank=rank, world=2)
+        for rank in range(2)
+    ]
     for index in range(3):
         for rank, part in enumerate(parts):
             for a, b in zip(part[index], whole[index], strict=True):
@@ -153,7 +161,9 @@ def test_processes_share_a_batch(store: PhotoStore, patches: int) -> None:
 
 
 def test_inputs_are_normalised_on_demand(store: PhotoStore) -> None:
-    plain, normalised = (TrainingBatches(store, 64, 4, (7, 0), normalise=n)[0] for n in (False, True))
+    plain, normalised = (
+        TrainingBatches(store, size=64, batch_size=4, seed=(7, 0), normalise=n)[0] for n in (False, True)
+    )
     assert torch.equal(plain.target, normalised.target)
     assert torch.equal(normalise_range(plain.input), normalised.input)
     assert not torch.equal(plain.input, normalised.input)
@@ -162,14 +172,14 @@ def test_inputs_are_normalised_on_demand(store: PhotoStore) -> None:
 def test_oversize_exposes_before_it_reduces(store: PhotoStore) -> None:
     """What clips in a large photo stays clipped; twice the photo's size is asked for, then halved."""
     simulator = ExposureSimulator(ev_low=2, ev_high=2, kept_share=0, near_share=0, range_share=0, local_share=0)
-    large = TrainingBatches(store, 64, 4, (7, 0), simulator=simulator)[0]
-    small = TrainingBatches(store, 32, 4, (7, 0), simulator=simulator, oversize=2)[0]
+    large = TrainingBatches(store, size=64, batch_size=4, seed=(7, 0), simulator=simulator)[0]
+    small = TrainingBatches(store, size=32, batch_size=4, seed=(7, 0), simulator=simulator, oversize=2)[0]
     for a, b in zip(large, small, strict=True):
         assert torch.allclose(torch.nn.functional.avg_pool2d(a, 2), b, atol=1e-6)
 
 
 def test_photos_are_exposed_more_than_once_on_demand(store: PhotoStore) -> None:
-    once, twice = (TrainingBatches(store, 64, 3, (7, 0), exposures=count)[0] for count in (1, 2))
+    once, twice = (TrainingBatches(store, size=64, batch_size=3, seed=(7, 0), exposures=count)[0] for count in (1, 2))
     assert len(twice.input) == 6
     assert torch.equal(twice.target[0::2], twice.target[1::2])
     assert torch.equal(twice.target[0::2], once.target)
@@ -191,14 +201,14 @@ def test_pairs_are_cropped_and_mirrored_alike(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(30, 220, (80, 90, 3), np.uint8)
     files = [(add(tmp_path / "i.png", pixels), add(tmp_path / "t.png", 255 - pixels))]
     for patches in (0, 3):
-        batch = TrainingBatches(PhotoStore(files, quiet=True), 64, 8, (0, 0), patches)[0]
+        batch = TrainingBatches(PhotoStore(files, quiet=True), size=64, batch_size=8, seed=(0, 0), patches=patches)[0]
         assert torch.allclose(batch.input, 1 - batch.target, atol=1e-4)
         assert len({float(x.mean()) for x in batch.input}) > 4  # places differ
 
 
 def test_small_photos_are_enlarged_for_patches(tmp_path: Path) -> None:
     store = PhotoStore([(add(tmp_path / "s.png", np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)),)])
-    assert TrainingBatches(store, 64, 2, (0, 0), patches=1)[0].target.shape == (2, 3, 64, 64)
+    assert TrainingBatches(store, size=64, batch_size=2, seed=(0, 0), patches=1)[0].target.shape == (2, 3, 64, 64)
 
 
 def test_patches_with_nothing_in_them_are_rejected() -> None:
@@ -215,7 +225,9 @@ def test_patches_with_nothing_in_them_are_rejected() -> None:
 
 def test_recolouring_keeps_luminance(store: PhotoStore) -> None:
     plain, coloured = (
-        TrainingBatches(store, 64, 8, (7, 0), simulator=ExposureSimulator(kept_share=1), recolour_share=share)[0].target
+        TrainingBatches(
+            store, size=64, batch_size=8, seed=(7, 0), simulator=ExposureSimulator(kept_share=1), recolour_share=share
+        )[0].target
         for share in (0.0, 1.0)
     )
     changed = (plain - coloured).abs().mean((1, 2, 3))

@@ -152,10 +152,20 @@ class Run:
         if processes.first and store.kept < len(store):
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
         data = TrainingBatches(
-            store, stage.size, stage.batch, (args.seed, index), stage.patches, ExposureSimulator(**args.exposure),
-            args.crop, args.recolour, args.normalise, stage.oversize, 2 if "consistency" in args.loss else 1,
-            processes.rank, processes.world,
-        )  # fmt: skip
+            store,
+            size=stage.size,
+            batch_size=stage.batch,
+            seed=(args.seed, index),
+            patches=stage.patches,
+            simulator=ExposureSimulator(**args.exposure),
+            smallest_crop=args.crop,
+            recolour_share=args.recolour,
+            normalise=args.normalise,
+            oversize=stage.oversize,
+            exposures=2 if "consistency" in args.loss else 1,
+            rank=processes.rank,
+            world=processes.world,
+        )
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
             prefetch_factor=4 if args.workers else None, pin_memory=processes.device.startswith("cuda"),
