@@ -419,7 +419,7 @@ def explain(error: Exception) -> str:
     """One sentence for what went wrong."""
     # What a worker process raised has its traceback before the last line.
     text = str(error).strip().splitlines()[-1].rpartition("Error: ")[2] if str(error).strip() else type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"the device has not enough memory ({text}); choose a smaller batch or size"
     if isinstance(error, SafetensorError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the run cannot be written ({text}); its last checkpoint is kept: make room and go on with --resume"
@@ -430,7 +430,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with one sentence where something is wrong."""
     try:
         code = train(argv)
-    except (ValueError, OSError, SafetensorError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError, SafetensorError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped at once; go on from the last checkpoint with --resume")
