@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from adversary import Adversary, flipped
+from expcorr_core.corrector import native_dtype
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
@@ -400,6 +401,8 @@ def train(argv: list[str] | None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = Processes(args.device)
+    if processes.first and args.precision == "bfloat16" and native_dtype(processes.device) != torch.bfloat16:
+        print(f"train.py: {args.device} only emulates bfloat16, many times slower than float32", file=sys.stderr)
     try:
         run = Run(args, checkpoint, processes)
         if processes.first:
