@@ -20,6 +20,7 @@ from expcorr_core.contrast import normalise_range, stretch_contrast
 from expcorr_core.corrector import Corrector, Settings, native_dtype
 from expcorr_core.exposure import CameraCurve, shift_exposure
 from expcorr_core.fusion import fuse_exposures
+from expcorr_core.image_io import read_photo
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pyramid import reconstruct
 from expcorr_core.sequence import SequenceCorrector
@@ -30,6 +31,8 @@ from expcorr_core.weights import (
     read_metadata,
     save_weights,
 )
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 53), (511, 512), (700, 200), (2, 20000)])
@@ -274,6 +277,31 @@ def test_bundled_weights_mend_a_photo(corrector: Corrector, ev: float) -> None:
     target = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
     image = shift_exposure(target, ev)
     assert psnr(corrector(image), target) > psnr(image, target) + 1.5
+
+
+# 8 x 8 pixels of the corrected example coffee_under, evenly spaced: R, G, B, a byte each.
+COFFEE = (
+    "2d2315372a1bab5f2bfbefe8c06d3cbe6d35c37841c391662f2111d07938fbe6d9cd915be1c1a2d3b48ec07346c5885d"
+    "9c4412b4401bffefecca6c26a34f1c671802c07443d59d6da65f2db22f13831d02e89c43e9a852b33413c0733ebf8153"
+    "bc7b48ad300d6d1a0763150a934925b63314b87042c27449c27b4ba52d12470f052e0d08724a2eae401ca65e37ba6c3c"
+    "c492612704037e1c07350d082a140eba3112a8633d974b24e4b98acca1801c0502962406e18b59220903c07b4ba85727"
+)
+
+
+@pytest.mark.parametrize(
+    ("example", "figure"),
+    [("astronaut_under", 24.35), ("cat_over", 24.35), ("coffee_under", 28.57), ("rocket_over", 19.35)],
+)
+def test_what_the_bundled_weights_make_of_the_examples(corrector: Corrector, example: str, figure: float) -> None:
+    """PSNR against the photographs that they were made from; the same to 0.001 dB on processors old and new."""
+    data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
+    photograph = torch.from_numpy(getattr(data, example.partition("_")[0])().copy()).permute(2, 0, 1)[None] / 255
+    result = corrector(read_photo(EXAMPLES / f"{example}.jpg").to_tensor())
+    assert psnr(result, photograph) == pytest.approx(figure, abs=0.1)
+    if example == "coffee_under":
+        pixels = result[0, :, 25::50, 37::75].permute(1, 2, 0).mul(255)
+        wanted = torch.tensor(list(bytes.fromhex(COFFEE))).view(8, 8, 3)
+        assert (pixels - wanted).abs().max() < 2
 
 
 def test_save_and_load(tmp_path: Path, small_network: ExposureNetwork) -> None:
