@@ -290,7 +290,8 @@ def main() -> None:
     processor = (
         torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
     )
-    print(f"{processor}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
+    found = "" if device.startswith("cuda") else f" ({torch.backends.cpu.get_cpu_capability()})"
+    print(f"{processor}{found}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
     rows: list[Row] = []
 
     def show(more: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Training throughput: bfloat16 and channels_last against float32 and the default layout, data included.
+"""Training throughput as train.py chooses it, against float32 and the default layout, data included.
 
     python benchmarks/training.py PHOTOS
 
@@ -19,8 +19,9 @@ from pathlib import Path
 TRAIN = Path(__file__).parent.parent / "training" / "train.py"
 VARIANTS = {
     "float32, default layout": ("--precision", "float32", "--layout", "contiguous"),
-    "bfloat16, channels_last": (),
-    "bfloat16, channels_last, compiled": ("--compile",),
+    "float32, channels_last": ("--precision", "float32"),
+    "as chosen": (),
+    "as chosen, compiled": ("--compile",),
 }
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--compiled", action="store_true", help="also with torch.compile")
     args = parser.parse_args()
-    variants = dict(list(VARIANTS.items())[: 3 if args.compiled else 2])
+    variants = dict(list(VARIANTS.items())[: 4 if args.compiled else 3])
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for _ in range(args.rounds):
         for name, extra in variants.items():

@@ -359,16 +359,24 @@ def test_a_path_that_fails_is_left_once_and_with_a_warning(monkeypatch: pytest.M
         grid.slice(image)
 
 
-def test_numbas_threads_are_left_as_they_were() -> None:
-    numba = pytest.importorskip("numba", reason="needs the fast extra")
-    before = numba.get_num_threads()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")
-        assert numba.get_num_threads() == before
-    finally:
-        torch.set_num_threads(threads)
+THREADS = """
+import torch
+from expcorr_core.bilateral import BilateralGrid
+
+torch.set_num_threads(1)
+for _ in range(2):  # the first call starts numba's threads
+    BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")
+    import numba
+    print(torch.get_num_threads(), numba.get_num_threads())
+"""
+
+
+def test_threads_are_left_as_they_were() -> None:
+    """Numba's start in a process of a bulk run would give PyTorch all cores, in each of them."""
+    pytest.importorskip("numba", reason="needs the fast extra")
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["1", "2"] * 2, done.stderr
 
 
 DEVICES = """
