@@ -183,7 +183,8 @@ def prepare() -> None:
 
 
 @cache
-def _corrector(weights: Path | None, device: str) -> Corrector:
+def corrector_of(weights: Path | None, device: str) -> Corrector:
+    """The corrector of a weights file (None: the bundled ones) on a device, loaded once a process."""
     return Corrector.load(weights, device)
 
 
@@ -324,7 +325,7 @@ def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[floa
     if not work.settings.strength:
         return None, 0.0, BilateralGrid.identity()
     space = colour_space(metadata.get("icc_profile"))
-    grid = _corrector(work.weights, work.device).estimate(image, work.settings, space)
+    grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
     used = grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
     change = float((used.slice(small) - small).abs().mean() * 255)
