@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -15,7 +16,20 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .bulk import FAILED, REPORT, Job, Outcome, Work, correct_all, is_report, journal_of, plan, prepare, write_report
+from .bulk import (
+    FAILED,
+    REPORT,
+    TIME_LIMIT,
+    Job,
+    Outcome,
+    Work,
+    correct_all,
+    is_report,
+    journal_of,
+    plan,
+    prepare,
+    write_report,
+)
 from .corrector import WORKING_SIZE, Corrector, Settings
 from .evaluate import agreement, evaluate, summarise
 from .files import remove_leftovers, replacing
@@ -64,6 +78,7 @@ def command_correct(args: argparse.Namespace) -> int:
         metadata=args.metadata,
         overwrite=args.overwrite,
         resume=bulk,
+        time_limit=args.time_limit,
     )
     if args.dry_run:
         return _show_plan(jobs, work)
@@ -266,6 +281,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, 0 for no limit")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos and videos.")
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
@@ -309,6 +333,14 @@ def build_parser() -> argparse.ArgumentParser:
     correct.add_argument("--report", type=Path, metavar="CSV", help=f"default: {REPORT} in the output folder")
     correct.add_argument(
         "--workers", type=_count, metavar="N", help="processes (default: all cores; none for a few photos)"
+    )
+    correct.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="after which a photo is given up, and as much again for every 50 megapixels (default 300; 0: none; "
+        "where no processes are started there is none)",
     )
     correct.add_argument(
         "--ray",
