@@ -309,7 +309,8 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _decode_deep(content: bytes, path: Path, metadata: dict[str, Any]) -> Photo:
     vips = _pyvips(path)
     try:
-        image = vips.Image.new_from_buffer(content, "", fail_on="error").autorot()
+        # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
+        image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory().autorot()
         pixels = image.numpy()
     except vips.Error as error:
         raise ImageError(f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again") from error
