@@ -35,7 +35,7 @@ from .machine import cores, memory
 from .profiles import colour_space
 from .report import exposure_error
 from .weights import default_weights_path
-from .workers import Stop, Stopped, Task, spread
+from .workers import WORKER_BYTES, Stop, Stopped, Task, spread
 
 REPORT = "expcorr-report.csv"
 COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
@@ -44,7 +44,6 @@ MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused bef
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 MEASURED_SIDE = 256  # larger side that exposure and change are measured at
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
-WORKER_BYTES = 350 * 2**20  # of memory, that a process has for itself: 250 to 330 MiB, beside the code that all share
 TIME_LIMIT = 300.0  # seconds that a photo may take, and as much again for each further
 LIMIT_PIXELS = 50_000_000  # pixels
 

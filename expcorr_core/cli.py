@@ -332,7 +332,10 @@ def build_parser() -> argparse.ArgumentParser:
     correct.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     correct.add_argument("--report", type=Path, metavar="CSV", help=f"default: {REPORT} in the output folder")
     correct.add_argument(
-        "--workers", type=_count, metavar="N", help="processes (default: all cores; none for a few photos)"
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes (default: all cores; none for a few photos); fewer where memory holds no more",
     )
     correct.add_argument(
         "--time-limit",

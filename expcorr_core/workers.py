@@ -17,6 +17,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 
 Result = TypeVar("Result")
+# Of memory, that a process has for itself, beside the code that all share: 250 to 330 MiB with network and weights.
+WORKER_BYTES = 350 * 2**20
 
 
 class Stopped(Exception):

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import bulk
-from expcorr_core.bulk import REPORT, WORKER_BYTES, Job, Work, correct_all, correct_file, needs
+from expcorr_core.bulk import REPORT, Job, Work, correct_all, correct_file, needs
 from expcorr_core.cli import main
 from expcorr_core.corrector import Settings
 from expcorr_core.files import digest, remove_leftovers, replacing
 from expcorr_core.image_io import decode_photo
 from expcorr_core.journal import JOURNALS, Journal
-from expcorr_core.workers import Task, spread
+from expcorr_core.workers import WORKER_BYTES, Task, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -577,6 +577,16 @@ def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_pat
     assert results(tmp_path / "ray") == results(tmp_path / "local")
     assert sum(statuses(tmp_path / "ray").values()) == 6
     assert killed
+
+
+@pytest.mark.slow
+def test_ray_gives_up_what_takes_too_long(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray", reason="the ray extra is missing")
+    assert run("correct", photo.parent, "-o", tmp_path, "--ray", "--time-limit", 0.001, "--quiet") == 1
+    assert "scene.jpg brings the program that corrects it down, or takes longer than --time-limit allows" in (
+        capsys.readouterr().err
+    )
+    assert statuses(tmp_path) == {"failed": 1}
 
 
 SLEEPERS = """
