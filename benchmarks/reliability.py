@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.bulk import JOURNAL, REPORT
+from expcorr_core.bulk import REPORT
 from expcorr_core.corrector import Corrector
 from expcorr_core.files import digest
 from expcorr_core.image_io import find_photos
@@ -69,8 +69,7 @@ def small_copies(folder: Path, out: Path, count: int, side: int) -> Path:
 
 def results(out: Path) -> dict[str, str]:
     """Checksums of what a run wrote; temporary files are none of it."""
-    hidden = (JOURNAL, REPORT)
-    paths = (p for p in out.rglob("*") if p.is_file() and p.name not in hidden and not p.name.startswith(".part-"))
+    paths = (p for p in out.rglob("*") if p.is_file() and p.name != REPORT and not p.name.startswith("."))
     return {p.relative_to(out).as_posix(): digest(p) for p in paths}
 
 

@@ -1,25 +1,25 @@
 """Correct many photos: on several processes, or a Ray cluster, resumable after any stop, with a report.
 
-What is done is known by content: a line of the journal in the output folder holds the checksums of the photo and of the
-result, and of the settings. It is written before the result gets its name, so that a run that is killed at any time
-leaves whole results and knows which they are.
+What is done is known by content: a line of the journal in the output folder is written before the result gets its name,
+so that a run that is killed at any time leaves whole results and knows which they are.
 """
 
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
+import io
 import json
+import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -28,21 +28,24 @@ from torch import Tensor
 from .bilateral import BilateralGrid
 from .corrector import Corrector, Settings, reduce_to
 from .files import digest, replacing
-from .huge import find_huge, write_huge
-from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save_photo
+from .huge import HugePhoto, find_huge, write_huge
+from .image_io import ImageError, Photo, decode_photo, format_of, photo_size, read_content, save_photo
+from .journal import Entry, Journal
+from .machine import cores, memory
 from .profiles import colour_space
 from .report import exposure_error
 from .weights import default_weights_path
-from .workers import Stop, Stopped, Task, cores, spread
+from .workers import WORKER_BYTES, Stop, Stopped, Task, spread
 
-JOURNAL, JOURNALS, REPORT = ".expcorr-journal.jsonl", ".expcorr-journal*.jsonl", "expcorr-report.csv"
-ENTRY = frozenset(("target", "source", "key", "files", "exposure", "change"))  # of a line of the journal
+REPORT = "expcorr-report.csv"
 COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 MEASURED_SIDE = 256  # larger side that exposure and change are measured at
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
+TIME_LIMIT = 300.0  # seconds that a photo may take, and as much again for each further
+LIMIT_PIXELS = 50_000_000  # pixels
 
 
 class Job(NamedTuple):
@@ -69,7 +72,8 @@ class Work:
         metadata: what is kept: ``all``, ``no-gps`` or ``none``.
         overwrite: replace files that are not results of the same photo and settings.
         resume: keep a journal in ``output``, and leave out what it says is done.
-        journal: name of the file of the journal that is written to; all are read.
+        time_limit: seconds after which a photo's process is killed, and as much again for every 50 megapixels; 0 is
+            no limit. Without processes there is none.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -79,12 +83,16 @@ class Work:
     metadata: str = "all"
     overwrite: bool = False
     resume: bool = False
-    journal: str = JOURNAL
+    time_limit: float = TIME_LIMIT
 
     @property
     def key(self) -> str:
         """Checksum of all that a result depends on, but for the photo."""
         return _key(self.settings, self.weights or default_weights_path(), self.metadata)
+
+    def seconds(self, pixels: int) -> float:
+        """That a photo of so many pixels may take."""
+        return self.time_limit * (1 + pixels / LIMIT_PIXELS) if self.time_limit else math.inf
 
 
 @cache
@@ -119,61 +127,6 @@ class Outcome:
         return (self.source, self.target, self.status, *figures, self.error)
 
 
-class Journal:
-    """Results by their place below the output folder: checksums of photo, settings and files, and figures."""
-
-    _known: ClassVar[dict[Path, tuple[int, dict[str, dict[str, Any]]]]] = {}  # how far each file has been read
-
-    def __init__(self, folder: Path, name: str = JOURNAL) -> None:
-        self.folder, self.path = folder, folder / name
-
-    def read(self) -> dict[str, dict[str, Any]]:
-        """The last line of each result; lines that were cut off, or are none of ours, are left out."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted(self.folder.glob(JOURNALS)):
-            if path.is_file() and not path.is_symlink():
-                found |= self._read(path)
-        return found
-
-    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
-        """What one file says; what was read before is not read again."""
-        path = path.resolve()
-        start, known = self._known.get(path, (0, {}))
-        size = path.stat().st_size
-        if size < start:  # another file by now
-            start, known = 0, {}
-        with path.open("rb") as file:
-            file.seek(start)
-            new = file.read(size - start)
-        end = new.rfind(b"\n") + 1
-        for line in new[:end].splitlines():
-            try:
-                entry = json.loads(line)
-                if entry.keys() >= ENTRY and isinstance(entry["files"], dict):
-                    known[entry["target"]] = entry
-            except (ValueError, AttributeError, TypeError):
-                continue
-        self._known[path] = (start + end, known)
-        return known
-
-    def add(self, entry: Mapping[str, Any]) -> None:
-        """Append a line; several processes may.
-
-        Raises:
-            OSError: it cannot be written, or the journal is a link.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        handle = os.open(self.path, flags, 0o666)
-        try:
-            # In one call, and on a line of its own even if another was cut off.
-            line = f"\n{json.dumps(entry)}\n".encode()
-            if os.write(handle, line) < len(line):
-                raise OSError(errno.ENOSPC, "No space left for the journal", str(self.path))
-        finally:
-            os.close(handle)
-
-
 @cache
 def prepare() -> None:
     """Once a process: limits and silence of the decoder."""
@@ -183,80 +136,96 @@ def prepare() -> None:
 
 
 @cache
-def _corrector(weights: Path | None, device: str) -> Corrector:
+def corrector_of(weights: Path | None, device: str) -> Corrector:
+    """The corrector of a weights file (None: the bundled ones) on a device, loaded once a process."""
     return Corrector.load(weights, device)
 
 
-def correct_file(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcome:
+def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
     """Correct one photo and write its files, or say why that failed.
 
     Args:
         job: the photo.
         work: what to do.
-        entry: the journal's line of the result.
+        entries: the journal's of the result.
     """
     prepare()
     start = time.perf_counter()
     names = str(job.source), str(job.target)
     try:
-        content = digest(job.source) if work.resume else ""
-        own = _own(entry, work, content)
+        source = _read(job.source, work)
+        own = _own(entries, work, source.checksum)
         if not own and work.resume and any(map(os.path.lexists, job.outputs)):
             # A process that was killed may have written them after the journal was read.
-            [entry] = journal_of([job], work)
-            own = _own(entry, work, content)
+            own = _own(journal_of([job], work)[0], work, source.checksum)
         if done := _done_before(job, work, own):
             return done
-        exposure, change = _correct(job, work, content, overwrite=work.overwrite or own is not None)
+        exposure, change = _correct(job, work, source, overwrite=work.overwrite or bool(own))
     except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
     return Outcome(*names, CORRECTED, exposure, change, time.perf_counter() - start)
 
 
-def plan(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcome:
+class _Source(NamedTuple):
+    """What was read of a photo's file: its content, or of a huge one where it lies; with the checksum of just that."""
+
+    content: bytes
+    huge: HugePhoto | None
+    checksum: str
+
+
+def _read(path: Path, work: Work) -> _Source:
+    if huge := find_huge(path, most_pixels()):
+        return _Source(b"", huge, digest(path) if work.resume else "")
+    content = read_content(path)
+    return _Source(content, None, hashlib.sha256(content).hexdigest() if work.resume else "")
+
+
+def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
     """What :func:`correct_file` would do, from checksums and names alone."""
     names = str(job.source), str(job.target)
     try:
-        if done := _done_before(job, work, _own(entry, work, digest(job.source))):
+        if done := _done_before(job, work, _own(entries, work, digest(job.source))):
             return done
     except (ValueError, OSError) as error:
         return Outcome(*names, FAILED, error=describe(error, job.source))
     return Outcome(*names, PLANNED)
 
 
-def _own(entry: Mapping[str, Any] | None, work: Work, content: str) -> Mapping[str, Any] | None:
-    """The journal's line, if it is of this photo and these settings."""
-    return entry if entry and (entry["source"], entry["key"]) == (content, work.key) else None
+def _own(entries: Sequence[Entry], work: Work, checksum: str) -> list[Entry]:
+    """Those of this photo and these settings."""
+    return [entry for entry in entries if (entry.source, entry.key) == (checksum, work.key)]
 
 
-def _done_before(job: Job, work: Work, own: Mapping[str, Any] | None) -> Outcome | None:
+def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome where all results are there, as they were written; ImageError where they may not be written."""
-    if own and all(_is_result(path, own) for path in job.outputs):
-        return Outcome(str(job.source), str(job.target), BEFORE, own["exposure"], own["change"])
+    for entry in own:
+        if all(_is_result(path, entry) for path in job.outputs):
+            return Outcome(str(job.source), str(job.target), BEFORE, entry.exposure, entry.change)
     _check_places(job, work, own)
     return None
 
 
-def _is_result(path: Path, entry: Mapping[str, Any]) -> bool:
-    wanted = entry["files"].get(path.name)
+def _is_result(path: Path, entry: Entry) -> bool:
+    wanted = entry.files.get(path.name)
     return wanted is not None and path.is_file() and digest(path) == wanted
 
 
-def _check_places(job: Job, work: Work, entry: Mapping[str, Any] | None) -> None:
+def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
     """Raise ImageError where a result may not be written."""
     for path in job.outputs:
         format_of(path)
         if work.output and not path.parent.resolve().is_relative_to(work.output.resolve()):
             raise ImageError(f"{path} lies outside of {work.output}, through a symbolic link; remove the link")
         # A run that was killed may have placed one of two files.
-        if os.path.lexists(path) and not work.overwrite and not (entry and _is_result(path, entry)):
+        if os.path.lexists(path) and not work.overwrite and not any(_is_result(path, entry) for entry in own):
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, content: str, overwrite: bool) -> tuple[float | None, float]:
+def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[float | None, float]:
     """Exposure and change of a photo, whose results are written."""
     writers: dict[Path, Callable[[Path], None]]
-    if huge := find_huge(job.source, most_pixels()):
+    if huge := source.huge:
         if huge.strip_bytes > memory():
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
@@ -264,8 +233,8 @@ def _correct(job: Job, work: Work, content: str, overwrite: bool) -> tuple[float
         exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.metadata, work)
         writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata)}
     else:
-        _check_memory(job.source)
-        photo = read_photo(job.source)
+        _check_memory(job.source, source.content)
+        photo = decode_photo(source.content, job.source)
         image = photo.to_tensor()
         exposure, change, grid = _found(image, photo.metadata, work)
         result = photo.with_tensor(grid.slice(image) if work.settings.strength else image)
@@ -279,12 +248,12 @@ def _correct(job: Job, work: Work, content: str, overwrite: bool) -> tuple[float
             temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in writers}
             for path, write in writers.items():
                 write(temporary[path])
+            if huge:
+                huge.check_unchanged()
             if work.resume and work.output:
                 files = {path.name: digest(temporary[path]) for path in writers}
-                figures = {"exposure": exposure, "change": change}
                 target = job.target.relative_to(work.output).as_posix()
-                entry = {"target": target, "source": content, "key": work.key, "files": files, **figures}
-                Journal(work.output, work.journal).add(entry)
+                Journal(work.output).add(Entry(target, source.checksum, work.key, files, exposure, change))
     except ImageError:
         raise
     except (OSError, ValueError) as error:
@@ -295,9 +264,9 @@ def _correct(job: Job, work: Work, content: str, overwrite: bool) -> tuple[float
     return exposure, change
 
 
-def _check_memory(path: Path) -> None:
+def _check_memory(path: Path, content: bytes) -> None:
     """Raise ImageError where a photo, or what claims to be one, needs more memory than there is."""
-    needed = photo_size(path) * BYTES_A_PIXEL
+    needed = photo_size(io.BytesIO(content)) * BYTES_A_PIXEL + len(content)
     if needed > memory():
         raise ImageError(
             f"{path} needs {needed / 2**30:.0f} GiB of memory to be corrected, and this computer has "
@@ -310,13 +279,15 @@ def most_pixels() -> int:
     return min(MAX_PIXELS, memory() // BYTES_A_PIXEL)
 
 
-def cost(path: Path) -> float:
-    """Bytes of memory that correcting a photo takes."""
+def needs(path: Path) -> tuple[int, float]:
+    """Pixels of a photo, from its header alone, and bytes of memory that correcting it in its own process takes."""
     try:
-        huge = find_huge(path, most_pixels())
-    except ImageError:
-        return 0.0
-    return huge.strip_bytes if huge else photo_size(path) * BYTES_A_PIXEL
+        if huge := find_huge(path, most_pixels()):
+            return huge.height * huge.width, WORKER_BYTES + huge.strip_bytes
+        pixels = photo_size(path)
+        return pixels, WORKER_BYTES + pixels * BYTES_A_PIXEL + path.stat().st_size
+    except (ImageError, OSError):  # correcting it says what it is
+        return 0, WORKER_BYTES
 
 
 def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[float | None, float, BilateralGrid]:
@@ -324,7 +295,7 @@ def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[floa
     if not work.settings.strength:
         return None, 0.0, BilateralGrid.identity()
     space = colour_space(metadata.get("icc_profile"))
-    grid = _corrector(work.weights, work.device).estimate(image, work.settings, space)
+    grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
     used = grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
     change = float((used.slice(small) - small).abs().mean() * 255)
@@ -349,12 +320,18 @@ def describe(error: Exception, source: Path) -> str:
     return f"{source} could not be corrected: {reason or type(error).__name__}"
 
 
-def journal_of(jobs: Sequence[Job], work: Work) -> list[dict[str, Any] | None]:
-    """The journal's line of each job, where there is one."""
+def journal_of(jobs: Sequence[Job], work: Work) -> list[list[Entry]]:
+    """The journal's entries of each job."""
     if not (work.resume and work.output):
-        return [None] * len(jobs)
+        return [[] for _ in jobs]
     entries = Journal(work.output).read()
-    return [entries.get(job.target.relative_to(work.output).as_posix()) for job in jobs]
+    return [entries.get(job.target.relative_to(work.output).as_posix(), []) for job in jobs]
+
+
+def gather(work: Work, ended: Collection[str] = ()) -> None:
+    """At the end of a run; see :meth:`.journal.Journal.gather`."""
+    if work.resume and work.output:
+        Journal(work.output).gather(ended)
 
 
 def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[Outcome]:
@@ -371,19 +348,33 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
     """
-    entries = journal_of(jobs, work)
-    if not workers:
-        stop = Stop()
-        with stop.listening():
-            for job, entry in zip(jobs, entries, strict=True):
-                if stop.asked:
-                    raise Stopped
-                yield correct_file(job, work, entry)
-        return
-    # One by one as they begin: a cost is read from the header of a file.
-    tasks = (Task((job, work, entry), crashed(job), cost(job.source)) for job, entry in zip(jobs, entries, strict=True))
-    threads = max(1, cores() // workers)
-    yield from spread(correct_file, tasks, workers, threads, memory() / 2)
+    tried = list(zip(jobs, journal_of(jobs, work), strict=True))
+    try:
+        if not workers:
+            yield from _correct_here(tried, work)
+            return
+        budget = memory() / 2
+        workers = max(1, min(workers, int(budget // WORKER_BYTES)))
+        # One by one as they begin: what they need is read from the headers of the files.
+        tasks = (_task(job, work, entries) for job, entries in tried)
+        yield from spread(correct_file, tasks, workers, max(1, cores() // workers), budget)
+    finally:
+        gather(work)
+
+
+def _correct_here(tried: Sequence[tuple[Job, Sequence[Entry]]], work: Work) -> Iterator[Outcome]:
+    stop = Stop()
+    with stop.listening():
+        for job, entries in tried:
+            if stop.asked:
+                raise Stopped
+            yield correct_file(job, work, entries)
+
+
+def _task(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:
+    pixels, held = needs(job.source)
+    limit = work.seconds(pixels)
+    return Task((job, work, entries), crashed(job), held, limit, late(job, limit))
 
 
 def crashed(job: Job) -> Outcome:
@@ -392,16 +383,11 @@ def crashed(job: Job) -> Outcome:
     return Outcome(str(job.source), str(job.target), FAILED, error=reason)
 
 
-def memory() -> int:
-    """Bytes of memory that this computer, or the container, has; 16 GiB where it does not say."""
-    try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        found = 16 * 2**30
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # not Linux, or "max"
-            found = min(found, int(Path(limit).read_text("ascii")))
-    return found
+def late(job: Job, limit: float) -> Outcome:
+    """What is said of a photo that takes longer than so many seconds."""
+    reason = f"{job.source} took more than {limit:.0f} s and was given up"
+    advice = "allow more with --time-limit, or leave it out"
+    return Outcome(str(job.source), str(job.target), FAILED, seconds=limit, error=f"{reason}; {advice}")
 
 
 def is_report(path: Path) -> bool:

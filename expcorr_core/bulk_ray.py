@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import faulthandler
 import logging
-import socket
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .bulk import Job, Outcome, Work, correct_file, crashed, journal_of
+from .bulk import FAILED, Job, Outcome, Work, correct_file, crashed, gather, journal_of, needs
+from .journal import Entry, Journal
 from .workers import Stop, Stopped
 
 RETRIES = 3  # of a photo whose worker dies
@@ -22,7 +22,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
     """Correct photos with Ray Data; see :func:`~expcorr_core.bulk.correct_all`.
 
     Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished. A photo that
-    brings each of its workers down is given up.
+    brings each of its workers down, or takes each of them longer than it may, is given up.
 
     Args:
         jobs, work: as there.
@@ -47,8 +47,8 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1  # a block is one photo
         items = [
-            {"number": number, "job": [_absolute(path) for path in job], "entry": json.dumps(entry)}
-            for number, (job, entry) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
+            {"number": number, "job": [_absolute(path) for path in job], "entries": [entry.line() for entry in entries]}
+            for number, (job, entries) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
         ]
         there = replace(
             work,
@@ -57,16 +57,18 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         )
         data = ray.data.from_items(items, override_num_blocks=len(items))
         rows = data.map(partial(_correct, there), concurrency=workers, max_retries=RETRIES).iter_rows()
-        missing = set(range(len(jobs)))
+        missing, journals = set(range(len(jobs))), set()
         with stop.listening():
             for row in rows:
                 number = row.pop("number")
                 missing.discard(number)
+                journals.add(row.pop("journal"))
                 job = jobs[number]
                 yield Outcome(**{**row, "source": str(job.source), "target": str(job.target)})
                 if stop.asked:
                     raise Stopped
-        yield from (crashed(jobs[number]) for number in sorted(missing))
+        yield from (_lost(jobs[number], work) for number in sorted(missing))
+        gather(work, journals)
     finally:
         ray.shutdown()
 
@@ -79,8 +81,21 @@ def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
     source, target, comparison = (Path(path) if path else None for path in row["job"])
     assert source
     assert target
-    # Of each machine its own file: lines that several append over a network may get lost.
-    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    own = replace(work, journal=f".expcorr-journal-{host}.jsonl")
-    outcome = correct_file(Job(source, target, comparison), own, json.loads(row["entry"]))
-    return {"number": row["number"], **asdict(outcome)}
+    entries = [entry for line in row["entries"] if (entry := Entry.of(line))]
+    limit = work.seconds(needs(source)[0])
+    if limit < math.inf:
+        faulthandler.dump_traceback_later(limit, exit=True)  # whatever the decoder does
+    try:
+        outcome = correct_file(Job(source, target, comparison), work, entries)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    journal = Journal(work.output).path.name if work.output else ""
+    return {"number": row["number"], "journal": journal, **asdict(outcome)}
+
+
+def _lost(job: Job, work: Work) -> Outcome:
+    """What is said of a photo that none of its workers came to an end with."""
+    if not work.time_limit:
+        return crashed(job)
+    reason = f"{job.source} brings the program that corrects it down, or takes longer than --time-limit allows"
+    return Outcome(str(job.source), str(job.target), FAILED, error=f"{reason}; convert it or leave it out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -15,19 +16,33 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .bulk import FAILED, REPORT, Job, Outcome, Work, correct_all, is_report, journal_of, plan, prepare, write_report
+from .bulk import (
+    FAILED,
+    REPORT,
+    TIME_LIMIT,
+    Job,
+    Outcome,
+    Work,
+    correct_all,
+    is_report,
+    journal_of,
+    plan,
+    prepare,
+    write_report,
+)
 from .corrector import WORKING_SIZE, Corrector, Settings
 from .evaluate import agreement, evaluate, summarise
 from .files import remove_leftovers, replacing
 from .hub import REPOSITORY, download_weights
 from .image_io import ImageError, Photo, read_photo, write_photo
+from .machine import cores
 from .pairs import ev_of, find_pairs, find_scenes
 from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
 from .sequence import SequenceCorrector, Smoothing
 from .video import Encoding, VideoError, correct_video, require_pyav
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
-from .workers import Stopped, cores
+from .workers import Stopped
 
 FEW = 8  # photos are corrected in this process
 GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
@@ -63,6 +78,7 @@ def command_correct(args: argparse.Namespace) -> int:
         metadata=args.metadata,
         overwrite=args.overwrite,
         resume=bulk,
+        time_limit=args.time_limit,
     )
     if args.dry_run:
         return _show_plan(jobs, work)
@@ -265,6 +281,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, 0 for no limit")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos and videos.")
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
@@ -307,7 +332,18 @@ def build_parser() -> argparse.ArgumentParser:
     correct.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     correct.add_argument("--report", type=Path, metavar="CSV", help=f"default: {REPORT} in the output folder")
     correct.add_argument(
-        "--workers", type=_count, metavar="N", help="processes (default: all cores; none for a few photos)"
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes (default: all cores; none for a few photos); fewer where memory holds no more",
+    )
+    correct.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="after which a photo is given up, and as much again for every 50 megapixels (default 300; 0: none; "
+        "where no processes are started there is none)",
     )
     correct.add_argument(
         "--ray",

@@ -29,9 +29,13 @@ def _place(temporary: Path, path: Path, overwrite: bool) -> None:
 DAY = 24 * 3600  # seconds
 
 
+def host() -> str:
+    """This computer, in eight digits: files that one process alone writes bear it, and the process."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def _prefix() -> str:
-    """Temporary files bear the computer and the process that write them."""
-    return f".part-{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]}-"
+    return f".part-{host()}-"
 
 
 @contextmanager
@@ -60,15 +64,15 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> int:
     """Remove the temporary files below ``folder`` whose processes, on this computer, were killed; returns how many."""
-    leftovers = [path for path in folder.rglob(f"{_prefix()}*") if not _is_written(path)]
+    leftovers = [path for path in folder.rglob(f"{_prefix()}*") if not is_written(path, _prefix())]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
 
 
-def _is_written(path: Path) -> bool:
-    """Whether the process of a temporary file lives, or may."""
-    process = path.name.removeprefix(_prefix()).partition("-")[0]
+def is_written(path: Path, prefix: str) -> bool:
+    """Whether the process whose number follows the prefix in a file's name lives, or may."""
+    process = path.stem.removeprefix(prefix).partition("-")[0]
     if not process.isdecimal():
         return True
     if os.name == "nt":  # there the call below would end the process

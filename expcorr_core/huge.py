@@ -28,12 +28,14 @@ class HugePhoto:
 
     Attributes:
         path: the file.
+        state: of the file, when it was found.
         height, width: pixels.
         dtype: uint8 or uint16.
         metadata: ``icc_profile`` and ``xmp``, where it has them.
     """
 
     path: Path
+    state: tuple[int, ...]
     height: int
     width: int
     dtype: np.dtype[Any]
@@ -43,6 +45,11 @@ class HugePhoto:
     def strip_bytes(self) -> int:
         """Of memory, that it is corrected in."""
         return self.width * ROWS * STRIP_BYTES_A_PIXEL
+
+    def check_unchanged(self) -> None:
+        """Raise ImageError if the file is another by now: what was read of it may be of both."""
+        if _state(self.path) != self.state:
+            raise ImageError(f"{self.path} was changed while it was read; correct it again")
 
     def reduced(self, larger_side: int) -> Tensor:
         """The whole photo, reduced; ``(1, 3, h, w)`` float32, 0..1."""
@@ -86,6 +93,15 @@ def _tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
             yield tile
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """Time, size and place of a file; it was changed if one of them was."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
 def _damaged(path: Path, error: Exception) -> str:
     return f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again or leave it out"
 
@@ -114,6 +130,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
     """
     if path.suffix.lower() not in FORMATS["TIFF"] or not path.is_file():
         return None
+    state = _state(path)
     try:
         vips = _vips()
         image = vips.Image.tiffload(os.fsencode(path), revalidate=True)
@@ -122,7 +139,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
     if image.width * image.height <= pixels:
         return None
     claimed = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
-    check_claim(path, image.width, image.height, claimed)
+    check_claim(path, path.stat().st_size, image.width, image.height, claimed)
     types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
     dtype = types.get(image.format)
     if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):
@@ -131,7 +148,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
         raise ImageError(f"{path} is too large to be turned upright; turn it with another program first")
     kept = {"icc_profile": "icc-profile-data", "xmp": "xmp-data"}
     metadata = {name: bytes(image.get(field)) for name, field in kept.items() if image.get_typeof(field)}
-    return HugePhoto(path, image.height, image.width, dtype, metadata)
+    return HugePhoto(path, state, image.height, image.width, dtype, metadata)
 
 
 def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> None:

@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, Unid
 from torch import Tensor
 
 from .files import replacing
+from .machine import memory
 from .xmp import without_gain_map, without_places
 
 # Only these decoders are ever tried: file formats nobody needs here have had holes.
@@ -174,25 +175,45 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def read_photo(path: Path, at_least: int | None = None) -> Photo:
+    """The photo that a file holds; see :func:`read_content` and :func:`decode_photo`."""
+    return decode_photo(read_content(path), path, at_least)
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a photo's file, read at once: whoever replaces the file meanwhile gets neither of two halves.
+
+    Raises:
+        ImageError: the file is missing, unreadable, in another format, or larger than memory.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
+    with _explained(path), path.open("rb") as file:
+        Image.open(file, formats=list(FORMATS))  # what is no photo is not read as a whole
+        if file.seek(0, io.SEEK_END) > memory():
+            raise MemoryError
+        file.seek(0)
+        return file.read()
+
+
+def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Photo:
     """Decode a photo and turn it upright.
 
     Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations and multi-page
     files the first picture is taken.
 
     Args:
-        path: the file.
+        content: the bytes of the file.
+        path: the file, for messages.
         at_least: a JPEG file may be decoded at a reduced size of which both sides have at least so many pixels,
             which is faster.
 
     Raises:
-        ImageError: the file is missing, unreadable, damaged, in another format, or needs an extra that is missing.
+        ImageError: the file is damaged, in another format, or needs an extra that is missing.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
-    with _explained(path), Image.open(path, formats=list(FORMATS)) as image:
-        _check_claim(image, path)
-        if _is_deep(image, path):
-            return _read_deep(path, _metadata(image))
+    with _explained(path), Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
+        _check_claim(image, path, len(content))
+        if _is_deep(image, path, content):
+            return _decode_deep(content, path, _metadata(image))
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
@@ -214,22 +235,23 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
         )
 
 
-def photo_size(path: Path) -> int:
-    """Pixels that a file claims to have, from its header alone; 0 where it cannot be read."""
+def photo_size(source: Path | io.BytesIO) -> int:
+    """Pixels that a file, or its content, claims to have, from its header alone; 0 where it cannot be read."""
+    if isinstance(source, Path) and not source.is_file():  # a pipe would be waited for
+        return 0
     try:
-        with Image.open(path, formats=list(FORMATS)) as image:
+        with Image.open(source, formats=list(FORMATS)) as image:
             return image.width * image.height
     except Exception:  # damaged files make decoders raise nearly anything; reading the photo says what it is
         return 0
 
 
-def check_claim(path: Path, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
-    """Refuse a file that is far too short for the ``claimed`` bytes of pixels.
+def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
+    """Refuse a file of ``size`` bytes that is far too short for the ``claimed`` bytes of pixels.
 
     Raises:
         ImageError: it claims more than ``ratio`` times its size.
     """
-    size = path.stat().st_size
     if claimed > max(CLAIM_BYTES, ratio * size):
         raise ImageError(
             f"{path} claims {width}x{height} pixels, which its {size} bytes can hardly hold; "
@@ -237,10 +259,10 @@ def check_claim(path: Path, width: int, height: int, claimed: int, ratio: int = 
         )
 
 
-def _check_claim(image: Image.Image, path: Path) -> None:
+def _check_claim(image: Image.Image, path: Path, size: int) -> None:
     """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
     claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
-    check_claim(path, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
+    check_claim(path, size, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
 
 
 def _metadata(image: Image.Image) -> dict[str, Any]:
@@ -261,7 +283,7 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
     return metadata
 
 
-def _is_deep(image: Image.Image, path: Path) -> bool:
+def _is_deep(image: Image.Image, path: Path, content: bytes) -> bool:
     """Whether a just-opened file has 16 bits a channel; raises on sample types that are no display values."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits, kind = (image.tag_v2.get(tag, 1) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
@@ -269,10 +291,7 @@ def _is_deep(image: Image.Image, path: Path) -> bool:
         if kind != 1 or bits > 16:
             raise ImageError(f"{path} holds floating-point or 32-bit samples; convert it to 8 or 16 bits first")
         return bool(bits > 8)
-    if isinstance(image, PngImagePlugin.PngImageFile):
-        with path.open("rb") as file:
-            return file.read(25)[24] == 16  # bit depth in the header chunk
-    return False
+    return isinstance(image, PngImagePlugin.PngImageFile) and content[24] == 16  # bit depth in the header chunk
 
 
 def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -287,10 +306,11 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _read_deep(path: Path, metadata: dict[str, Any]) -> Photo:
+def _decode_deep(content: bytes, path: Path, metadata: dict[str, Any]) -> Photo:
     vips = _pyvips(path)
     try:
-        image = vips.Image.new_from_file(os.fsencode(path), fail_on="error", revalidate=True).autorot()
+        # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
+        image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory().autorot()
         pixels = image.numpy()
     except vips.Error as error:
         raise ImageError(f"{path} is damaged or cut off ({str(error).splitlines()[0]}); copy it again") from error

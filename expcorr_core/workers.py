@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
 Result = TypeVar("Result")
+# Of memory, that a process has for itself, beside the code that all share: 250 to 330 MiB with network and weights.
+WORKER_BYTES = 350 * 2**20
 
 
 class Stopped(Exception):
@@ -50,12 +53,73 @@ class Task(NamedTuple, Generic[Result]):
     Attributes:
         arguments: of the function.
         crashed: the result where the process goes down under it.
-        cost: share of the budget that it takes while it runs.
+        cost: share of the budget that it takes while it runs; infinite: it runs alone, and is not tried again.
+        limit: seconds that it may take; then its process is killed.
+        late: the result where it took longer; None for ``crashed``.
     """
 
     arguments: tuple[Any, ...]
     crashed: Result
     cost: float = 0.0
+    limit: float = math.inf
+    late: Result | None = None
+
+
+class _Worker(Generic[Result]):
+    """A process that calls a function with the arguments of one task after another.
+
+    Attributes:
+        connection: to the process; it is readable where the process has something to say, or has died.
+        task: what it has in work.
+        deadline: monotonic time at which that has to be done.
+    """
+
+    def __init__(self, function: Callable[..., Result], threads: int) -> None:
+        # Spawned: a fork would copy the threads' locks of PyTorch.
+        context = multiprocessing.get_context("spawn")
+        self.connection, there = context.Pipe()
+        arguments = (there, function, os.getpid(), threads)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._started = False
+        self.task: Task[Result] | None = None
+        self.deadline = math.inf
+        with _sheltered():
+            self._process.start()
+        there.close()  # so that the other end is the process' alone, and goes with it
+
+    def begin(self, task: Task[Result]) -> None:
+        self.task = task
+        self._set_deadline()
+        with suppress(OSError):  # it has died, which shows when it is listened to
+            self.connection.send(task.arguments)
+
+    def _set_deadline(self) -> None:
+        if self.task and self._started:  # the start of a process does not count
+            self.deadline = time.monotonic() + self.task.limit
+
+    def take(self, message: tuple[Result, Exception | None] | None) -> list[Result]:
+        """The result that a message brings, if any; raises what the function raised."""
+        if message is None:
+            self._started = True
+            self._set_deadline()
+            return []
+        self.task, self.deadline = None, math.inf
+        result, error = message
+        if error:
+            raise error
+        return [result]
+
+    @property
+    def late(self) -> bool:
+        return self.deadline < time.monotonic() and not self.connection.poll()
+
+    def end(self) -> None:
+        """Let the process end, if it has nothing in work; kill it otherwise."""
+        self.connection.close()
+        if not self.task:
+            self._process.join(10)
+        self._process.kill()
+        self._process.join()
 
 
 def spread(
@@ -63,13 +127,14 @@ def spread(
 ) -> Iterator[Result]:
     """Call ``function`` with each task's arguments in other processes.
 
-    A process that dies (killed, or brought down by a decoder) costs no other task: those that were running are
-    called again, each alone, and the one that dies again gives its ``crashed``.
+    A process that dies (killed, or brought down by a decoder) or takes too long costs no other task. What a dead one
+    had in work is called once more, alone, for memory may have been what it lacked; if it dies again, ``crashed`` is
+    its result.
 
     Args:
         function: importable by other processes, as are its arguments.
         tasks: in the order in which they begin; each is asked for when it is about to.
-        workers: number of processes.
+        workers: number of processes; they are started as they are needed.
         threads: of PyTorch in each process.
         budget: tasks wait as long as those that run cost more with them; one task may always run.
 
@@ -78,46 +143,64 @@ def spread(
 
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
+        Exception: what the function raised.
     """
+    if os.name == "nt":
+        workers = min(workers, 61)  # what Windows can wait for
     waiting = iter(tasks)
     task = next(waiting, None)
+    again: list[Task[Result]] = []
+    pool: list[_Worker[Result]] = []
     stop = Stop()
     with stop.listening():
-        while task:
-            running: dict[Future[Result], Task[Result]] = {}
-            pool = _pool(workers, threads)
-            try:
-                while task or running:
-                    while task and not stop.asked and len(running) <= workers:
-                        if running and task.cost + sum(other.cost for other in running.values()) > budget:
-                            break
-                        with _sheltered():
-                            future = pool.submit(function, *task.arguments)
-                        running[future] = task
+        try:
+            while True:
+                while not stop.asked and (following := again[0] if again else task):
+                    costs = [worker.task.cost for worker in pool if worker.task]
+                    if costs and (len(costs) >= workers or following.cost + sum(costs) > budget):
+                        break
+                    if again:
+                        del again[0]
+                    else:
                         task = next(waiting, None)
-                    if stop.asked and not running:
+                    worker = next((worker for worker in pool if not worker.task), None)
+                    if worker is None:
+                        worker = _Worker(function, threads)
+                        pool.append(worker)
+                    worker.begin(following)
+                if not any(worker.task for worker in pool):
+                    if again or task:
                         raise Stopped
-                    for done in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                        result = done.result()
-                        del running[done]
-                        yield result
-            except BrokenProcessPool:
-                if stop.asked:
-                    raise Stopped from None
-                for future, begun in running.items():
-                    finished = future.done() and not future.cancelled() and not future.exception()
-                    yield future.result() if finished else _alone(function, begun, threads)
-            except KeyboardInterrupt:
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
-            finally:
-                pool.shutdown(cancel_futures=True)
+                    return
+                for worker in _heard(pool):
+                    try:
+                        message = worker.connection.recv()
+                    except (EOFError, OSError):  # it has died
+                        pool.remove(worker)
+                        worker.end()
+                        if worker.task and worker.task.cost < math.inf:
+                            again.append(worker.task._replace(cost=math.inf))
+                        elif worker.task:
+                            yield worker.task.crashed
+                    else:
+                        yield from worker.take(message)
+                for worker in [worker for worker in pool if worker.late]:
+                    pool.remove(worker)
+                    worker.end()
+                    assert worker.task
+                    yield worker.task.crashed if worker.task.late is None else worker.task.late
+        finally:
+            for worker in pool:  # all at once
+                worker.connection.close()
+            for worker in pool:
+                worker.end()
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _heard(pool: Sequence[_Worker[Result]]) -> list[_Worker[Result]]:
+    """The workers that have said something or died; waits half a second at most, and not beyond a deadline."""
+    left = min(worker.deadline for worker in pool) - time.monotonic()
+    ready = wait([worker.connection for worker in pool], max(0.0, min(0.5, left)))
+    return [worker for worker in pool if worker.connection in ready]
 
 
 @contextmanager
@@ -126,6 +209,7 @@ def _sheltered() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # at its start, with the first process, it would let the signal in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -133,31 +217,25 @@ def _sheltered() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _alone(function: Callable[..., Result], task: Task[Result], threads: int) -> Result:
-    with _pool(1, threads) as pool:
-        try:
-            with _sheltered():
-                future = pool.submit(function, *task.arguments)
-            return future.result()
-        except BrokenProcessPool:
-            return task.crashed
-
-
-def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
-    # Spawned: a fork would copy the threads' locks of PyTorch.
-    context = multiprocessing.get_context("spawn")
-    if os.name == "nt":
-        workers = min(workers, 61)  # what Windows can wait for
-    return ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(), threads))
-
-
-def _start_worker(parent: int, threads: int) -> None:
+def _serve(connection: Connection, function: Callable[..., Any], parent: int, threads: int) -> None:
+    """What a worker does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks for the end
     torch.set_num_threads(threads)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    with suppress(EOFError, OSError):  # the parent needs no more, or has gone
+        connection.send(None)  # started
+        while True:
+            arguments = connection.recv()
+            message: tuple[Any, Exception | None]
+            try:
+                message = function(*arguments), None
+            except Exception as error:
+                message = None, error
+            connection.send(message)
 
-    def watch() -> None:  # a parent that was killed could not end its workers
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _watch(parent: int) -> None:
+    """A parent that was killed could not end its workers."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

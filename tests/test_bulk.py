@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import ctypes
+import hashlib
 import json
 import os
 import random
@@ -10,9 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import bulk
-from expcorr_core.bulk import JOURNAL, JOURNALS, REPORT, Job, Work, correct_file, memory
+from expcorr_core.bulk import REPORT, Job, Work, correct_all, correct_file, needs
 from expcorr_core.cli import main
+from expcorr_core.corrector import Settings
 from expcorr_core.files import digest, remove_leftovers, replacing
-from expcorr_core.image_io import read_photo
-from expcorr_core.workers import Task, spread
+from expcorr_core.image_io import decode_photo
+from expcorr_core.journal import JOURNALS, Journal
+from expcorr_core.workers import WORKER_BYTES, Task, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -188,6 +193,101 @@ def test_only_the_task_that_crashes_is_given_up(bad: int) -> None:
     assert sorted(found) == sorted(["lost bad" if name == "bad" else name for name in names])
 
 
+def hang(path: str, name: str) -> str:
+    """As a decoder that never comes back, and never gives the interpreter's lock away."""
+    with (Path(path) / name).open("a") as file:
+        file.write("called ")
+    if name == "hangs":
+        ctypes.PyDLL(None).sleep(600)
+    time.sleep(1)
+    return name
+
+
+@pytest.mark.slow
+def test_a_task_that_hangs_is_given_up_and_costs_no_other(tmp_path: Path) -> None:
+    names = ["0", "hangs", "1", "2", "3"]
+    tasks = [Task((str(tmp_path), name), "crashed", limit=5.0, late=f"{name} is late") for name in names]
+    assert sorted(spread(hang, tasks, 2)) == ["0", "1", "2", "3", "hangs is late"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "called ")
+
+
+def count_calls(path: str, name: str) -> str:
+    with (Path(path) / name).open("a") as file:
+        file.write("called ")
+    time.sleep(1)
+    return explode(name)
+
+
+@pytest.mark.slow
+def test_a_task_that_crashes_is_tried_twice_and_the_others_once(tmp_path: Path) -> None:
+    names = ["0", "bad", "1", "2", "3"]
+    tasks = [Task((str(tmp_path), name), f"lost {name}") for name in names]
+    assert sorted(spread(count_calls, tasks, 2)) == ["0", "1", "2", "3", "lost bad"]
+    called = {path.name: len(path.read_text().split()) for path in tmp_path.iterdir()}
+    assert called == {**dict.fromkeys(names, 1), "bad": 2}
+
+
+def refuse(name: str) -> str:
+    raise OSError(f"{name} cannot be had")
+
+
+@pytest.mark.slow
+def test_what_a_task_raises_reaches_the_caller() -> None:
+    with pytest.raises(OSError, match="b cannot be had"):
+        list(spread(refuse, [Task(("b",), "crashed")], 2))
+
+
+@pytest.mark.slow
+def test_photos_that_take_too_long_fail_and_the_next_run_corrects_them(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("correct", photos / "deep", "-o", out, "--strength", 0, "--workers", 1, "--quiet")
+    assert run(*arguments, "--time-limit", 1e-6) == 1
+    assert statuses(out) == {"failed": 3}
+    assert {row["error"].partition(" ")[2] for row in report(out)} == {
+        "took more than 0 s and was given up; allow more with --time-limit, or leave it out"
+    }
+    assert not list(out.rglob(".part-*"))
+    assert run(*arguments) == 0
+    assert sum(statuses(out).values()) == len(results(out)) == 3
+
+
+@pytest.mark.parametrize("text", ["-1", "inf", "nan", "soon"])
+def test_a_time_limit_is_seconds(photo: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("correct", photo, "--time-limit", text)
+    assert "give seconds, 0 for no limit" in capsys.readouterr().err
+
+
+def test_limits_grow_with_the_photo() -> None:
+    assert Work(time_limit=60).seconds(0) == 60
+    assert Work(time_limit=60).seconds(100_000_000) == 180
+    assert Work(time_limit=0).seconds(10**9) == float("inf")
+
+
+def test_workers_are_as_many_as_memory_holds(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[Any, ...]] = []
+
+    def spread_none(function: object, tasks: Iterable[Task[object]], *numbers: float) -> Iterable[object]:
+        called.append((*tasks, *numbers))
+        return ()
+
+    monkeypatch.setattr(bulk, "spread", spread_none)
+    monkeypatch.setattr(bulk, "cores", lambda: 64)
+    for gigabytes, workers, threads in ((0.1, 1, 64), (8, 11, 5), (64, 64, 1)):
+        monkeypatch.setattr(bulk, "memory", lambda size=gigabytes: int(size * 2**30))
+        list(correct_all([Job(photo, tmp_path / "a.jpg", None)], Work(), 64))
+        task, *numbers = called.pop()
+        assert numbers == [workers, threads, int(gigabytes * 2**30) / 2]
+        assert task.cost == WORKER_BYTES + 50 * 97 * 143 + photo.stat().st_size
+        assert task.limit == pytest.approx(300, rel=1e-3)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("pipe.jpg", "pipe.tif"):
+        os.mkfifo(tmp_path / name)
+        assert needs(tmp_path / name)[0] == 0
+
+
 def busy(path: str, name: str) -> int:
     """How many run at once."""
     mark = Path(path) / name
@@ -220,7 +320,7 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_alone(photos: Path, tmp_
     (photos / "damaged.jpg").unlink()
     out = tmp_path / "out"
     run("correct", photos, "-o", out, "--quiet")
-    journal = out / JOURNAL
+    [journal] = out.glob(JOURNALS)
     journal.write_bytes(journal.read_bytes().rstrip()[:-20] + b"\xff")
     last = json.loads(journal.read_bytes().splitlines()[-3] or journal.read_bytes().splitlines()[-4])["target"]
     assert run("correct", photos, "-o", out, "--quiet") == 1  # the file of the lost line is taken for the user's own
@@ -278,32 +378,84 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
     assert correct_file(job, replace(work, overwrite=True)).status == "corrected"
 
 
+def test_a_photo_that_is_replaced_meanwhile_is_not_recorded_as_another(
+    photo: Path, tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was corrected is what the journal says, whenever the file is replaced."""
+    job = Job(photo, tmp_path / "out" / "a.png", None)
+    work = Work(settings=Settings(strength=0), output=tmp_path / "out", resume=True)
+    original = photo.read_bytes()
+    others = iter((photo.with_name("b.png"), photo.with_name("c.png")))
+    for other in ("b.png", "c.png"):
+        Image.fromarray(255 - scene).save(photo.with_name(other))
+    opened = Path.open
+
+    def meanwhile(path: Path, *arguments: Any, **options: Any) -> Any:
+        file = opened(path, *arguments, **options)
+        if path == photo and (other := next(others, None)):
+            other.replace(path)
+        return file
+
+    monkeypatch.setattr(Path, "open", meanwhile)
+    assert correct_file(job, work).status == "corrected"
+    monkeypatch.undo()
+    [[entry]] = Journal(tmp_path / "out").read().values()
+    assert entry.source == hashlib.sha256(original).hexdigest()
+    assert np.array_equal(decode_photo(original, photo).pixels, decode_photo(job.target.read_bytes(), photo).pixels)
+    assert "exists; add --overwrite" in correct_file(job, work).error  # the next run sees another photo
+
+
+def test_a_result_is_known_whichever_journal_says_so(photo: Path, tmp_path: Path) -> None:
+    """The line of other settings, in a file that is read later, does not hide it."""
+    out = tmp_path / "out"
+    arguments = ("correct", photo.parent, "-o", out, "--quiet", "--strength", 0)
+    assert run(*arguments) == 0
+    assert run(*arguments, "--metadata", "none", "--overwrite") == 0
+    [journal] = out.glob(JOURNALS)
+    first, second = filter(None, journal.read_text().splitlines())
+    journal.write_text(f"{second}\n")
+    (out / ".expcorr-journal-zzzzzzzz.jsonl").write_text(f"{first}\n")
+    assert run(*arguments, "--metadata", "none") == 0
+    assert statuses(out) == {"done before": 1}
+
+
+def test_a_line_of_other_types_does_not_cost_the_report(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("correct", photo.parent, "-o", out, "--quiet", "--strength", 0)
+    assert run(*arguments) == 0
+    [journal] = out.glob(JOURNALS)
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"exposure": "0.5"}) + "\n")
+    assert run(*arguments) == 1  # the file is taken for the user's own
+    assert statuses(out) == {"failed": 1}
+
+
 def test_foreign_and_linked_journals_do_no_harm(photo: Path, tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     out.mkdir()
-    (out / JOURNAL).write_text('{"target": "scene.jpg"}\n[1]\nnull\n{"target": []}\n')
+    (out / ".expcorr-journal.jsonl").write_text('{"target": "scene.jpg"}\n[1]\nnull\n{"target": []}\n')
     assert run("correct", photo.parent, "-o", out, "--quiet") == 0
     assert statuses(out) == {"corrected": 1}
     assert run("correct", photo.parent, "-o", out, "--quiet") == 0
     assert statuses(out) == {"done before": 1}
     elsewhere.write_text("not to be written to")
     (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / JOURNAL).symlink_to(elsewhere)
+    linked = Journal(tmp_path / "linked").path
+    linked.symlink_to(elsewhere)
     assert run("correct", photo.parent, "-o", tmp_path / "linked", "--quiet") == 1
     assert elsewhere.read_text() == "not to be written to"
-    (tmp_path / "linked" / JOURNAL).unlink()
+    linked.unlink()
     assert not results(tmp_path / "linked")
 
 
 def test_whatever_a_photo_does_the_others_go_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def odd(path: Path) -> object:
+    def odd(content: bytes, path: Path) -> object:
         if path.name == "00.jpg":
             raise KeyError("odd")
-        return read_photo(path)
+        return decode_photo(content, path)
 
-    monkeypatch.setattr(bulk, "read_photo", odd)
+    monkeypatch.setattr(bulk, "decode_photo", odd)
     assert run("correct", photos, "-o", tmp_path / "out", "--quiet") == 1
     assert "00.jpg could not be corrected: 'odd'" in capsys.readouterr().err
     assert statuses(tmp_path / "out") == {"corrected": 5, "failed": 2}
@@ -427,8 +579,14 @@ def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_pat
     assert killed
 
 
-def test_memory_is_known() -> None:
-    assert memory() > 2**30
+@pytest.mark.slow
+def test_ray_gives_up_what_takes_too_long(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray", reason="the ray extra is missing")
+    assert run("correct", photo.parent, "-o", tmp_path, "--ray", "--time-limit", 0.001, "--quiet") == 1
+    assert "scene.jpg brings the program that corrects it down, or takes longer than --time-limit allows" in (
+        capsys.readouterr().err
+    )
+    assert statuses(tmp_path) == {"failed": 1}
 
 
 SLEEPERS = """

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli
-from expcorr_core.bulk import JOURNAL, REPORT
+from expcorr_core.bulk import REPORT
 from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import shift_exposure
 from expcorr_core.image_io import Photo, read_photo
+from expcorr_core.journal import JOURNALS
 from expcorr_core.pairs import EXPOSURES
 from expcorr_core.weights import default_weights_path
 
@@ -60,7 +61,9 @@ def test_nothing_is_overwritten_unless_told(photo: Path, tmp_path: Path, capsys:
 
 def results(out: Path) -> list[str]:
     """What a run wrote, but for its journal and report."""
-    return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name not in (JOURNAL, REPORT))
+    return sorted(
+        str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != REPORT and not p.match(JOURNALS)
+    )
 
 
 def test_folders_globs_and_failures(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

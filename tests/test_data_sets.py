@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -34,7 +35,7 @@ from evaluate import main as evaluate
 from expcorr_core.dataset import find_training_files
 from expcorr_core.files import digest
 from expcorr_core.pairs import find_exposure_pairs
-from rendering.build import Made, Options, build
+from rendering.build import Made, Options, Record, _read_journal, build
 from rendering.colour import prophoto_profile
 from rendering.scenes import PAPER_SCENES, assign_splits, group_scenes, perceptual_hash, torn_groups
 
@@ -299,6 +300,24 @@ def test_interrupted_and_resumed_gives_the_same_files(tmp_path: Path, how: signa
     assert any(path.stat().st_mtime_ns < begun for path in (tmp_path / "a").rglob("*.jpg"))
     render_raw.main([str(folder), str(tmp_path / "b"), "--workers", "2", "--quiet"])
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_lines_of_other_types_are_none_of_ours(tmp_path: Path) -> None:
+    scene = {"scene": "a", "hash": "0", "note": "", "files": {"N1": "1"}}
+    wrong: list[object] = [
+        {"source": ["a"], "digest": ""},
+        {"source": "a", "digest": 1},
+        {"source": "a", "digest": "", "left_out": None},
+        {"source": "a", "digest": "", "more": 1},
+        *({"source": "a", "digest": "", "scenes": scenes} for scenes in (1, {"scene": "a"}, ["a"], [{"scene": "a"}])),
+        *({"source": "a", "digest": "", "scenes": [scene | change]} for change in ({"files": []}, {"hash": 1})),
+        {"source": "a", "digest": "", "scenes": [scene | {"files": {"N1": None}}]},
+        [],
+        None,
+    ]
+    lines = [*map(json.dumps, wrong), "[" * 100_000, json.dumps({"source": "b", "digest": "2", "scenes": [scene]})]
+    (tmp_path / "journal").write_text("\n".join(lines))
+    assert _read_journal(tmp_path / "journal") == {"b": Record("b", "2", scenes=[scene])}
 
 
 def test_scenes_stay_in_their_split_when_others_join(raws: Path, tmp_path: Path) -> None:

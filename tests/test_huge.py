@@ -9,7 +9,7 @@ import pytest
 import pyvips
 import tifffile
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -17,10 +17,12 @@ from PIL import Image, ImageCms
 from expcorr_core import bulk
 from expcorr_core.bilateral import BilateralGrid
 from expcorr_core.bulk import Job, Work, correct_file
+from expcorr_core.corrector import Settings
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 100), st.integers(2, 22))
 def test_strips_of_a_grid_slice_as_the_whole(height: int, most_rows: int, nodes: int) -> None:
     generator = torch.Generator().manual_seed(height)
@@ -67,6 +69,32 @@ def refused(path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     assert outcome.status == "failed"
     assert not target.exists()
     return outcome.error
+
+
+@pytest.mark.parametrize("when", ["found", "digested", "written"])
+def test_a_file_that_changes_while_it_is_corrected_in_strips(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    source, out = tmp_path / "a.tif", tmp_path / "out"
+    tifffile.imwrite(source, scene, photometric="rgb", metadata=None)
+    name = {"found": "find_huge", "digested": "digest", "written": "write_huge"}[when]
+    original = getattr(bulk, name)
+
+    def meanwhile(*arguments: object) -> object:
+        result = original(*arguments)
+        if source in arguments or when == "written":
+            tifffile.imwrite(tmp_path / "b.tif", 255 - scene, photometric="rgb", metadata=None)
+            (tmp_path / "b.tif").replace(source)
+        return result
+
+    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(bulk, name, meanwhile)
+    work = Work(settings=Settings(strength=0), output=out, resume=True)
+    outcome = correct_file(Job(source, out / "a.tif", None), work)
+    assert outcome.error == f"{source} was changed while it was read; correct it again"
+    assert not list(out.iterdir())
+    monkeypatch.setattr(bulk, name, original)
+    assert correct_file(Job(source, out / "a.tif", None), work).status == "corrected"
 
 
 def test_strips_keep_the_metadata_that_are_wanted(

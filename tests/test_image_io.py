@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +200,61 @@ def test_truncated_sixteen_bit_png(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
     with pytest.raises(ImageError, match=r"b\.png is damaged"):
         read_photo(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("first", ["shallow", "deep"])
+def test_a_file_that_is_replaced_while_it_is_read(
+    tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Header and pixels are of one file, whether another comes before or after it is opened."""
+    pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    photos = {"shallow": Photo(scene), "deep": Photo(255 - scene.astype(np.uint16))}
+    second = next(name for name in photos if name != first)
+    for name, photo in photos.items():
+        write_photo(tmp_path / f"{name}.png", photo)
+    path = tmp_path / f"{first}.png"
+    opened = Path.open
+
+    def meanwhile(self: Path, *arguments: Any, **options: Any) -> Any:
+        file = opened(self, *arguments, **options)
+        if self == path and (tmp_path / f"{second}.png").exists():
+            (tmp_path / f"{second}.png").replace(path)
+        return file
+
+    monkeypatch.setattr(Path, "open", meanwhile)
+    assert np.array_equal(read_photo(path).pixels, photos[first].pixels)
+    assert np.array_equal(read_photo(path).pixels, photos[second].pixels)
+
+
+READ_MANY = """
+import sys
+from pathlib import Path
+from expcorr_core.image_io import read_photo
+held = []
+for _ in range(25):
+    read_photo(Path(sys.argv[1]))
+    held.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
+print(held[-1] - held[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_sixteen_bit_files_do_not_stay_in_memory(tmp_path: Path) -> None:
+    """libvips keeps what it has loaded: 100 MB of pixels, and of what it decodes to the disk all files."""
+    pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    values = np.random.default_rng(0).integers(0, 65536, (1500, 1500, 3), np.uint16)
+    write_photo(tmp_path / "b.tif", Photo(values))
+    environment = {**os.environ, "VIPS_DISC_THRESHOLD": "1m"}
+    command = [sys.executable, "-c", READ_MANY, tmp_path / "b.tif"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 160  # MiB; all files have 320
+
+
+def test_a_file_that_is_larger_than_memory_is_refused_unread(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_io, "memory", lambda: photo.stat().st_size - 1)
+    with pytest.raises(ImageError, match="does not fit into memory"):
+        read_photo(photo)
 
 
 def test_writing_is_whole_or_nothing(tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:

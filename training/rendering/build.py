@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expcorr_core.bulk import memory
 from expcorr_core.files import digest, replacing
 from expcorr_core.image_io import ImageError, Photo, write_photo
+from expcorr_core.machine import memory
 from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
-from expcorr_core.workers import Task, spread
+from expcorr_core.workers import WORKER_BYTES, Task, spread
 from journal import check_started
 from tables import markdown
 
@@ -114,7 +114,7 @@ def build(
         for name, source in zip(names, sources, strict=True):
             reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
             crashed = Record(name, "", left_out=reason)
-            yield Task((maker, source, root, out, journal.get(name)), crashed, maker.cost(source))
+            yield Task((maker, source, root, out, journal.get(name)), crashed, WORKER_BYTES + maker.cost(source))
 
     records: dict[str, Record] = {}
     with (
@@ -137,15 +137,21 @@ def build(
 
 
 def _read_journal(path: Path) -> dict[str, Record]:
-    """The last line of each source; lines that were cut off are left out."""
-    found = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        found[record.source] = record
-    return found
+    """The last line of each source; lines that were cut off, or are none of ours, are left out."""
+    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    return {record.source: record for line in lines if (record := _record_of(line))}
+
+
+def _record_of(line: str) -> Record | None:
+    try:
+        record = Record(**json.loads(line))
+        texts = [record.source, record.digest, record.left_out]
+        for scene in record.scenes:
+            files = scene["files"]
+            texts += [scene["scene"], scene["hash"], scene["note"], *files, *files.values()]
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return None
+    return record if all(isinstance(text, str) for text in texts) else None
 
 
 def _check_names(records: Iterable[Record]) -> None:

@@ -1,0 +1,142 @@
+"""What a bulk run has done, known by content: lines in the output folder with checksums of photo, settings and results.
+
+Each process writes a file of its own: what several append to one file may get lost, on Windows and over networks. At
+the end of a run one process gathers the lines of those that have ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from .files import host, is_written
+
+JOURNALS = ".expcorr-journal*.jsonl"  # those of former versions too
+
+
+class Entry(NamedTuple):
+    """A line: a photo that was corrected.
+
+    Attributes:
+        target: the result's place below the output folder.
+        source: SHA-256 of the photo.
+        key: of all else that the result depends on.
+        files: SHA-256 of each file that was written, by its name.
+        exposure, change: what was found, see :class:`~.bulk.Outcome`.
+    """
+
+    target: str
+    source: str
+    key: str
+    files: dict[str, str]
+    exposure: float | None
+    change: float
+
+    @classmethod
+    def of(cls, line: bytes | str) -> Entry | None:
+        """The entry that a line holds; None where it was cut off, or is none of ours."""
+        try:
+            fields = json.loads(line)
+            entry = cls(*(fields[name] for name in cls._fields))
+            texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
+            figures = (entry.change, 0 if entry.exposure is None else entry.exposure)
+            sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, figures))
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
+            return None
+        return entry if sound else None
+
+    def line(self) -> str:
+        return json.dumps(self._asdict())
+
+
+class Journal:
+    """The entries of an output folder; a result may have several, of other photos or settings."""
+
+    _known: ClassVar[dict[tuple[Path, int], tuple[int, dict[str, list[Entry]]]]] = {}  # how far each has been read
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._prefix = f".expcorr-journal-{host()}-"
+        self.path = folder / f"{self._prefix}{os.getpid()}.jsonl"  # that this process writes to
+
+    def read(self) -> dict[str, list[Entry]]:
+        """All entries, by their targets."""
+        while True:
+            found: dict[str, list[Entry]] = {}
+            try:
+                for path in self._files(JOURNALS):
+                    for target, entries in self._read(path).items():
+                        found.setdefault(target, []).extend(entries)
+            except FileNotFoundError:  # another run has gathered it meanwhile: its lines are elsewhere
+                continue
+            return found
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        """Files that match; links, which others may have laid, are left out."""
+        return (path for path in sorted(self.folder.glob(pattern)) if stat.S_ISREG(path.lstat().st_mode))
+
+    def _read(self, path: Path) -> dict[str, list[Entry]]:
+        """What one file says; what was read before is not read again."""
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            file_id = path.resolve(), state.st_ino
+            start, known = self._known.get(file_id, (0, {}))
+            if state.st_size < start:  # another file by now
+                start, known = 0, {}
+            file.seek(start)
+            new = file.read()
+        end = new.rfind(b"\n") + 1
+        for line in new[:end].splitlines():
+            entry = Entry.of(line)
+            if entry and entry not in known.setdefault(entry.target, []):
+                known[entry.target].append(entry)
+        self._known[file_id] = (start + end, known)
+        return known
+
+    def add(self, entry: Entry) -> None:
+        """Append a line.
+
+        Raises:
+            OSError: it cannot be written, or the file is a link.
+        """
+        self._append(entry.line().encode())
+
+    def _append(self, lines: bytes, durably: bool = False) -> None:
+        """Add whole lines, even if one before was cut off."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        handle = os.open(self.path, flags, 0o666)
+        try:
+            if os.write(handle, b"\n" + lines + b"\n") < len(lines) + 2:
+                raise OSError(errno.ENOSPC, "No space left for the journal", str(self.path))
+            if durably:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def gather(self, ended: Collection[str] = ()) -> None:
+        """Take the lines of processes that have ended over, so that their files do not pile up.
+
+        Lines are doubled where this is killed, never lost.
+
+        Args:
+            ended: names of files that nobody writes to any more; those of this computer's dead processes are found.
+        """
+        with suppress(OSError):  # what is left stays as it is
+            found = [path for path in self._files(JOURNALS) if path.name in ended or self._is_left(path)]
+            if len(found) + self.path.exists() < 2:
+                return
+            for path in found:
+                self._append(path.read_bytes(), durably=True)
+                path.unlink()
+
+    def _is_left(self, path: Path) -> bool:
+        """Whether a file is of a process of this computer, which has ended."""
+        return path != self.path and path.name.startswith(self._prefix) and not is_written(path, self._prefix)
