@@ -20,13 +20,13 @@ from .bilateral_energy import lower_nodes
 from .bilateral_nodes import FIT_BYTES, fit_by_nodes, fit_bytes
 from .bilateral_pixels import MOST_PIXELS, fit_by_pixels
 from .checks import NOT_FINITE, check_image, check_same_shape, check_shape
-from .slicing import choose_path, slice_image
+from .slicing import slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
 DEFAULT_SIZE = (22, 22, 8)  # cells along y, x and luminance (reference program)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no equality that a dataclass could use
 class BilateralGrid:
     """Affine colour transforms over (y, x, luminance).
 
@@ -46,9 +46,10 @@ class BilateralGrid:
     ) -> BilateralGrid:
         """Fit a grid to image pairs: the exact minimum of the weighted least squares problem, but for a tiny ridge.
 
-        The energy is the squared error of the sliced transforms over all pixels, plus squared first differences
-        along x and y and second differences along luminance, with the reference program's weights. It is solved
-        in float64 on the CPU (see :mod:`~expcorr_core.bilateral_energy`).
+        The ridge draws towards the identity, which is the answer where the pair says nothing. The energy is the
+        squared error of the sliced transforms over all pixels, plus squared first differences along x and y and second
+        differences along luminance, with the reference program's weights. It is solved in float64 on the CPU (see
+        :mod:`~expcorr_core.bilateral_energy`).
 
         Args:
             source: images before the operator, ``(B, 3, h, w)``, 0..1; some 200 x 200 pixels suffice.
@@ -74,7 +75,7 @@ class BilateralGrid:
         if needed > FIT_BYTES:
             raise ValueError(f"a grid of {size} cells would need {needed / 2**30:.0f} GiB to fit; use fewer cells")
         source64 = source.detach().cpu().double()
-        target64 = target.detach().cpu().double()
+        change = target.detach().cpu().double() - source64
         if weight is None:
             weight64 = torch.ones_like(source64[:, :1])
         else:
@@ -82,8 +83,10 @@ class BilateralGrid:
             if not (weight64.isfinite() & (weight64 >= 0)).all():
                 raise ValueError("weight must be finite and not negative")
         solve = fit_by_pixels if height * width <= MOST_PIXELS else fit_by_nodes
-        grids = [solve(*images, size) for images in zip(source64, target64, weight64, strict=True)]
-        return cls(torch.stack(grids).to(source.device, torch.float32))
+        # Smoothness does not see the identity, so that the rest can be fitted by itself, towards zero.
+        grids = [solve(*images, size) for images in zip(source64, change, weight64, strict=True)]
+        identity = torch.eye(3, 4, dtype=torch.float64)
+        return cls((torch.stack(grids) + identity).to(source.device, torch.float32))
 
     @classmethod
     def fit_reduced(
@@ -143,7 +146,6 @@ class BilateralGrid:
             out = _empty_like(image)
         else:
             check_same_shape(out, "out", image, "image")
-        path = path or choose_path(grid, image)
         # Indexed, not unbound: autograd follows what is written into the one, not into the other.
         if not all(slice_image(grid[i], image[i], out[i], clamp, path) for i in range(len(image))):
             raise ValueError(NOT_FINITE.format("image"))
@@ -176,7 +178,11 @@ class BilateralGrid:
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Images ``(B, C, H, W)`` at another height and width, in float32, antialiased."""
-    return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    image = image.float()
+    try:
+        return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+    except NotImplementedError:  # on MPS before PyTorch 2.7
+        return resize(image.cpu(), size).to(image.device)
 
 
 def _empty_like(image: Tensor) -> Tensor:

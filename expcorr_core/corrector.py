@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
 # Height and width of the pair that the grid is fitted to. The reference takes 200 x 200; the network's result is
 # softer than its input, and at 32 x 32 that does not reach the photo (validation: 0.7 dB and 0.04 SSIM better).
 PAIR_SIZE = (32, 32)
+# Instruction sets that oneDNN may be limited to, by its environment variable, and that have no bfloat16.
+WITHOUT_BFLOAT16 = re.compile("SSE41|AVX|AVX2.*|AVX512_CORE(_VNNI)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +76,15 @@ def reduce_to(image: Tensor, larger_side: int) -> Tensor:
 def native_dtype(device: torch.device | str) -> torch.dtype:
     """bfloat16 where the device computes in it faster than in float32, else float32.
 
-    Only what the device says of itself counts: a processor without such instructions emulates them, slower.
+    Only what the device says of itself counts, and what oneDNN may use of it: without such instructions they are
+    emulated, many times slower.
     """
     kind = torch.device(device).type
     if kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.10 and newer
         found = torch.cpu.get_capabilities()
-        return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+        has = found.get("avx512_bf16") or found.get("amx_bf16")
+        return torch.bfloat16 if has and not WITHOUT_BFLOAT16.fullmatch(limit) else torch.float32
     if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float32
@@ -120,7 +127,7 @@ class Corrector:
         dtype = dtype or native_dtype(device)
         return cls(load_weights(weights).to(device, dtype), device, dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None) -> Tensor:
         """Correct images of any size and content.
 
@@ -141,7 +148,7 @@ class Corrector:
             return image.clone()
         return self.estimate(image, settings, space).blend(settings.strength).to(image.device).slice(image)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def estimate(
         self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None
     ) -> BilateralGrid:
@@ -160,7 +167,7 @@ class Corrector:
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
         return small.clamp(0, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def correct_reduced(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor:
         """The full correction of what :meth:`reduce` gives, at that size, whatever ``settings.strength``.
 
@@ -179,7 +186,7 @@ class Corrector:
             corrected = stretch_contrast(corrected, settings.stretch)
         return space.carry_back(small, corrected) if space else corrected
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, mirror: bool = False) -> Tensor:
         """Run the network alone, at the image's own size.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .bilateral import resize
 
 INPUT_SIZE = 256  # images of any size are resized to it
 CHANNELS = (8, 16, 32, 64, 128, 128, 256)
@@ -37,6 +38,6 @@ class Discriminator(nn.Module):
     def _logit(self, image: Tensor) -> Tensor:
         size = (INPUT_SIZE, INPUT_SIZE)
         if image.shape[2:] != size:
-            image = F.interpolate(image, size, mode="bilinear", antialias=True)
+            image = resize(image, size)
         logit: Tensor = self.layers(image).flatten()
         return logit

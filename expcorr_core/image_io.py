@@ -61,7 +61,7 @@ def find_photos(folder: Path, recursive: bool = False) -> list[Path]:
     return paths
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no equality that a dataclass could use
 class Photo:
     """A decoded photo, upright.
 

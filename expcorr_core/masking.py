@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .bilateral import resize
 from .checks import check_same_shape
 
 
@@ -51,6 +52,7 @@ def limit_change(image: Tensor, changed: Tensor, mask: Tensor, softness: float =
         raise ValueError(f"mask must have shape (1 or {len(image)}, 1, h, w), got {tuple(mask.shape)}")
     share = mask.to(image.device, torch.float32).clamp(0, 1)
     if share.shape[2:] != image.shape[2:]:
-        share = F.interpolate(share, image.shape[2:], mode="bilinear", antialias=True, align_corners=False)
+        height, width = image.shape[2:]
+        share = resize(share, (height, width))
     share = soften(share, softness * max(image.shape[2:])).to(image.dtype)
     return torch.where(share > 0, image + share * (changed - image), image)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 # Sizes of the reference program, finest level first; they sum up to 7,015,449 parameters.
 DEFAULT_DEPTHS = (3, 3, 3, 4)
 DEFAULT_CHANNELS = (16, 24, 24, 24)
+MOST_HALVINGS = 16  # 65,536 pixels become one
 LEAK = 0.2  # slope of LeakyReLU below zero
 
 
@@ -46,6 +47,11 @@ class Architecture:
             )
         if min(self.depths) < 1 or min(self.channels) < 1:
             raise ValueError(f"depths and channels must be positive, got {self.depths} and {self.channels}")
+        if max(level + depth for level, depth in enumerate(self.depths)) > MOST_HALVINGS:
+            raise ValueError(
+                f"levels and stages may halve a photo {MOST_HALVINGS} times, got {self.levels} levels of up to "
+                f"{max(self.depths)} stages"
+            )
 
     @property
     def levels(self) -> int:
@@ -72,25 +78,26 @@ class Architecture:
         return cls(DEFAULT_DEPTHS[:finer] + DEFAULT_DEPTHS[-1:], DEFAULT_CHANNELS[:finer] + DEFAULT_CHANNELS[-1:])
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> Architecture:
+    def from_shapes(cls, shapes: Mapping[str, Sequence[int]]) -> Architecture:
         """Read the sizes off the shapes of a state dict.
 
         Raises:
             ValueError: the keys are not those of an :class:`ExposureNetwork`.
         """
-        depths: dict[int, int] = {}
+        stages: dict[int, set[int]] = {}
         channels: dict[int, int] = {}
-        for key, value in state.items():
+        for key, shape in shapes.items():
             match = re.fullmatch(r"unets\.(\d+)\.encoder\.(\d+)\.0\.weight", key)
-            if match and value.ndim == 4:
+            if match and len(shape) == 4:
                 level, stage = int(match[1]), int(match[2])
-                depths[level] = max(depths.get(level, 0), stage + 1)
+                stages.setdefault(level, set()).add(stage)
                 if stage == 0:
-                    channels[level] = value.shape[0]
-        if not depths or sorted(depths) != list(range(len(depths))) or depths.keys() != channels.keys():
+                    channels[level] = shape[0]
+        gapless = all(sorted(found) == list(range(len(found))) for found in (stages, *stages.values()))
+        if not stages or not gapless:
             raise ValueError("the tensors are not those of an exposure correction network")
-        order = range(len(depths))
-        return cls(tuple(depths[i] for i in order), tuple(channels[i] for i in order))
+        order = range(len(stages))
+        return cls(tuple(len(stages[i]) for i in order), tuple(channels[i] for i in order))
 
 
 def _double_conv(inputs: int, outputs: int, ops: Any) -> nn.Sequential:

@@ -131,7 +131,7 @@ class SequenceCorrector:
         self.smoothing = smoothing or Smoothing()
         self.space = space
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, frames: Iterable[Tensor], cuts: Collection[int] | None = None) -> Iterator[Tensor]:
         """Correct frames.
 
@@ -150,7 +150,7 @@ class SequenceCorrector:
         for frame, grid in zip(behind, self.corrections(ahead, cuts), strict=True):
             yield grid.to(frame.device).slice(frame[None])[0]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def corrections(self, frames: Iterable[Tensor], cuts: Collection[int] | None = None) -> Iterator[BilateralGrid]:
         """The correction of each frame, at the strength of the settings, on the CPU.
 
@@ -170,7 +170,7 @@ class SequenceCorrector:
         if scene:
             yield from scene.rest()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def one_correction(self, frames: Iterable[Tensor]) -> BilateralGrid:
         """One correction for a whole clip: the mean of those of every k-th frame; arguments as of :meth:`corrections`.
 

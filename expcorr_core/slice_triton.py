@@ -6,6 +6,7 @@ Each program takes a run of pixels of one row. A pixel gathers the 12 coefficien
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -80,8 +81,10 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
     height, width = image.shape[1:]
     doubt = torch.zeros(1, dtype=torch.int32, device=image.device)
     kernel: Any = _kernel[(height, triton.cdiv(width, BLOCK))]
-    kernel(
-        grid.contiguous(), image, out, doubt, height, width, *image.stride(), *out.stride(),
-        *grid.shape[:3], *LUMINANCE, clamp, BLOCK,
-    )  # fmt: skip
+    # Triton launches on the current device, whatever the tensors' own.
+    with torch.cuda.device(image.device) if image.is_cuda else nullcontext():
+        kernel(
+            grid.contiguous(), image, out, doubt, height, width, *image.stride(), *out.stride(),
+            *grid.shape[:3], *LUMINANCE, clamp, BLOCK,
+        )  # fmt: skip
     return not doubt.item()

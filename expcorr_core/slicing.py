@@ -6,6 +6,7 @@ installed, as it is with PyTorch for Linux. ``torch``: everywhere, differentiabl
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ NEEDS = {"numba": "numba, of the extra fast", "triton": "Triton, which comes wit
 # Most rows and columns of a tile of the torch path. Smaller ones would fit into a core's own cache, but leave each
 # operation too little to share among threads: on two cores they take twice as long.
 TILE = {"cpu": (512, 512), "other": (512, 1024)}
+_failed: set[str] = set()  # fused paths that could be imported, but not run
 
 
 @cache
@@ -41,14 +43,11 @@ def choose_path(grid: Tensor, image: Tensor) -> str:
     gradients = torch.is_grad_enabled() and (grid.requires_grad or image.requires_grad)
     if gradients or image.dtype == torch.float64:
         return "torch"
-    if image.device.type == "cpu" and _module("numba"):
-        return "numba"
-    if image.device.type == "cuda" and _module("triton"):
-        return "triton"
-    return "torch"
+    fused = {"cpu": "numba", "cuda": "triton"}.get(image.device.type)
+    return fused if fused and fused not in _failed and _module(fused) else "torch"
 
 
-def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str) -> bool:
+def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str | None = None) -> bool:
     """Give each pixel of one image the transform at its place and luminance.
 
     Args:
@@ -56,7 +55,7 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
         image: ``(3, H, W)``, any floating-point type and strides; values beyond 0..1 are clamped.
         out: ``(3, H, W)``, written to.
         clamp: limit the result to 0..1.
-        path: ``numba``, ``triton`` or ``torch``.
+        path: ``numba``, ``triton`` or ``torch``; None takes the fastest at hand, and PyTorch's own where that fails.
 
     Returns:
         Whether all values of ``image`` are finite; if not, ``out`` holds no result.
@@ -64,13 +63,24 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
     Raises:
         ValueError: there is no such path here.
     """
-    if path == "torch":
+    chosen = path or choose_path(grid, image)
+    if chosen == "torch":
         return _slice_by_tiles(grid, image, out, clamp)
-    if path not in NEEDS:
-        raise ValueError(f"path must be torch, {' or '.join(NEEDS)}, got {path!r}")
-    if not (module := _module(path)):
-        raise ValueError(f"the {path} path needs {NEEDS[path]}, which cannot be imported; leave path out")
-    return bool(module.slice_image(grid, image, out, clamp))
+    if chosen not in NEEDS:
+        raise ValueError(f"path must be torch, {' or '.join(NEEDS)}, got {chosen!r}")
+    if not (module := _module(chosen)):
+        raise ValueError(f"the {chosen} path needs {NEEDS[chosen]}, which cannot be imported; leave path out")
+    try:
+        return bool(module.slice_image(grid, image, out, clamp))
+    except (torch.cuda.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # no C compiler, say: what a compiler cannot do differs from machine to machine
+        if path:
+            raise
+        _failed.add(chosen)
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        warnings.warn(f"{chosen} cannot slice here ({reason}); PyTorch does it, slower", stacklevel=2)
+        return _slice_by_tiles(grid, image, out, clamp)
 
 
 def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +107,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {"format": FORMAT, "value_range": VALUE_RANGE, "input": kind, **decoded}
 
 
-def _misfit(network: ExposureNetwork, state: Mapping[str, torch.Tensor]) -> str:
+def _misfit(network: ExposureNetwork, shapes: Mapping[str, Sequence[int]]) -> str:
     """What is wrong with the tensors of a file; empty if nothing is."""
     wanted = network.state_dict()
-    if missing := sorted(wanted.keys() - state.keys()):
+    if missing := sorted(wanted.keys() - shapes.keys()):
         return f"{len(missing)} tensors are missing, first {missing[0]}"
-    if foreign := sorted(state.keys() - wanted.keys()):
+    if foreign := sorted(shapes.keys() - wanted.keys()):
         return f"{len(foreign)} tensors do not belong to it, first {foreign[0]}"
     for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            return f"{key} has shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        if tuple(shapes[key]) != tuple(value.shape):
+            return f"{key} has shape {tuple(shapes[key])} instead of {tuple(value.shape)}"
     return ""
 
 
@@ -135,15 +135,21 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
     """
     path = path or default_weights_path()
     normalised = read_metadata(path)["input"] == NORMALISED
+    unfit = f"weights file {path} does not fit the exposure correction network"
     try:
         with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
-        network = ExposureNetwork(Architecture.from_state_dict(state), operations, normalised)
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"weights file {path} does not fit the exposure correction network: {error}") from error
-    if misfit := _misfit(network, state):
-        raise WeightsError(f"weights file {path} does not fit the exposure correction network: {misfit}")
-    network.load_state_dict(state)
+            # Sizes first, on a device without memory: a file of a few bytes may claim any.
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
+            with torch.device("meta"):
+                network = ExposureNetwork(Architecture.from_shapes(shapes), operations, normalised)
+            if misfit := _misfit(network, shapes):
+                raise WeightsError(f"{unfit}: {misfit}")
+            state = {key: file.get_tensor(key).float() for key in shapes}
+    except WeightsError:
+        raise
+    except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise WeightsError(f"{unfit}: {str(error).partition(chr(10))[0]}") from error
+    network.load_state_dict(state, assign=True)
     broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise WeightsError(f"weights file {path} holds values that are not finite, first in {broken[0]}")

@@ -17,7 +17,7 @@ from skimage import data
 from torch import Tensor
 
 from expcorr_core import slicing
-from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral import BilateralGrid, resize
 from expcorr_core.bilateral_energy import luminance
 from expcorr_core.bilateral_nodes import fit_by_nodes
 from expcorr_core.bilateral_pixels import fit_by_pixels
@@ -296,6 +296,109 @@ def test_any_content(kind: str, side: int) -> None:
     target = source * 0.5 + 0.2
     result = BilateralGrid.fit(source, target).slice(source)
     assert (result - target).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("side", [1, 32, 60])
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_where_the_pair_says_nothing_the_answer_is_the_identity(side: int, value: float) -> None:
+    image = torch.rand(1, 3, 50, 70)
+    flat = torch.full((1, 3, side, side), value)
+    untrusted = BilateralGrid.fit(torch.rand(1, 3, 20, 20), torch.rand(1, 3, 20, 20), torch.zeros(1, 1, 20, 20))
+    for grid in (BilateralGrid.fit(flat, flat), BilateralGrid.fit_reduced(flat, flat), untrusted):
+        assert (grid.slice(image) - image).abs().max() < 1e-4
+
+
+def test_grids_can_be_compared_and_kept_in_sets() -> None:
+    first, second = BilateralGrid.identity(), BilateralGrid.identity()
+    assert first == first  # noqa: PLR0124
+    assert first != second
+    assert len({first, second}) == 2
+
+
+def test_where_a_device_cannot_resize_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, tried = torch.nn.functional.interpolate, []
+
+    def interpolate(image: Tensor, *args: object, **options: object) -> Tensor:
+        tried.append(image.device)
+        if len(tried) == 1:
+            raise NotImplementedError("aten::_upsample_bilinear2d_aa.out is not implemented for the MPS device")
+        return original(image, *args, **options)  # type: ignore[arg-type]
+
+    image = torch.rand(1, 3, 20, 30)
+    wanted = resize(image, (7, 9))
+    monkeypatch.setattr(torch.nn.functional, "interpolate", interpolate)
+    assert torch.equal(resize(image, (7, 9)), wanted)
+    assert len(tried) == 2
+
+
+def test_a_path_that_fails_is_left_once_and_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton may be there without the C compiler that it needs."""
+
+    class Module:
+        calls = 0
+        error: Exception = RuntimeError("Failed to find C compiler.\nPlease specify")
+
+        @classmethod
+        def slice_image(cls, *_: object) -> bool:
+            cls.calls += 1
+            raise cls.error
+
+    monkeypatch.setattr(slicing, "_module", lambda name: Module)
+    monkeypatch.setattr(slicing, "_failed", set())
+    image, grid = torch.rand(1, 3, 8, 9), BilateralGrid(torch.rand(1, 3, 3, 3, 3, 4))
+    wanted = grid.slice(image, path="torch")
+    with pytest.raises(RuntimeError, match="C compiler"):
+        grid.slice(image, path="numba")  # as asked for
+    with pytest.warns(UserWarning, match=r"^numba cannot slice here \(Failed to find C compiler.\); PyTorch does it"):
+        assert torch.equal(grid.slice(image), wanted)
+    assert torch.equal(grid.slice(image), wanted)
+    assert Module.calls == 2
+    monkeypatch.setattr(slicing, "_failed", set())
+    Module.error = torch.cuda.OutOfMemoryError("full")
+    with pytest.raises(torch.cuda.OutOfMemoryError):  # smaller tiles are the caller's to choose
+        grid.slice(image)
+
+
+def test_numbas_threads_are_left_as_they_were() -> None:
+    numba = pytest.importorskip("numba", reason="needs the fast extra")
+    before = numba.get_num_threads()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")
+        assert numba.get_num_threads() == before
+    finally:
+        torch.set_num_threads(threads)
+
+
+DEVICES = """
+import contextlib, torch
+from expcorr_core import slice_triton
+
+entered = []
+
+@contextlib.contextmanager
+def device(index):
+    entered.append(index)
+    yield
+
+class OnSecond(torch.Tensor):
+    is_cuda = True
+
+torch.cuda.device = device
+image = torch.rand(3, 4, 5).as_subclass(OnSecond)
+out = torch.empty(3, 4, 5)
+slice_triton._kernel = {(4, 1): lambda *_: entered.append("launched")}
+slice_triton.slice_image(torch.rand(2, 2, 2, 3, 4), image, out, True)
+print(entered == [image.device, "launched"])
+"""
+
+
+def test_triton_launches_on_the_images_device() -> None:
+    """A tensor may lie on another GPU than the current one."""
+    pytest.importorskip("triton", reason="Triton is on Linux only")
+    done = subprocess.run([sys.executable, "-c", DEVICES], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
 
 
 def test_bad_input() -> None:

@@ -33,7 +33,7 @@ def test_ablation_sizes(levels: int, parameters: int, multiple: int) -> None:
     network = ExposureNetwork(architecture)
     assert network.parameter_count() == parameters
     assert architecture.multiple == multiple
-    assert Architecture.from_state_dict(network.state_dict()) == architecture
+    assert Architecture.from_shapes({key: value.shape for key, value in network.state_dict().items()}) == architecture
     image = torch.rand(1, 3, multiple, 2 * multiple)
     with torch.inference_mode():
         outputs = network(laplacian_pyramid(image, levels))
@@ -113,4 +113,4 @@ def test_bad_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"1\.\.4"):
         Architecture.of_levels(5)
     with pytest.raises(ValueError, match="not those"):
-        Architecture.from_state_dict({"weight": torch.zeros(3)})
+        Architecture.from_shapes({"weight": (3,)})

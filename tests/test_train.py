@@ -119,6 +119,38 @@ def test_presets_fit_the_network(name: str) -> None:
     assert set(args.loss) <= set(options.LOSSES)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_precision_is_asked_of_the_device_and_kept(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    dtype: torch.dtype,
+) -> None:
+    """bfloat16 takes fifteen times as long as float32 where a processor has to emulate it."""
+    computed = []
+    name = str(dtype).removeprefix("torch.")
+
+    def autocast(device: str, precision: str) -> Any:
+        computed.append(precision)
+        return original(device, precision)
+
+    original = train.autocast
+    monkeypatch.setattr(train, "autocast", autocast)
+    monkeypatch.setattr(options, "native_dtype", lambda device: dtype)
+    stage = ["--stage", "finest=4,size=128,batch=1,steps=1,lr=1e-4", *QUICK]
+    train.main([str(photos), str(tmp_path / "run"), *stage])
+    assert set(computed) == {name}
+    assert json.loads((tmp_path / "run" / "arguments.json").read_text())["precision"] == name
+    # Another machine goes on as this one began, and says what that costs.
+    monkeypatch.setattr(options, "native_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(train, "native_dtype", lambda device: torch.float32)
+    capsys.readouterr()
+    train.main([str(photos), str(tmp_path / "run"), "--resume"])
+    assert ("only emulates bfloat16" in capsys.readouterr().err) == (dtype == torch.bfloat16)
+    assert state(tmp_path / "run")["arguments"]["precision"] == name
+
+
 def test_rates() -> None:
     stage = Stage(size=128, batch=10, lr=1.0, epochs=40, halve=20, adversarial=15)
     photos = 50  # 5 steps an epoch

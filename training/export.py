@@ -29,7 +29,8 @@ def export(checkpoint: Path, path: Path, dtype: torch.dtype, last: bool = False)
     state = read_checkpoint(checkpoint)
     tensors = state["network" if last else "average"]
     normalised = state["arguments"].get("normalise", False)  # older checkpoints lack it
-    network = ExposureNetwork(Architecture.from_state_dict(tensors), normalised=normalised)
+    architecture = Architecture.from_shapes({key: value.shape for key, value in tensors.items()})
+    network = ExposureNetwork(architecture, normalised=normalised)
     network.load_state_dict(tensors)
     save_weights(path, network, state["training"], dtype)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from expcorr_core.corrector import native_dtype
 from expcorr_core.exposure import ExposureSimulator
 from schedule import Stage
 
@@ -92,7 +93,12 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         "--ema", type=float, default=0.998, help="decay of the averaged weights; 0 for none (default 0.998)"
     )
     how.add_argument("--seed", type=int, default=0)
-    how.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of autocast")
+    how.add_argument(
+        "--precision",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="of autocast; auto: bfloat16 where the device computes faster in it (default auto)",
+    )
     how.add_argument("--layout", choices=("channels_last", "contiguous"), default="channels_last")
     how.add_argument("--compile", action="store_true", help="torch.compile; resuming is then exact to rounding alone")
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -136,6 +142,8 @@ def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: di
     parser.set_defaults(**values)
     args = parser.parse_args(argv)
     args.loss, args.exposure = dict(args.loss), dict(args.exposure)
+    if args.precision == "auto":  # decided once, so that the run's files say what it was
+        args.precision = str(native_dtype(args.device)).removeprefix("torch.")
     ExposureSimulator(**args.exposure)
     for name in ("log_every", "checkpoint_every", "workers"):
         if getattr(args, name) < (0 if name == "workers" else 1):

@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from adversary import Adversary, flipped
+from expcorr_core.corrector import native_dtype
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files
 from expcorr_core.exposure import ExposureSimulator
 from expcorr_core.files import replacing
@@ -400,6 +401,8 @@ def train(argv: list[str] | None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = Processes(args.device)
+    if processes.first and args.precision == "bfloat16" and native_dtype(processes.device) != torch.bfloat16:
+        print(f"train.py: {args.device} only emulates bfloat16, many times slower than float32", file=sys.stderr)
     try:
         run = Run(args, checkpoint, processes)
         if processes.first:
@@ -419,7 +422,7 @@ def explain(error: Exception) -> str:
     """One sentence for what went wrong."""
     # What a worker process raised has its traceback before the last line.
     text = str(error).strip().splitlines()[-1].rpartition("Error: ")[2] if str(error).strip() else type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"the device has not enough memory ({text}); choose a smaller batch or size"
     if isinstance(error, SafetensorError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the run cannot be written ({text}); its last checkpoint is kept: make room and go on with --resume"
@@ -430,7 +433,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with one sentence where something is wrong."""
     try:
         code = train(argv)
-    except (ValueError, OSError, SafetensorError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError, SafetensorError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped at once; go on from the last checkpoint with --resume")
