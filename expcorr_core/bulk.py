@@ -15,7 +15,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,10 +30,11 @@ from .corrector import Corrector, Settings, reduce_to
 from .files import digest, replacing
 from .huge import find_huge, write_huge
 from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save_photo
+from .machine import cores, memory
 from .profiles import colour_space
 from .report import exposure_error
 from .weights import default_weights_path
-from .workers import Stop, Stopped, Task, cores, spread
+from .workers import Stop, Stopped, Task, spread
 
 JOURNAL, JOURNALS, REPORT = ".expcorr-journal.jsonl", ".expcorr-journal*.jsonl", "expcorr-report.csv"
 ENTRY = frozenset(("target", "source", "key", "files", "exposure", "change"))  # of a line of the journal
@@ -183,7 +184,8 @@ def prepare() -> None:
 
 
 @cache
-def _corrector(weights: Path | None, device: str) -> Corrector:
+def corrector_of(weights: Path | None, device: str) -> Corrector:
+    """The corrector of a weights file (None: the bundled ones) on a device, loaded once a process."""
     return Corrector.load(weights, device)
 
 
@@ -324,7 +326,7 @@ def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[floa
     if not work.settings.strength:
         return None, 0.0, BilateralGrid.identity()
     space = colour_space(metadata.get("icc_profile"))
-    grid = _corrector(work.weights, work.device).estimate(image, work.settings, space)
+    grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
     used = grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
     change = float((used.slice(small) - small).abs().mean() * 255)
@@ -390,18 +392,6 @@ def crashed(job: Job) -> Outcome:
     """What is said of a photo that ends each process that corrects it."""
     reason = f"{job.source} brings the program that corrects it down; convert it or leave it out"
     return Outcome(str(job.source), str(job.target), FAILED, error=reason)
-
-
-def memory() -> int:
-    """Bytes of memory that this computer, or the container, has; 16 GiB where it does not say."""
-    try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        found = 16 * 2**30
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # not Linux, or "max"
-            found = min(found, int(Path(limit).read_text("ascii")))
-    return found
 
 
 def is_report(path: Path) -> bool:

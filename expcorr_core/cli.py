@@ -21,13 +21,14 @@ from .evaluate import agreement, evaluate, summarise
 from .files import remove_leftovers, replacing
 from .hub import REPOSITORY, download_weights
 from .image_io import ImageError, Photo, read_photo, write_photo
+from .machine import cores
 from .pairs import ev_of, find_pairs, find_scenes
 from .planning import UsageError, find_inputs, is_bulk, is_one_photo, plan_jobs
 from .pyramid import laplacian_pyramid
 from .sequence import SequenceCorrector, Smoothing
 from .video import Encoding, VideoError, correct_video, require_pyav
 from .weights import DEFAULT_NAME, WeightsError, default_weights_path, load_weights, read_metadata
-from .workers import Stopped, cores
+from .workers import Stopped
 
 FEW = 8  # photos are corrected in this process
 GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes

@@ -115,11 +115,6 @@ def spread(
                 pool.shutdown(cancel_futures=True)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def _sheltered() -> Iterator[None]:
     """Processes that are started in here do not get the terminal's Ctrl-C; this one gets it a moment later."""

@@ -34,10 +34,11 @@ from tqdm import tqdm
 
 from expcorr_core.bulk import prepare
 from expcorr_core.image_io import ImageError, read_photo
+from expcorr_core.machine import cores
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.profiles import colour_space
 from expcorr_core.weights import WeightsError, load_weights, save_weights
-from expcorr_core.workers import Task, cores, spread
+from expcorr_core.workers import Task, spread
 
 BATCH = 100
 SECONDS, BYTES = 10.0, 2 * 2**30

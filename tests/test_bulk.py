@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import bulk
-from expcorr_core.bulk import JOURNAL, JOURNALS, REPORT, Job, Work, correct_file, memory
+from expcorr_core.bulk import JOURNAL, JOURNALS, REPORT, Job, Work, correct_file
 from expcorr_core.cli import main
 from expcorr_core.files import digest, remove_leftovers, replacing
 from expcorr_core.image_io import read_photo
@@ -425,10 +425,6 @@ def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_pat
     assert results(tmp_path / "ray") == results(tmp_path / "local")
     assert sum(statuses(tmp_path / "ray").values()) == 6
     assert killed
-
-
-def test_memory_is_known() -> None:
-    assert memory() > 2**30
 
 
 SLEEPERS = """

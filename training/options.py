@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from expcorr_core.corrector import native_dtype
 from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.machine import cores
 from schedule import Stage
 
 PRESETS = Path(__file__).parent / "presets"
@@ -103,7 +103,7 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     how.add_argument("--compile", action="store_true", help="torch.compile; resuming is then exact to rounding alone")
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     how.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
-    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    workers = max(1, min(8, cores() // 2))
     how.add_argument("--workers", type=int, default=workers, help=f"processes that prepare data (default {workers})")
     how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for photos, a process (default 4)")
     how.add_argument("--photo-side", type=int, help="photos for patches are reduced to it (default: as they are)")

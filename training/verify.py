@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from expcorr_core.files import digest
 from expcorr_core.image_io import ImageError, read_photo
+from expcorr_core.machine import cores
 from expcorr_core.pairs import (
     EXPERTS,
     EXPOSURES,
@@ -33,7 +34,6 @@ from expcorr_core.pairs import (
     find_test_pairs,
     scenes_of,
 )
-from expcorr_core.workers import cores
 from rendering.build import MANIFEST
 from rendering.commands import guarded
 from rendering.scenes import PAPER_SCENES

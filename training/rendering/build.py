@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expcorr_core.bulk import memory
 from expcorr_core.files import digest, replacing
 from expcorr_core.image_io import ImageError, Photo, write_photo
+from expcorr_core.machine import memory
 from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.workers import Task, spread
 from journal import check_started

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from expcorr_core.image_io import ImageError
+from expcorr_core.machine import cores
 from expcorr_core.pairs import suffix_of
-from expcorr_core.workers import Stopped, cores
+from expcorr_core.workers import Stopped
 
 from .build import Maker, Options, build
 from .scenes import PAPER_SCENES
