@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Files: those of a folder, those that appear whole or not at all, and their checksums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +80,36 @@ def _is_written(path: Path) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def files_of(
+    folder: Path,
+    suffixes: Collection[str],
+    *,
+    below: bool = True,
+    spared: str | None = None,
+    onerror: Callable[[OSError], object] | None = None,
+) -> Iterator[Path]:
+    """The files of a folder with one of some suffixes, and of the folders below it; those of each folder sorted.
+
+    Hidden files and folders, pipes and devices are left out, and links to folders are not followed. Links that lead
+    nowhere are given, so that reading them names them.
+
+    Args:
+        folder: the folder.
+        suffixes: in lower case, with their dot; names may have them in upper case.
+        below: look into the folders below.
+        spared: real path of a folder that is not looked into.
+        onerror: told of each folder that cannot be read, whose ``filename`` the error bears; by default nobody is.
+    """
+    for root, folders, names in os.walk(folder, onerror=onerror):
+        folders[:] = sorted(
+            name for name in folders if below and name[0] != "." and os.path.realpath(Path(root, name)) != spared
+        )
+        for name in sorted(names):
+            path = Path(root, name)
+            if path.suffix.lower() in suffixes and name[0] != "." and (path.is_file() or path.is_symlink()):
+                yield path
 
 
 def digest(path: Path) -> str:
