@@ -10,10 +10,7 @@ from pathlib import Path
 from .bulk import Job
 from .files import files_of
 from .image_io import SUFFIXES
-
-
-class UsageError(ValueError):
-    """The command line asks for something that cannot be done."""
+from .settings import UsageError
 
 
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,21 @@ def test_the_client_stays_as_it_is_for_others(published: HubServer, monkeypatch:
 
     monkeypatch.setattr(published, "find", watched)
     assert download_weights(REPOSITORY).is_file()
+
+
+def test_the_command_downloads_without_pytorch(published: HubServer, weights: bytes, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from expcorr_core.cli import main
+code = main(["download", "{REPOSITORY}"])
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
+    environment = {**os.environ, "HF_ENDPOINT": published.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert Path(result.stdout.strip()).read_bytes() == weights
 
 
 def cut_off(hub: HubServer, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
