@@ -39,13 +39,17 @@ _slice_bands = _load_kernels().slice_bands
 
 @contextmanager
 def _threads() -> Iterator[None]:
-    """As many threads as PyTorch may use; afterwards as many as the caller has set."""
+    """As many threads as PyTorch may use; afterwards as many for both as the caller has set."""
+    allowed = torch.get_num_threads()
     before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), before)))
+    numba.set_num_threads(max(1, min(allowed, before)))
     try:
         yield
     finally:
         numba.set_num_threads(before)
+        # Where they share one OpenMP library, numba's start gives PyTorch all cores, in each process of a bulk run.
+        if torch.get_num_threads() != allowed:
+            torch.set_num_threads(allowed)
 
 
 def _in_rows(image: Tensor) -> tuple[Tensor, int, int] | None:
