@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .bilateral import BilateralGrid
 from .corrector import Corrector, Settings, reduce_to
-from .files import digest, replacing
+from .files import digest, flush, replacing
 from .huge import find_huge, write_huge
 from .image_io import ImageError, Photo, format_of, photo_size, read_photo, save_photo
 from .machine import cores, memory
@@ -171,6 +171,7 @@ class Journal:
             line = f"\n{json.dumps(entry)}\n".encode()
             if os.write(handle, line) < len(line):
                 raise OSError(errno.ENOSPC, "No space left for the journal", str(self.path))
+            flush(handle)  # before the results get their names
         finally:
             os.close(handle)
 

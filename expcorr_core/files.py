@@ -9,8 +9,25 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def flush(handle: int) -> None:
+    """Wait until an open file, or the names in a folder, are on the disk, where the file system can do so."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _flush_at(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        flush(handle)
+    finally:
+        os.close(handle)
 
 
 def _place(temporary: Path, path: Path, overwrite: bool) -> None:
@@ -38,7 +55,8 @@ def _prefix() -> str:
 def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary file beside ``path``; move it there when the block ends well, remove it otherwise.
 
-    Missing parent folders are made; an existing file is replaced, unless ``overwrite`` is False.
+    Missing parent folders are made; an existing file is replaced, unless ``overwrite`` is False. The file is on the
+    disk before it gets its name.
 
     Raises:
         OSError: the folder cannot be written to; FileExistsError where there is a file by then.
@@ -53,7 +71,12 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
+        # Else, after a loss of power, the name might stand there with nothing in it.
+        _flush_at(temporary, os.O_RDWR)
         _place(temporary, path, overwrite)
+        if os.name == "posix":
+            with suppress(OSError):  # of a folder that may be written but not read
+                _flush_at(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
