@@ -6,20 +6,17 @@ import io
 import os
 import sys
 
+from . import cli
+
 
 def main() -> int:
-    """Run the command line, or say which packages it lacks (ComfyUI's own users need none of them)."""
+    """Run the command line."""
     # PyTorch then asks Linux for huge pages for large tensors: the network is a tenth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        from .cli import main as run
-    except ModuleNotFoundError as error:
-        print(f"expcorr: {error.name} is not installed; pip install 'expcorr[standalone]'", file=sys.stderr)
-        return 1
-    return run()
+    return cli.main()
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from .journal import Entry, Journal
 from .machine import cores, memory
 from .profiles import colour_space
 from .report import exposure_error
+from .settings import TIME_LIMIT
 from .weights import default_weights_path
 from .workers import WORKER_BYTES, Stop, Stopped, Task, spread
 
@@ -44,8 +45,7 @@ MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused bef
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 MEASURED_SIDE = 256  # larger side that exposure and change are measured at
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
-TIME_LIMIT = 300.0  # seconds that a photo may take, and as much again for each further
-LIMIT_PIXELS = 50_000_000  # pixels
+LIMIT_PIXELS = 50_000_000  # for each further so many a photo may take the time limit again
 
 
 class Job(NamedTuple):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,47 +18,16 @@ from .fusion import fuse_exposures
 from .network import ExposureNetwork
 from .profiles import ColourSpace
 from .pyramid import laplacian_pyramid, scale_bands
+from .settings import WORKING_SIZE, Settings
 from .weights import load_weights
 
-WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
+__all__ = ["PAIR_SIZE", "WORKING_SIZE", "Corrector", "Settings", "native_dtype", "reduce_to"]
+
 # Height and width of the pair that the grid is fitted to. The reference takes 200 x 200; the network's result is
 # softer than its input, and at 32 x 32 that does not reach the photo (validation: 0.7 dB and 0.04 SSIM better).
 PAIR_SIZE = (32, 32)
 # Instruction sets that oneDNN may be limited to, by its environment variable, and that have no bfloat16.
 WITHOUT_BFLOAT16 = re.compile("SSE41|AVX|AVX2.*|AVX512_CORE(_VNNI)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to do with a photo.
-
-    Attributes:
-        strength: 0 gives the photo back bit for bit, 1 the full correction; up to 2 exaggerates.
-        gains: factors S1..Sn on the pyramid's levels before the network, finest first; None leaves all at 1.
-        fusion: fuse the corrected photo with the input (Mertens et al. 2007).
-        stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
-        working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
-        mirror: average the network's result with that of the mirrored photo: steadier, at twice the network's time.
-    """
-
-    strength: float = 1.0
-    gains: Sequence[float] | None = None
-    fusion: bool = False
-    stretch: float = 0.0
-    working_size: int = WORKING_SIZE
-    mirror: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 2:
-            raise ValueError(f"strength must be from 0 to 2, got {self.strength}")
-        if not 0 <= self.stretch < 50:
-            raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
-        if self.working_size < 1:
-            raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
-        if self.gains is not None:
-            if not all(math.isfinite(gain) for gain in self.gains):
-                raise ValueError(f"gains must be finite, got {self.gains}")
-            object.__setattr__(self, "gains", tuple(self.gains))  # settings are hashed, lists cannot be
 
 
 def reduce_to(image: Tensor, larger_side: int) -> Tensor:

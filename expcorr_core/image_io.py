@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .files import replacing
+from .files import files_of, replacing
 from .machine import memory
 from .xmp import without_gain_map, without_places
 
@@ -47,18 +47,21 @@ class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
 
 
-def find_photos(folder: Path, recursive: bool = False) -> list[Path]:
-    """All photos of a folder, and of those below it where ``recursive``; sorted, hidden files left out.
+def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """All photos of a folder, and of those below it where ``recursive``, sorted; see :func:`~.files.files_of`.
 
     Raises:
-        ImageError: there is no such folder, or no photo in it.
+        ImageError: there is no such folder, it cannot be read, or there is no photo in it.
     """
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
+
     if not folder.is_dir():
         raise ImageError(f"{folder} is no folder; name a folder of photos")
-    entries = folder.rglob("*") if recursive else folder.iterdir()
-    paths = sorted(p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    paths = sorted(files_of(folder, suffixes, below=recursive, onerror=refuse))
     if not paths:
-        raise ImageError(f"{folder} holds no photos (looked for {', '.join(SUFFIXES)})")
+        raise ImageError(f"{folder} holds no photos (looked for {', '.join(suffixes)})")
     return paths
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from .files import host, is_written
+from .files import flush, host, is_written
 
 JOURNALS = ".expcorr-journal*.jsonl"  # those of former versions too
 
@@ -108,7 +108,7 @@ class Journal:
         """
         self._append(entry.line().encode())
 
-    def _append(self, lines: bytes, durably: bool = False) -> None:
+    def _append(self, lines: bytes) -> None:
         """Add whole lines, even if one before was cut off."""
         self.folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -116,8 +116,7 @@ class Journal:
         try:
             if os.write(handle, b"\n" + lines + b"\n") < len(lines) + 2:
                 raise OSError(errno.ENOSPC, "No space left for the journal", str(self.path))
-            if durably:
-                os.fsync(handle)
+            flush(handle)  # before results get their names, and before gathered files go
         finally:
             os.close(handle)
 
@@ -134,7 +133,7 @@ class Journal:
             if len(found) + self.path.exists() < 2:
                 return
             for path in found:
-                self._append(path.read_bytes(), durably=True)
+                self._append(path.read_bytes())
                 path.unlink()
 
     def _is_left(self, path: Path) -> bool:

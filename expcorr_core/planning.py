@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .bulk import Job
+from .files import files_of
 from .image_io import SUFFIXES
-
-
-class UsageError(ValueError):
-    """The command line asks for something that cannot be done."""
+from .settings import UsageError
 
 
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
@@ -37,7 +35,10 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                     continue  # by a glob, the shell's or ours
                 # The results of an earlier run, where they lie among the photos.
                 spared = results if results != real and _lies_in(results, real) else None
-                inside = [(p, p.relative_to(match)) for p in _photos_below(match, spared)]
+                closed: list[OSError] = []
+                photos = [*files_of(match, SUFFIXES, spared=spared, onerror=closed.append)]
+                photos += [Path(str(error.filename)) for error in closed]
+                inside = [(p, p.relative_to(match)) for p in photos]
             elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
                 continue
             else:
@@ -59,20 +60,6 @@ def _lies_in(path: str, folder: str) -> bool:
 
 def _is_photo_name(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
-
-
-def _photos_below(folder: Path, spared: str | None) -> Iterator[Path]:
-    """Photos below a folder, sorted, and folders that cannot be entered; links to folders are not followed."""
-    closed: list[Path] = []
-    for root, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(str(error.filename)))):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and _real(Path(root, f)) != spared)
-        yield from closed
-        closed.clear()
-        for name in sorted(files):
-            path = Path(root, name)
-            if _is_photo_name(path) and not name.startswith(".") and (path.is_file() or path.is_symlink()):
-                yield path
-    yield from closed
 
 
 def is_one_photo(output: Path) -> bool:

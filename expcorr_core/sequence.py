@@ -25,12 +25,14 @@ from .corrector import PAIR_SIZE, Corrector, Settings
 from .exposure import luma
 from .motion import camera_motion, warp
 from .profiles import ColourSpace
+from .settings import Smoothing
+
+__all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
 
 # Height and width of the images that keys are moved at, pixels: thrice those of the pair that a grid is fitted to, so
 # that it comes out as if it were reduced in one step (at twice, single photos lose 2 dB). And of those that a frame is
 # compared with the next at: at more, details that have moved are taken for new ones.
 SIDE, LOOK = 96, 48
-REACH = 3.0  # smoothing times that keys count for, forth and back
 TRUST = 0.3  # contrasts of the frame by which a key may differ and still count for 1/e
 NOISE = 0.01  # luminance that is no contrast
 FLOOR = 1e-3  # weight of the nearest key where none is to be trusted
@@ -41,41 +43,6 @@ DARKEST, BRIGHTEST = 0.02, 0.98  # luminance between which a pixel tells of expo
 # A grid is fitted at the latest so many frames, such a share of half the view (a cell of the grid), and so many stops
 # of display luminance after the last one; and before and after a change of exposure that is so much unlike the last.
 FRAMES_APART, VIEWS_APART, STOPS_APART, JUMP = 8, 0.09, 0.25, 0.04
-
-
-@dataclass(frozen=True)
-class Smoothing:
-    """How corrections follow each other.
-
-    Attributes:
-        frames: smoothing time, frames; 0 corrects each frame (or every k-th) on its own.
-        every: frames from one key to the next.
-        lookahead: use keys to come, up to three smoothing times; False for live use.
-        threshold: share of a frame's contrast that the frame before does not explain, from which on a scene begins.
-    """
-
-    frames: float = 60.0
-    every: int = 4
-    lookahead: bool = True
-    threshold: float = 0.45
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.frames <= 1000:
-            raise ValueError(f"the smoothing time must be from 0 to 1000 frames, got {self.frames}")
-        if not 1 <= self.every <= 1000:
-            raise ValueError(f"keys must be 1 to 1000 frames apart, got {self.every}")
-        if not self.threshold > 0:
-            raise ValueError(f"the scene threshold must be above 0, got {self.threshold}")
-
-    @property
-    def time(self) -> float:
-        """Smoothing time that also bridges the frames between two keys."""
-        return max(self.frames, self.every / 2 if self.every > 1 else 0.0)
-
-    @property
-    def reach(self) -> int:
-        """Frames that count on each side."""
-        return max(round(REACH * self.time), self.every - 1)
 
 
 @dataclass(frozen=True)

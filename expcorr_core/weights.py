@@ -14,29 +14,18 @@ from torch import nn
 
 from .files import replacing
 from .network import Architecture, ExposureNetwork
+from .weights_file import (
+    AS_IT_IS,
+    DEFAULT_NAME,
+    FORMAT,
+    NORMALISED,
+    VALUE_RANGE,
+    WeightsError,
+    default_weights_path,
+    read_metadata,
+)  # fmt: skip
 
-FORMAT = "expcorr"
-VALUE_RANGE = "0..1"
-NORMALISED, AS_IT_IS = "normalised range", "as it is"  # what the network's input is; files without it: as it is
-MAX_HEADER = 2**20  # bytes; ours have some thousand, and a parser may need many times as much memory
-DEFAULT_NAME = "expcorr-base-fp16.safetensors"
-
-
-class WeightsError(ValueError):
-    """A weights file is missing, damaged, or of another network."""
-
-
-def default_weights_path() -> Path:
-    """Where the bundled weights lie: beside the package, in a checkout or where a wheel was installed.
-
-    Raises:
-        WeightsError: they are in neither place.
-    """
-    root = Path(__file__).resolve().parent.parent
-    for folder in (root / "weights", root / "expcorr_weights"):
-        if (folder / DEFAULT_NAME).is_file():
-            return folder / DEFAULT_NAME
-    raise WeightsError(f"the bundled weights {DEFAULT_NAME} are missing; reinstall the package or name a weights file")
+__all__ = ["DEFAULT_NAME", "WeightsError", "default_weights_path", "load_weights", "read_metadata", "save_weights"]
 
 
 def save_weights(
@@ -60,51 +49,6 @@ def save_weights(
     }
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What a weights file says of itself, without reading its tensors.
-
-    Returns:
-        ``format``, ``architecture``, ``value_range``, ``input`` and ``training`` (decoded from JSON).
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not one of this program.
-    """
-    try:
-        with path.open("rb") as raw:
-            header = int.from_bytes(raw.read(8), "little")
-        if header > MAX_HEADER:
-            raise WeightsError(
-                f"weights file {path} is damaged or no safetensors file (it claims a header of {header} bytes); "
-                "download or copy it again"
-            )
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError as error:
-        raise WeightsError(f"weights file {path} does not exist") from error
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"weights file {path} is damaged or no safetensors file ({error}); download or copy it again"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(
-            f"weights file {path} belongs to another program: its metadata lack format = {FORMAT!r}; "
-            "choose a file made by training/train.py"
-        )
-    if metadata.get("value_range") != VALUE_RANGE:
-        raise WeightsError(
-            f"weights file {path} works on values in {metadata.get('value_range')!r}, but this version needs "
-            f"{VALUE_RANGE!r}; convert it or choose another file"
-        )
-    try:
-        decoded = {key: json.loads(metadata[key]) for key in ("architecture", "training")}
-    except (KeyError, json.JSONDecodeError) as error:
-        raise WeightsError(f"weights file {path} has unreadable metadata ({error}); export it again") from error
-    kind = metadata.get("input", AS_IT_IS)
-    if kind not in (NORMALISED, AS_IT_IS):
-        raise WeightsError(f"weights file {path} wants its input {kind!r}, which this version cannot make; update it")
-    return {"format": FORMAT, "value_range": VALUE_RANGE, "input": kind, **decoded}
 
 
 def _misfit(network: ExposureNetwork, shapes: Mapping[str, Sequence[int]]) -> str:

@@ -131,7 +131,7 @@ def test_dry_run_says_what_would_be_done(photos: Path, tmp_path: Path, capsys: p
     capsys.readouterr()
     assert run("correct", photos / "deep", "-o", out / "deep", "--dry-run") == 0
     assert "3 done before" in capsys.readouterr().out
-    assert run("correct", photos, "-o", out, "--dry-run") == 0
+    assert run("correct", photos, "-o", out, "--dry-run") == 1
     told = capsys.readouterr().out
     assert "04.png exists; add --overwrite" in told
     assert (out / "04.png").read_bytes() == b"mine"

@@ -18,14 +18,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core import cli
-from expcorr_core.bulk import REPORT
+from expcorr_core import cli, commands
+from expcorr_core.bulk import REPORT, corrector_of
 from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import shift_exposure
 from expcorr_core.image_io import Photo, read_photo
 from expcorr_core.journal import JOURNALS
+from expcorr_core.network import ExposureNetwork
 from expcorr_core.pairs import EXPOSURES
-from expcorr_core.weights import default_weights_path
+from expcorr_core.weights import default_weights_path, load_weights
 
 
 def run(*arguments: object) -> int:
@@ -117,7 +118,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
         (["correct", photo, "--working-size", "0"], "working_size"),
-        (["decompose", photo, "--levels", "0", "-o", tmp_path], "at least one level"),
+        (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
     ]
     (tmp_path / "empty").mkdir()
     cases.append((["correct", tmp_path / "empty"], "no photos there"))
@@ -126,6 +127,72 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+    for arguments in (["decompose", photo, "--levels", 0], ["agree", tmp_path, "--larger-side", "x"]):
+        with pytest.raises(SystemExit, match="2"):
+            run(*arguments)
+        assert "is no whole number from 1 up" in capsys.readouterr().err
+
+
+def test_other_errors_are_no_wrong_arguments(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stray(*args: object) -> None:
+        raise ValueError("something is odd\nwith details")
+
+    monkeypatch.setattr(commands, "laplacian_pyramid", stray)
+    assert run("decompose", photo) == 1
+    assert capsys.readouterr().err == "expcorr: something is odd\n"
+
+
+HEAVY = ("PIL", "av", "huggingface_hub", "numba", "numpy", "safetensors", "scipy", "torch", "tqdm")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--version",
+        "--help",
+        "video --help",
+        "correct",
+        "correct x.jpg --strength 3",
+        "video a.mp4 b.mp4 --every 0",
+        "download",
+        "download nameless",
+    ],
+)
+def test_what_needs_no_package_loads_none(line: str) -> None:
+    """It takes a moment, and works where nothing is installed."""
+    code = f"""
+import sys
+from expcorr_core import __main__
+sys.argv[1:] = {line.split()!r}
+try:
+    __main__.main()
+finally:
+    assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "AssertionError" not in result.stderr
+    assert "expcorr" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("photos", [1, 2])
+def test_weights_are_loaded_once(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: int) -> None:
+    count = 0
+
+    def counted(*args: Any) -> ExposureNetwork:
+        nonlocal count
+        count += 1
+        return load_weights(*args)
+
+    monkeypatch.setattr("expcorr_core.corrector.load_weights", counted)
+    monkeypatch.setattr("expcorr_core.commands.load_weights", counted)
+    corrector_of.cache_clear()
+    if photos == 2:
+        photo.with_name("second.jpg").write_bytes(photo.read_bytes())
+    assert run("correct", photo.parent, "-o", tmp_path / "out", "--quiet") == 0
+    assert len(results(tmp_path / "out")) == photos
+    assert count == 1
 
 
 def test_bad_weights(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,8 +219,10 @@ def test_output_folder_that_may_not_be_written(
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from expcorr_core import __main__ as entry
 
-    monkeypatch.delitem(sys.modules, "expcorr_core.cli")
+    monkeypatch.delitem(sys.modules, "expcorr_core.commands")
+    monkeypatch.delattr("expcorr_core.commands")
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys, "argv", ["expcorr", "info"])
     assert entry.main() == 1
     assert "tqdm is not installed; pip install 'expcorr[standalone]'" in capsys.readouterr().err
 

@@ -515,7 +515,7 @@ def test_verify_compares_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("arguments", "message"),
     [
         (["{none}", "{out}"], "is no folder"),
-        (["{empty}", "{out}"], "holds none of the files that can be rendered"),
+        (["{empty}", "{out}"], r"holds no photos \(looked for .*\.dng"),
         (["{raws}", "{out}", "--evs", "12"], "EV 12 has no name"),
         (["{raws}", "{out}", "--validation", "0.7", "--testing", "0.4"], "are shares, 0..1 together"),
         (["{raws}", "{out}", "--workers", "0"], "--workers is 1 or more"),

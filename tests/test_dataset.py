@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,8 +19,9 @@ from expcorr_core import dataset
 from expcorr_core.contrast import normalise_range
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
 from expcorr_core.exposure import ExposureSimulator
-from expcorr_core.image_io import ImageError
+from expcorr_core.image_io import ImageError, find_photos
 from expcorr_core.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
+from expcorr_core.planning import find_inputs
 
 
 def add(path: Path, pixels: object = (9, 9, 9)) -> Path:
@@ -85,9 +88,34 @@ def test_photos_are_found_below_the_folder(tmp_path: Path) -> None:
     add(tmp_path / "a.jpg")
     add(tmp_path / "b/c.png")
     add(tmp_path / "b/.hidden.png")
-    assert [path.name for (path,) in find_training_files(tmp_path)[0]] == ["a.jpg", "c.png"]
+    add(tmp_path / "b/.thumbnails/a.jpg")
+    add(tmp_path / "folder.jpg/d.JPG")
+    (tmp_path / "b/again").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    files = [path for (path,) in find_training_files(tmp_path)[0]]
+    assert [path.name for path in files] == ["a.jpg", "c.png", "d.JPG"]
+    # The command line takes the same, by the same walk.
+    assert sorted(path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")) == files
+    assert [path.name for path in find_photos(tmp_path)] == ["a.jpg"]
     with pytest.raises(ImageError, match="is no folder"):
         find_training_files(tmp_path / "none")
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(tmp_path / "a.jpg")
+    closed = add(tmp_path / "closed/b.jpg").parent
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # as for a user who is not root
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ImageError, match=r"closed cannot be read \(Permission denied\); check its permissions"):
+        find_training_files(tmp_path)
+    # The command line corrects the others, and says so when it comes to it.
+    assert [path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")] == [tmp_path / "a.jpg", closed]
     (tmp_path / "d.jpg").write_bytes(b"no photo")
     with pytest.raises(ImageError, match=r"d\.jpg is no photo"):
         load_photo(tmp_path / "d.jpg", 64)

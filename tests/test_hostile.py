@@ -16,7 +16,8 @@ from PIL import Image
 from expcorr_core import bulk
 from expcorr_core.cli import main
 from expcorr_core.image_io import ImageError, read_photo
-from expcorr_core.weights import MAX_HEADER, WeightsError, load_weights
+from expcorr_core.weights import WeightsError, load_weights
+from expcorr_core.weights_file import MAX_HEADER
 from expcorr_core.workers import Task, spread
 
 FILES = 10_000

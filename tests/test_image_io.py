@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -363,9 +364,32 @@ def test_a_part_that_was_written_is_not_taken_for_the_whole(
 
 @pytest.mark.parametrize(
     "xmp",
-    [b"<x>" + b"<hdr-gain-map:a>" * 60_000, b"<a>" * 200_000, b"<x a='hdr-gain-map'/>" + b" " * 2**21, b"hdr-gain-map"],
-    ids=["unclosed", "deep", "long", "no XML"],
+    [
+        b"<x>" + b"<hdr-gain-map:a>" * 60_000,
+        b"<a>" * 200_000,
+        b"<x a='hdr-gain-map'/>" + b"<x/>" * 2**19,
+        b"hdr-gain-map",
+        b"<!DOCTYPE x [<!ENTITY a '%s'>]><x>%s</x>" % (b"a" * 500_000, b"&a;" * 100_000),
+    ],
+    ids=["unclosed", "deep", "long", "no XML", "entities"],
 )
 def test_hostile_metadata_is_dropped_at_once(xmp: bytes) -> None:
     assert without_places(xmp) == b""
     assert without_gain_map(xmp) == b""
+
+
+def test_metadata_keep_their_own_prefixes_and_change_nobodys() -> None:
+    before = dict(ElementTree._namespace_map)  # type: ignore[attr-defined]
+    packet = (
+        b'<r:RDF xmlns:r="rdf" xmlns:svg="evil" xmlns="plain"><svg:d dc:a="1&#10;&lt;" xmlns:dc="d" r:City="Berlin">'
+        b'<dc:b xmlns:dc="other">t &amp; t<!-- Berlin --></dc:b><c GPSLatitude="1"/><country>DE<d/></country>'
+        b"</svg:d></r:RDF>"
+    )
+    wanted = packet.replace(b' r:City="Berlin"', b"").replace(b"<!-- Berlin -->", b"")
+    wanted = wanted.replace(b'<c GPSLatitude="1"/><country>DE<d/></country>', b"<c></c>")
+    assert wanted in without_places(packet)
+    mapped = packet.replace(b"evil", b"http://ns.adobe.com/hdr-gain-map/1.0/")
+    assert b'<r:RDF xmlns:r="rdf" xmlns="plain"></r:RDF>' in without_gain_map(mapped)
+    assert ElementTree._namespace_map == before  # type: ignore[attr-defined]
+    nested = b"<a xmlns:b='c'>" * 30_000 + b"</a>" * 30_000
+    assert without_places(nested).count(b"</a>") == 30_000

@@ -284,7 +284,7 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Pat
 
 
 def test_the_core_imports_without_pyav() -> None:
-    code = "import sys; sys.modules['av'] = None; import expcorr_core.cli"
+    code = "import sys; sys.modules['av'] = None; import expcorr_core.commands"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

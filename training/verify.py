@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from expcorr_core.files import digest
+from expcorr_core.files import digest, files_of
 from expcorr_core.image_io import ImageError, read_photo
 from expcorr_core.machine import cores
 from expcorr_core.pairs import (
@@ -101,7 +101,7 @@ def check_manifest(folder: Path, quiet: bool) -> Iterator[str]:
         return
     listed = {folder / name for name, _ in rows}
     for split in SPLITS:
-        for unlisted in sorted(set((folder / split).rglob("*.jpg")) - listed):
+        for unlisted in sorted(set(files_of(folder / split, (".jpg",))) - listed):
             yield f"{unlisted} is not in the manifest"
     for name, checksum in tqdm(rows, "checksums", disable=quiet):
         if not (folder / name).is_file():

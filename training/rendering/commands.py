@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from expcorr_core.image_io import ImageError
+from expcorr_core.image_io import ImageError, find_photos
 from expcorr_core.machine import cores
 from expcorr_core.pairs import suffix_of
 from expcorr_core.workers import Stopped
@@ -39,17 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser, evs: Sequence[float], size: i
 
 
 def find_sources(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """All files with one of the suffixes, below too; sorted, hidden ones left out.
+    """All files with one of the suffixes, below too, sorted.
 
     Raises:
-        ImageError: the folder is missing or holds none, a name is not UTF-8, or two would make scenes of one name.
+        ImageError: see :func:`~.image_io.find_photos`; a name is not UTF-8, or two would make scenes of one name.
     """
-    if not folder.is_dir():
-        raise ImageError(f"{folder} is no folder; name the folder of the files to render")
-    files = (p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    paths = sorted(p for p in files if not p.name.startswith("."))
-    if not paths:
-        raise ImageError(f"{folder} holds none of the files that can be rendered ({' '.join(suffixes)})")
+    paths = find_photos(folder, recursive=True, suffixes=suffixes)
     first: dict[str, Path] = {}
     for path in paths:
         try:

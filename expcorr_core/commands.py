@@ -1,0 +1,257 @@
+"""The commands of the command line, apart from their arguments: these modules take seconds to load."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .bulk import (
+    FAILED,
+    REPORT,
+    Job,
+    Outcome,
+    Work,
+    correct_all,
+    corrector_of,
+    is_report,
+    journal_of,
+    plan,
+    prepare,
+    write_report,
+)  # fmt: skip
+from .corrector import Corrector
+from .evaluate import agreement, evaluate, summarise
+from .files import remove_leftovers, replacing
+from .image_io import Photo, read_photo, write_photo
+from .machine import cores
+from .pairs import ev_of, find_pairs, find_scenes
+from .planning import find_inputs, is_bulk, is_one_photo, plan_jobs
+from .pyramid import laplacian_pyramid
+from .sequence import SequenceCorrector
+from .settings import UsageError
+from .weights import default_weights_path, load_weights, read_metadata
+from .workers import Stopped
+
+FEW = 8  # photos are corrected in this process
+GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        UsageError: torch does not know the device or cannot use it here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
+    return torch.device(name)
+
+
+def command_correct(args: argparse.Namespace) -> int:
+    bulk = is_bulk(args.inputs)
+    one_file = is_one_photo(args.output)
+    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
+    work = Work(
+        settings=args.settings,
+        weights=args.weights,
+        device=str(_corrector(args).device),
+        output=None if one_file else args.output,
+        metadata=args.metadata,
+        overwrite=args.overwrite,
+        resume=bulk,
+        time_limit=args.time_limit,
+    )
+    if args.dry_run:
+        return _show_plan(jobs, work)
+    report = args.report or (args.output / REPORT if bulk and not one_file else None)
+    if report and os.path.lexists(report) and not (args.overwrite or is_report(report)):
+        raise UsageError(f"{report} exists and is no report of an earlier run; choose another name with --report")
+    if bulk:
+        remove_leftovers(args.output)
+    found: dict[str, Outcome] = {}
+    try:
+        with tqdm(total=len(jobs), unit="photo", disable=args.quiet) as bar:
+            for outcome in _outcomes(jobs, work, args):
+                found[outcome.target] = outcome
+                bar.update()
+                bar.set_postfix_str(Path(outcome.source).name)
+                if outcome.error:
+                    bar.write(f"expcorr: {outcome.error}", file=sys.stderr)
+    except Stopped as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:  # after a stop too
+        outcomes = [found[str(job.target)] for job in jobs if str(job.target) in found]
+        if bulk:
+            remove_leftovers(args.output)  # of workers that were killed
+        if report:
+            write_report(report, outcomes)
+    return _conclude(outcomes, report, args)
+
+
+def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:
+    if args.ray is not None:
+        from .bulk_ray import correct_on_ray
+
+        return correct_on_ray(jobs, work, args.ray, args.workers)
+    workers = args.workers
+    if workers is None:  # starting processes takes longer than a few photos
+        most = cores() if work.device == "cpu" else GPU_WORKERS
+        workers = min(len(jobs), most) if len(jobs) >= FEW else 0
+    return correct_all(jobs, work, workers)
+
+
+def _show_plan(jobs: Sequence[Job], work: Work) -> int:
+    outcomes = [plan(job, work, entry) for job, entry in zip(jobs, journal_of(jobs, work), strict=True)]
+    for outcome in outcomes:
+        print(f"{outcome.status:<12}{outcome.source} -> {outcome.target}{': ' if outcome.error else ''}{outcome.error}")
+    print(_counted(outcomes))
+    return int(any(outcome.status == FAILED for outcome in outcomes))
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(outcome.status for outcome in outcomes)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.Namespace) -> int:
+    failed = sum(outcome.status == FAILED for outcome in outcomes)
+    if failed and len(outcomes) > 1:
+        print(f"expcorr: {failed} of {len(outcomes)} photos failed", file=sys.stderr)
+    if not args.quiet and failed < len(outcomes):
+        place = outcomes[0].target if len(outcomes) == 1 else args.output
+        print(f"{_counted(outcomes)}: {place}" + (f"; report: {report}" if report else ""))
+    return 1 if failed else 0
+
+
+def _corrector(args: argparse.Namespace) -> Corrector:
+    """The corrector that the arguments ask for; a bulk run in this process takes the same.
+
+    Raises:
+        UsageError: the device cannot be used, or the gains do not fit the weights.
+        WeightsError: the weights cannot be loaded.
+    """
+    corrector = corrector_of(args.weights, str(pick_device(args.device)))
+    levels = corrector.network.architecture.levels
+    if args.gains and len(args.gains) != levels:
+        raise UsageError(f"--gains needs {levels} figures for these weights, got {len(args.gains)}")
+    return corrector
+
+
+def command_video(args: argparse.Namespace) -> int:
+    from .video import Encoding, correct_video, require_pyav
+
+    require_pyav()
+    with tqdm(unit="frame", disable=args.quiet) as bar:
+
+        def progress(seen: int, done: int, expected: int) -> None:
+            bar.total = expected or None
+            bar.set_postfix_str(f"looked at {seen}", refresh=False)
+            bar.update(done - bar.n)
+
+        summary = correct_video(
+            args.input,
+            args.output,
+            SequenceCorrector(_corrector(args), args.settings, args.smoothing),
+            cuts=args.cuts,
+            one_correction=args.one_correction,
+            encoding=Encoding(args.codec, args.crf),
+            overwrite=args.overwrite,
+            progress=progress,
+        )
+    if summary.left_out:
+        print(f"expcorr: {args.output}: cannot hold {', '.join(summary.left_out)}; left out", file=sys.stderr)
+    if summary.stopped:
+        print("expcorr: stopped; what was finished is kept", file=sys.stderr)
+    if summary.problem:
+        print(f"expcorr: {summary.problem}; what could be read is corrected", file=sys.stderr)
+    if not args.quiet:
+        print(f"{summary.frames} frames corrected: {args.output}")
+    return 130 if summary.stopped else 1 if summary.problem else 0
+
+
+def command_decompose(args: argparse.Namespace) -> int:
+    photo = read_photo(args.input)
+    bands = laplacian_pyramid(photo.to_tensor(), args.levels)
+    for level, band in enumerate(bands, 1):
+        residual = level == len(bands)
+        # Bands are signed: zero is shown as mid-grey.
+        shown = Photo.from_tensor(band if residual else band + 0.5)
+        target = args.output / f"{args.input.stem}_{f'residual{level}' if residual else f'band{level}'}.png"
+        write_photo(target, shown, args.overwrite)
+        print(f"{target}  {band.shape[3]}x{band.shape[2]}")
+    return 0
+
+
+def command_evaluate(args: argparse.Namespace) -> int:
+    if args.csv and args.csv.exists() and not args.overwrite:
+        raise UsageError(f"{args.csv} exists; add --overwrite or choose another name")
+    pairs = find_pairs(args.inputs, args.targets, args.groups)
+    scores = list(
+        tqdm(evaluate(_corrector(args), pairs, args.settings), total=len(pairs), unit="pair", disable=args.quiet)
+    )
+    print(f"{'group':<12}{'pairs':>6}{'PSNR':>9}{'SSIM':>8}")
+    for group, (count, mean_psnr, mean_ssim) in summarise(scores).items():
+        print(f"{group:<12}{count:>6}{mean_psnr:>9.2f}{mean_ssim:>8.3f}")
+    if args.csv:
+        with replacing(args.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("name", "groups", "psnr", "ssim"))
+            for score in scores:
+                groups = " ".join(score.pair.groups)
+                writer.writerow((score.pair.name, groups, f"{score.psnr:.4f}", f"{score.ssim:.5f}"))
+        print(f"written: {args.csv}")
+    return 0
+
+
+def command_agree(args: argparse.Namespace) -> int:
+    corrector, scenes = _corrector(args), find_scenes(args.renderings)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for scene in tqdm(scenes.values(), unit="scene", disable=args.quiet):
+        for exposures, figures in agreement(corrector, scene, args.settings, args.larger_side).items():
+            found.setdefault(exposures, []).append(figures)
+    print(f"{'exposures':<14}{'scenes':>7}{'inputs':>9}{'results':>9}")
+    everything = [figures for part in found.values() for figures in part]
+    for name, part in [*((_evs(key), part) for key, part in found.items()), ("all", everything)]:
+        before, after = (sum(column) / len(part) for column in zip(*part, strict=True))
+        print(f"{name:<14}{len(part):>7}{before:>9.2f}{after:>9.2f}")
+    return 0
+
+
+def _evs(exposures: Sequence[str]) -> str:
+    return " ".join(f"{ev_of(exposure):+g}" for exposure in exposures)
+
+
+def command_info(args: argparse.Namespace) -> int:
+    path = args.weights or default_weights_path()
+    description = {"file": path.name, "parameters": load_weights(path).parameter_count(), **read_metadata(path)}
+    print(json.dumps(description, indent=2))
+    return 0
+
+
+COMMANDS = {
+    "correct": command_correct,
+    "video": command_video,
+    "decompose": command_decompose,
+    "evaluate": command_evaluate,
+    "agree": command_agree,
+    "info": command_info,
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command of some arguments, whose ``settings`` and ``smoothing`` are checked; returns the exit code."""
+    prepare()
+    return COMMANDS[args.command](args)

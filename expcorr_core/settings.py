@@ -1,0 +1,83 @@
+"""What users choose, without the modules that do it: the command line reads its arguments before it loads PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
+TIME_LIMIT = 300.0  # seconds that a photo of a bulk run may take
+REACH = 3.0  # smoothing times that keys count for, forth and back
+
+
+class UsageError(ValueError):
+    """The command line asks for something that cannot be done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to do with a photo.
+
+    Attributes:
+        strength: 0 gives the photo back bit for bit, 1 the full correction; up to 2 exaggerates.
+        gains: factors S1..Sn on the pyramid's levels before the network, finest first; None leaves all at 1.
+        fusion: fuse the corrected photo with the input (Mertens et al. 2007).
+        stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
+        working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
+        mirror: average the network's result with that of the mirrored photo: steadier, at twice the network's time.
+    """
+
+    strength: float = 1.0
+    gains: Sequence[float] | None = None
+    fusion: bool = False
+    stretch: float = 0.0
+    working_size: int = WORKING_SIZE
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 2:
+            raise ValueError(f"strength must be from 0 to 2, got {self.strength}")
+        if not 0 <= self.stretch < 50:
+            raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
+        if self.working_size < 1:
+            raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
+        if self.gains is not None:
+            if not all(math.isfinite(gain) for gain in self.gains):
+                raise ValueError(f"gains must be finite, got {self.gains}")
+            object.__setattr__(self, "gains", tuple(self.gains))  # settings are hashed, lists cannot be
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How corrections follow each other.
+
+    Attributes:
+        frames: smoothing time, frames; 0 corrects each frame (or every k-th) on its own.
+        every: frames from one key to the next.
+        lookahead: use keys to come, up to three smoothing times; False for live use.
+        threshold: share of a frame's contrast that the frame before does not explain, from which on a scene begins.
+    """
+
+    frames: float = 60.0
+    every: int = 4
+    lookahead: bool = True
+    threshold: float = 0.45
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frames <= 1000:
+            raise ValueError(f"the smoothing time must be from 0 to 1000 frames, got {self.frames}")
+        if not 1 <= self.every <= 1000:
+            raise ValueError(f"keys must be 1 to 1000 frames apart, got {self.every}")
+        if not self.threshold > 0:
+            raise ValueError(f"the scene threshold must be above 0, got {self.threshold}")
+
+    @property
+    def time(self) -> float:
+        """Smoothing time that also bridges the frames between two keys."""
+        return max(self.frames, self.every / 2 if self.every > 1 else 0.0)
+
+    @property
+    def reach(self) -> int:
+        """Frames that count on each side."""
+        return max(round(REACH * self.time), self.every - 1)
