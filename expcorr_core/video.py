@@ -32,9 +32,6 @@ except ImportError:
 
 av: Any = pyav  # its stubs do not tell a stream's kind from its codec's
 
-OLDEST = 16  # of PyAV, as in pyproject.toml
-INSTALL = f"pip install 'av>={OLDEST}' (the extra video of expcorr)"
-
 FORMATS = {
     ".mp4": "mp4",
     ".m4v": "mp4",
@@ -57,13 +54,13 @@ OPTIONS = {
     "libsvtav1": {"crf": "24", "preset": "8"},
 }
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
-# Format of unpacked pixels by whether there is alpha, and more than 8 bits.
-PIXELS = {(False, False): "rgb24", (True, False): "rgba", (False, True): "rgb48le", (True, True): "rgba64le"}
+# Format of unpacked pixels by whether there is alpha, and more than 8 bits. Planar: packed, FFmpeg gets 16 bits wrong.
+PIXELS = {(False, False): "gbrp", (True, False): "gbrap", (False, True): "gbrp16le", (True, True): "gbrap16le"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
-# FFmpeg's ways to resize, and what it takes not to round down and to see every pixel's chroma; PyAV names all since 18.
-BILINEAR, AREA, ACCURATE = 0x2, 0x20, 0x2000 | 0x4000 | 0x40000
+# FFmpeg's ways to resize, which PyAV does not name in full, with what it takes not to round down and to use all chroma.
+BILINEAR, AREA = (way | 0x2000 | 0x4000 | 0x40000 for way in (0x2, 0x20))
 HD_HEIGHT = 720  # from which on untagged video counts as Rec. 709
 # What may be missing, since headers are not exact: a share of the frames where they are counted, else seconds.
 MISSING, SLACK = 0.02, 1.0
@@ -107,10 +104,10 @@ class Summary:
 
 def require_pyav() -> None:
     """Raise VideoError where PyAV is missing or too old."""
-    if av is None:
-        raise VideoError(f"video needs PyAV; install it with: {INSTALL}")
-    if int(av.__version__.partition(".")[0]) < OLDEST:
-        raise VideoError(f"video needs PyAV {OLDEST} or newer, and this is {av.__version__}; update it with: {INSTALL}")
+    if av is None or int(av.__version__.partition(".")[0]) < 16:  # as in pyproject.toml
+        found = av.__version__ if av else "none"
+        hint = "install it with: pip install 'av>=16' (the extra video of expcorr)"
+        raise VideoError(f"video needs PyAV 16 or newer, and found {found}; {hint}")
 
 
 def correct_video(
@@ -313,8 +310,7 @@ class _Reader:
             dst_colorspace=RGB,
             src_color_range=range_of(frame),
             dst_color_range=FULL,
-            # Without full chroma FFmpeg rounds 8 bits down; with it, 16 bits get wrong colours.
-            interpolation=interpolation | (ACCURATE if name in ("rgb24", "rgba") else 0),
+            interpolation=interpolation,
         )
         turns, mirrored = _orientation(frame)
         pixels: NDArray[Any] = converted.to_ndarray()
@@ -354,7 +350,7 @@ class _Writer:
         try:
             self.container.start_encoding()
         except av.error.FFmpegError as error:
-            how = f"with the encoder {self.stream.codec.name} ({_reason(error)})"
+            how = f"with the encoder {self.encoder} ({_reason(error)})"
             raise VideoError(f"{target}: cannot be begun {how}; choose another, or another suffix") from error
 
     def _picture(self, reader: _Reader, first: Any, encoding: Encoding) -> Any:
@@ -366,7 +362,8 @@ class _Writer:
             raise VideoError(f"{self.target}: this PyAV has no encoder {name}; see: python -m av --codecs") from error
         if encoder.type != "video":
             raise VideoError(f"{self.target}: {name} encodes {encoder.type} streams, not video")
-        options = dict(OPTIONS.get(encoder.name, {}))
+        self.encoder = str(encoder.name)
+        options = dict(OPTIONS.get(self.encoder, {}))
         if encoding.crf is not None:
             options["crf"] = f"{encoding.crf:g}"
         try:
@@ -389,7 +386,7 @@ class _Writer:
         if (
             source.codec_tag in ("hvc1", "hev1")
             and self.container.format.name in ("mp4", "mov")
-            and "265" in encoder.name
+            and "265" in self.encoder
         ):
             codec.codec_tag = "hvc1"
         stream.metadata.update({k: v for k, v in reader.stream.metadata.items() if k in ("language", "title")})
@@ -420,7 +417,7 @@ class _Writer:
             self.left_out.append(f"{kind} ({stream.codec_context.name})")
             return
         copy.metadata.update(stream.metadata)
-        copy.disposition = stream.disposition
+        copy.disposition = stream.disposition.value  # PyAV before 18 takes no other
         self.copies[stream] = copy
 
     def copy(self, packet: Any) -> None:
@@ -439,7 +436,7 @@ class _Writer:
             dst_colorspace=matrix_of(source, codec.height),
             src_color_range=FULL,
             dst_color_range=range_of(source),
-            interpolation=BILINEAR | ACCURATE,
+            interpolation=BILINEAR,
         )
         for tag in TAGS:
             if hasattr(frame, tag):  # PyAV 16 has half of them

@@ -207,7 +207,7 @@ def test_colours_are_read_without_bias(tmp_path: Path, codec: str, pixels: str) 
     source = make_video(tmp_path / "in.mp4", [still] * 5, codec, pixels, sound=False)
     with video._reading(source) as reader:
         small = next(reader.reduced(512))
-        full = reader._converted(next(iter(pictures(source))), "rgb24", video.BILINEAR)
+        full = reader._converted(next(iter(pictures(source))), "gbrp", video.BILINEAR)
     assert small.shape == (3, 288, 512)
     wanted = still.mean((0, 1))
     assert np.abs(small.mean((1, 2)).numpy() * 255 - wanted).max() < 0.4
@@ -396,7 +396,7 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Pat
 
 def test_a_pyav_too_old(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(video.av, "__version__", "15.1.0")
-    with pytest.raises(VideoError, match=r"needs PyAV 16 or newer, and this is 15\.1\.0; update it with: pip install"):
+    with pytest.raises(VideoError, match=r"needs PyAV 16 or newer, and found 15\.1\.0; install it with: pip install"):
         correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(Corrector.load()))
 
 
