@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
@@ -41,14 +41,12 @@ FORMATS = {
     ".avi": "avi",
     ".ts": "mpegts",
 }
-ENCODERS = {
-    "h264": "libx264",
-    "hevc": "libx265",
-    "vp8": "libvpx",
-    "vp9": "libvpx-vp9",
-    "av1": "libsvtav1",
-    "prores": "prores_ks",
-}
+# What MPEG-TS has names for; FFmpeg writes all else there too, as data that nothing can read.
+MPEGTS = (
+    *("mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "dirac", "mp2", "mp3", "aac", "ac3", "eac3", "dts"),
+    *("opus", "truehd", "s302m", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"),
+)
+ENCODERS = {"av1": "libsvtav1", "prores": "prores_ks"}  # where FFmpeg's first one is not the best
 OPTIONS = {
     "libx264": {"crf": "18", "preset": "veryfast"},
     "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
@@ -56,11 +54,13 @@ OPTIONS = {
     "libsvtav1": {"crf": "24", "preset": "8"},
 }
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
-# Format of unpacked pixels by whether there is alpha, and more than 8 bits.
-PIXELS = {(False, False): "rgb24", (True, False): "rgba", (False, True): "rgb48le", (True, True): "rgba64le"}
+# Format of unpacked pixels by whether there is alpha, and more than 8 bits. Planar: packed, FFmpeg gets 16 bits wrong.
+PIXELS = {(False, False): "gbrp", (True, False): "gbrap", (False, True): "gbrp16le", (True, True): "gbrap16le"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
+# FFmpeg's ways to resize, which PyAV does not name in full, with what it takes not to round down and to use all chroma.
+BILINEAR, AREA = (way | 0x2000 | 0x4000 | 0x40000 for way in (0x2, 0x20))
 HD_HEIGHT = 720  # from which on untagged video counts as Rec. 709
 # What may be missing, since headers are not exact: a share of the frames where they are counted, else seconds.
 MISSING, SLACK = 0.02, 1.0
@@ -103,9 +103,11 @@ class Summary:
 
 
 def require_pyav() -> None:
-    """Raise VideoError where PyAV is missing."""
-    if av is None:
-        raise VideoError("video needs PyAV; install it with: pip install 'av>=16' (the extra video of expcorr)")
+    """Raise VideoError where PyAV is missing or too old."""
+    if av is None or int(av.__version__.partition(".")[0]) < 16:  # as in pyproject.toml
+        found = av.__version__ if av else "none"
+        hint = "install it with: pip install 'av>=16' (the extra video of expcorr)"
+        raise VideoError(f"video needs PyAV 16 or newer, and found {found}; {hint}")
 
 
 def correct_video(
@@ -119,7 +121,7 @@ def correct_video(
     overwrite: bool = False,
     progress: Callable[[int, int, int], None] = lambda seen, done, expected: None,
 ) -> Summary:
-    """Correct a video file; audio, subtitles, chapters, timestamps, colour tags and rotation stay.
+    """Correct a video file; audio, subtitles, chapters, timestamps and colour tags stay, rotated video is put upright.
 
     Args:
         source: the video, 8 to 16 bits.
@@ -147,12 +149,9 @@ def correct_video(
     if isinstance(source, Path) and target.exists() and target.samefile(source):
         raise VideoError(f"{target} is the input; choose another name")
     with ExitStack() as stack:
-        ahead, behind = (stack.enter_context(_Reader(source)) for _ in range(2))
-        behind.check()
-        with _Reader(source) as probe:
-            first = next(probe.frames(), None)
-        if first is None:
-            raise VideoError(f"{behind.name}: has no frame that can be read")
+        ahead, behind = (stack.enter_context(_reading(source)) for _ in range(2))
+        with _reading(source) as probe:
+            first = probe.first()
         settings = sequence.settings
 
         def looked_at() -> Iterator[Tensor]:
@@ -168,16 +167,16 @@ def correct_video(
         else:
             grids = sequence.corrections(looked_at(), cuts)
         temporary = stack.enter_context(replacing(target, overwrite))
-        writer = _Writer(temporary, target, behind, first, encoding or Encoding())
         try:
+            container = av.open(str(temporary), "w", format=FORMATS[target.suffix.lower()])
+            stack.callback(_abandon, container)
+            writer = _Writer(container, target, behind, first, encoding or Encoding())
             stopped = _write(behind, grids, writer, lambda: progress(ahead.count, writer.frames, behind.expected))
             if stopped and not writer.frames:
                 raise KeyboardInterrupt
             writer.close()
         except av.error.FFmpegError as error:
             raise VideoError(f"{target}: cannot be written ({_reason(error)})") from error
-        finally:
-            writer.abandon()
         return Summary(writer.frames, behind.expected, behind.problem(stopped), tuple(writer.left_out), stopped)
 
 
@@ -199,25 +198,31 @@ def _write(reader: _Reader, grids: Iterator[BilateralGrid], writer: _Writer, pro
     return False
 
 
+@contextmanager
+def _reading(source: Path | io.BytesIO) -> Iterator[_Reader]:
+    """One pass over a video file, or over the contents of one; raises VideoError as :class:`_Reader` does."""
+    name = str(source) if isinstance(source, Path) else "the video"
+    try:
+        container = av.open(name if isinstance(source, Path) else io.BytesIO(source.getbuffer()))
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"{name}: cannot be read as a video ({_reason(error)})") from error
+    with container:
+        yield _Reader(container, name)
+
+
+def _abandon(container: Any) -> None:
+    """Close a file that is written without more ado, if it is open."""
+    with suppress(av.error.FFmpegError):
+        container.close()
+
+
 class _Reader:
-    """One pass over a video.
+    """One pass over an open video, which messages call ``name``; raises VideoError where it has no picture."""
 
-    Args:
-        source: file, or its contents.
-
-    Raises:
-        VideoError: it cannot be read, or has no picture.
-    """
-
-    def __init__(self, source: Path | io.BytesIO) -> None:
-        self.name = str(source) if isinstance(source, Path) else "the video"
-        try:
-            self.container = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source.getbuffer()))
-        except (av.error.FFmpegError, OSError) as error:
-            raise VideoError(f"{self.name}: cannot be read as a video ({_reason(error)})") from error
+    def __init__(self, container: Any, name: str) -> None:
+        self.container, self.name = container, name
         pictures = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not pictures or pictures[0].codec_context is None:
-            self.container.close()
             raise VideoError(f"{self.name}: has no video that can be decoded")
         self.stream = pictures[0]
         self.stream.thread_type = "AUTO"
@@ -232,12 +237,6 @@ class _Reader:
         alpha = bool(form and any(part.is_alpha for part in form.components))
         self.pixels = PIXELS[alpha, self.depth > 8]
 
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.container.close()
-
     def _seconds(self) -> float:
         """How long the picture should last; 0 where the file does not tell."""
         if self.stream.duration:
@@ -248,15 +247,18 @@ class _Reader:
         alone = len(self.container.streams) == 1  # else the file may last as long as its sound
         return self.container.duration / float(av.time_base) if alone and self.container.duration else 0.0
 
-    def check(self) -> None:
-        """Raise VideoError for what would not be corrected well."""
-        codec = self.stream.codec_context
+    def first(self) -> Any:
+        """The first frame; raises VideoError where there is none, or for what would not be corrected well."""
         if self.container.format.name.endswith("_pipe") or self.container.format.name == "image2":
             raise VideoError(f"{self.name}: is a picture, not a video; use: expcorr correct")
-        if transfer := HDR.get(codec.color_trc):
+        if transfer := HDR.get(self.stream.codec_context.color_trc):
             raise VideoError(f"{self.name}: is HDR video ({transfer}); convert it to SDR first")
-        if codec.field_order > 1:
+        frame = next(self.frames(), None)
+        if frame is None:
+            raise VideoError(f"{self.name}: has no frame that can be read")
+        if frame.interlaced_frame:
             raise VideoError(f"{self.name}: is interlaced; deinterlace it first")
+        return frame
 
     def packets(self, *streams: Any) -> Iterator[Any]:
         """All packets of the streams, up to where the file breaks off."""
@@ -287,33 +289,32 @@ class _Reader:
         for frame in self.frames():
             scale = min(1, larger_side / max(frame.width, frame.height))
             size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
-            small = self._converted(
-                frame, PIXELS[False, self.depth > 8], av.video.reformatter.Interpolation.AREA, *size
-            )
-            yield torch.from_numpy(_floats(small)).permute(2, 0, 1).rot90(_turns(frame), (1, 2))
+            small = self._converted(frame, PIXELS[False, self.depth > 8], AREA, *size)
+            yield torch.from_numpy(_floats(small)).permute(2, 0, 1)
 
     def corrected(self, frame: Any, grid: BilateralGrid) -> NDArray[Any]:
-        """A frame at full size, corrected: ``(H, W, 3 or 4)``, 8 or 16 bits, of the format ``self.pixels``."""
-        pixels = self._converted(frame, self.pixels, av.video.reformatter.Interpolation.BILINEAR)
+        """A frame, upright, corrected: ``(H, W, 3 or 4)``, 8 or 16 bits, of the format ``self.pixels``."""
+        pixels = self._converted(frame, self.pixels, BILINEAR)
         colours = torch.from_numpy(_floats(pixels[..., :3])).permute(2, 0, 1)[None]
-        upright = grid.coefficients.rot90(-_turns(frame), (1, 2))
-        result = BilateralGrid(upright.contiguous()).slice(colours)[0].permute(1, 2, 0)
+        result = grid.slice(colours)[0].permute(1, 2, 0)
         pixels[..., :3] = result.mul_(np.iinfo(pixels.dtype).max).round_().numpy()
         return pixels
 
-    def _converted(self, frame: Any, name: str, interpolation: Any, width: int = 0, height: int = 0) -> NDArray[Any]:
+    def _converted(self, frame: Any, name: str, interpolation: int, width: int = 0, height: int = 0) -> NDArray[Any]:
+        """A frame's pixels, upright; ``width`` and ``height`` are of the frame as it lies in the file."""
         converted = frame.reformat(
             width or None,
             height or None,
             name,
-            src_colorspace=matrix_of(frame),
+            src_colorspace=matrix_of(frame, frame.height),
+            dst_colorspace=RGB,
             src_color_range=range_of(frame),
             dst_color_range=FULL,
-            # Without full chroma FFmpeg rounds 8 bits down; with it, 16 bits get wrong colours.
-            interpolation=interpolation | (_accurate() if name in ("rgb24", "rgba") else 0),
+            interpolation=interpolation,
         )
+        turns, mirrored = _orientation(frame)
         pixels: NDArray[Any] = converted.to_ndarray()
-        return pixels
+        return np.ascontiguousarray(np.rot90(pixels[::-1] if mirrored else pixels, turns))
 
     def problem(self, stopped: bool) -> str:
         """What was wrong with the file, in a sentence; empty if nothing."""
@@ -330,12 +331,10 @@ class _Reader:
 
 
 class _Writer:
-    """The result: the corrected picture, and copies of the other streams."""
+    """The result: the corrected picture, and copies of the other streams; whoever opened the container closes it."""
 
-    def __init__(self, temporary: Path, target: Path, reader: _Reader, first: Any, encoding: Encoding) -> None:
-        self.target, self.pixels = target, reader.pixels
-        container_format = FORMATS[target.suffix.lower()]
-        self.container = av.open(str(temporary), "w", format=container_format)
+    def __init__(self, container: Any, target: Path, reader: _Reader, first: Any, encoding: Encoding) -> None:
+        self.container, self.target, self.pixels = container, target, reader.pixels
         self.frames = 0
         self.left_out: list[str] = []
         self.copies: dict[Any, Any] = {}
@@ -343,60 +342,68 @@ class _Writer:
         for key, value in reader.container.metadata.items():
             if key not in ("major_brand", "minor_version", "compatible_brands", "encoder"):
                 self.container.metadata[key] = value
-        if hasattr(self.container, "set_chapters"):
-            self.container.set_chapters(reader.container.chapters())
-        self.stream = self._picture(reader, encoding)
-        self._rotate(first)
+        self.container.set_chapters(reader.container.chapters())
+        self.stream = self._picture(reader, first, encoding)
         for stream in reader.container.streams:
             if stream is not reader.stream:
                 self._add_copy(stream)
+        try:
+            self.container.start_encoding()
+        except av.error.FFmpegError as error:
+            how = f"with the encoder {self.encoder} ({_reason(error)})"
+            raise VideoError(f"{target}: cannot be begun {how}; choose another, or another suffix") from error
 
-    def _picture(self, reader: _Reader, encoding: Encoding) -> Any:
+    def _picture(self, reader: _Reader, first: Any, encoding: Encoding) -> Any:
         source = reader.stream.codec_context
         name = encoding.codec or self._encoder(source.codec.canonical_name)
-        options = dict(OPTIONS.get(name, {}))
+        try:
+            encoder = av.codec.Codec(name, "w")
+        except ValueError as error:
+            raise VideoError(f"{self.target}: this PyAV has no encoder {name}; see: python -m av --codecs") from error
+        if encoder.type != "video":
+            raise VideoError(f"{self.target}: {name} encodes {encoder.type} streams, not video")
+        self.encoder = str(encoder.name)
+        options = dict(OPTIONS.get(self.encoder, {}))
         if encoding.crf is not None:
             options["crf"] = f"{encoding.crf:g}"
         try:
+            self._check_name(encoder.canonical_name)
             stream = self.container.add_stream(name, reader.rate, options)
-        except (ValueError, av.error.FFmpegError) as error:
-            self.container.close()
+        except ValueError as error:
             raise VideoError(f"{self.target}: cannot hold video of the encoder {name} ({_reason(error)})") from error
         codec = stream.codec_context
-        codec.width, codec.height = source.width, source.height
+        sideways = _orientation(first)[0] % 2
+        aspect = reader.stream.sample_aspect_ratio or Fraction(1)
+        codec.width, codec.height = (source.height, source.width) if sideways else (source.width, source.height)
+        codec.sample_aspect_ratio = 1 / aspect if sideways else aspect
         codec.pix_fmt = _pixel_format(codec.codec, source.format, reader.depth)
         codec.time_base = stream.time_base = reader.stream.time_base
         codec.thread_type = "AUTO"
-        codec.sample_aspect_ratio = reader.stream.sample_aspect_ratio or Fraction(1)
         for tag in TAGS:
             setattr(codec, tag, getattr(source, tag))
         if "crf" not in options and reader.stream.bit_rate:
             codec.bit_rate = reader.stream.bit_rate
-        if source.codec_tag in ("hvc1", "hev1") and self.container.format.name in ("mp4", "mov") and "265" in name:
+        if (
+            source.codec_tag in ("hvc1", "hev1")
+            and self.container.format.name in ("mp4", "mov")
+            and "265" in self.encoder
+        ):
             codec.codec_tag = "hvc1"
         stream.metadata.update({k: v for k, v in reader.stream.metadata.items() if k in ("language", "title")})
         return stream
 
-    def _rotate(self, first: Any) -> None:
-        for data in first.side_data:
-            if data.type.name != "DISPLAYMATRIX":
-                continue
-            if not hasattr(self.stream, "set_display_matrix"):
-                self.container.close()
-                raise VideoError(f"{self.target}: to keep its rotation, update PyAV with: pip install -U av")
-            self.stream.set_display_matrix(np.frombuffer(bytes(data), np.int32))
+    def _check_name(self, codec: str) -> None:
+        if self.container.format.name == "mpegts" and codec not in MPEGTS:
+            raise ValueError(f"'mpegts' format does not support '{codec}' codec")
 
     def _encoder(self, codec: str) -> str:
         """The encoder of a codec; where there is none, or not in this format, the format's usual one."""
         name = ENCODERS.get(codec, codec)
-        try:
+        with suppress(ValueError):
             av.codec.Codec(name, "w")
-        except ValueError:
-            name = ""
-        if name and codec in self.container.supported_codecs:
-            return name
-        usual = "vp9" if self.container.format.name == "webm" else "h264"
-        return ENCODERS[usual]
+            if codec in self.container.supported_codecs:
+                return name
+        return "vp9" if self.container.format.name == "webm" else "h264"
 
     def _add_copy(self, stream: Any) -> None:
         kind = f"{stream.type} stream {stream.index}"
@@ -404,12 +411,13 @@ class _Writer:
             self.left_out.append(kind)
             return
         try:
+            self._check_name(stream.codec_context.codec.canonical_name)
             copy = self.container.add_stream_from_template(stream)
         except (ValueError, av.error.FFmpegError):
             self.left_out.append(f"{kind} ({stream.codec_context.name})")
             return
         copy.metadata.update(stream.metadata)
-        copy.disposition = stream.disposition
+        copy.disposition = stream.disposition.value  # PyAV before 18 takes no other
         self.copies[stream] = copy
 
     def copy(self, packet: Any) -> None:
@@ -420,18 +428,19 @@ class _Writer:
 
     def write(self, source: Any, pixels: NDArray[Any]) -> None:
         """Encode a corrected frame with all that its original has beside pixels."""
-        rgb = av.VideoFrame.from_ndarray(pixels, self.pixels)
-        frame = rgb.reformat(
-            self.stream.codec_context.width,  # which may change in the middle of a stream
-            self.stream.codec_context.height,
-            self.stream.codec_context.pix_fmt,
-            dst_colorspace=matrix_of(source),
+        codec = self.stream.codec_context
+        frame = av.VideoFrame.from_ndarray(pixels, self.pixels).reformat(
+            codec.width,  # a stream's size may change in its middle
+            codec.height,
+            codec.pix_fmt,
+            dst_colorspace=matrix_of(source, codec.height),
             src_color_range=FULL,
             dst_color_range=range_of(source),
-            interpolation=av.video.reformatter.Interpolation.BILINEAR | _accurate(),
+            interpolation=BILINEAR,
         )
         for tag in TAGS:
-            setattr(frame, tag, getattr(source, tag))
+            if hasattr(frame, tag):  # PyAV 16 has half of them
+                setattr(frame, tag, getattr(source, tag))
         # Damaged files may have no times, or such as go back: encoders refuse these.
         pts = source.pts if source.pts is not None else self.last_pts + 1
         frame.pts = self.last_pts = max(pts, self.last_pts + 1)
@@ -446,26 +455,16 @@ class _Writer:
             self.container.mux(self.stream.encode(None))
         self.container.close()
 
-    def abandon(self) -> None:
-        """Close the file without more ado, if it is open."""
-        with suppress(av.error.FFmpegError):
-            self.container.close()
-
-
-def _accurate() -> int:
-    flags = av.video.reformatter.Interpolation
-    return int(flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP)
-
 
 def _floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
     floats: NDArray[np.float32] = np.multiply(pixels, np.float32(1 / np.iinfo(pixels.dtype).max), dtype=np.float32)
     return floats
 
 
-def matrix_of(frame: Any) -> int:
+def matrix_of(frame: Any, height: int) -> int:
     """The matrix between R'G'B' and Y'CbCr; where the frame does not tell, as players guess it, by the height."""
     if frame.colorspace in (RGB, UNSPECIFIED):
-        return BT709 if frame.height >= HD_HEIGHT else BT601
+        return BT709 if height >= HD_HEIGHT else BT601
     return int(frame.colorspace)
 
 
@@ -476,9 +475,14 @@ def range_of(frame: Any) -> int:
     return FULL if frame.format.is_rgb or frame.format.name.startswith("yuvj") else LIMITED
 
 
-def _turns(frame: Any) -> int:
-    """Quarter turns, counter-clockwise, that put a frame upright."""
-    return round(float(frame.rotation) / 90) % 4
+def _orientation(frame: Any) -> tuple[int, bool]:
+    """What puts a frame upright: quarter turns, counter-clockwise, and whether it is flipped upside down before."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV before 19 stumbles over kinds of side data that it does not know, such as EXIF
+        matrix = None
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32) / (1 << 16) if matrix else (1, 0, 0, 0, 1)
+    return round(frame.rotation / 90) % 4, bool(a * d < b * c)
 
 
 def _pixel_format(codec: Any, source: Any, depth: int) -> str:

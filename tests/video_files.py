@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -24,35 +25,44 @@ def make_video(
     frames: list[NDArray[np.uint8]],
     codec: str = "libx264",
     pixels: str = "yuv420p",
-    rotation: int = 0,
+    matrix: tuple[int, int, int, int] | None = None,
     gap: int = 0,
     tags: dict[str, int] | None = None,
-    sound: bool = True,
+    flags: str = "",
+    aspect: Fraction | None = None,
+    sound: str | Literal[False] = "aac",
     seconds: float = 0,
 ) -> Path:
     """Encode frames ``(H, W, 3)`` with a tone.
 
     Args:
+        matrix: ``a, b, c, d``: players show the pixel at x, y at a x + c y, b x + d y, as phones ask for (.mp4 only).
         gap: ticks that are left out in the middle, so that the rate varies.
+        tags: of colour; the others are those of Rec. 709.
+        flags: FFmpeg's, of the encoder.
+        aspect: of a pixel, width to height.
+        sound: encoder of the tone; False for none.
         seconds: of the tone; 0 for those of the frames.
     """
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, RATE, OPTIONS.get(codec, {}))
+        options = {**OPTIONS.get(codec, {}), **({"flags": flags} if flags else {})}
+        stream: Any = container.add_stream(codec, RATE, options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
         stream.codec_context.time_base = TICK
         named = {"color_primaries": BT709, "color_trc": BT709, "colorspace": BT709, "color_range": LIMITED}
-        for tag, value in {**named, **(tags or {})}.items():
+        named.update(tags or {})
+        for tag, value in named.items():
             setattr(stream.codec_context, tag, value)
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         container.metadata["title"] = "Test"
-        audio: Any = container.add_stream("aac", 48000) if sound else None
+        audio: Any = container.add_stream(sound, 48000) if sound else None
         if audio:
             audio.metadata["language"] = "eng"
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(
-                format=pixels, dst_colorspace=BT709, src_color_range=2, dst_color_range=LIMITED
+                format=pixels, dst_colorspace=BT709, src_color_range=2, dst_color_range=named["color_range"]
             )
             picture.pts = index * 1001 + (gap if index >= len(frames) // 2 else 0)
             picture.time_base = TICK
@@ -65,7 +75,17 @@ def make_video(
                 part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
                 container.mux(audio.encode(part))
             container.mux(audio.encode(None))
+    if matrix:
+        _turn(path, matrix)
     return path
+
+
+def _turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write the matrix into the header of the first track: not every PyAV can."""
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (part << 16 for part in matrix)
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
 
 
 def remux(source: Path, target: Path, options: dict[str, str] | None = None) -> Path:
