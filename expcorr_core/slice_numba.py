@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from torch import Tensor
 
 from .bilateral_energy import LUMINANCE
 
-MOST_THREADS = numba.get_num_threads()  # that numba has been told to use
 BLOCK = 2**20  # pixels of a block, where an image has to be copied
 NOT_FINITE = 0x7F800000  # bits of a float32, without its sign, from which on it is infinite or NaN
 # numba's simplest thread pool ends the process when it is entered by two threads at a time.
@@ -34,6 +35,21 @@ def _load_kernels() -> Any:
 
 
 _slice_bands = _load_kernels().slice_bands
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """As many threads as PyTorch may use; afterwards as many for both as the caller has set."""
+    allowed = torch.get_num_threads()
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(allowed, before)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+        # Where they share one OpenMP library, numba's start gives PyTorch all cores, in each process of a bulk run.
+        if torch.get_num_threads() != allowed:
+            torch.set_num_threads(allowed)
 
 
 def _in_rows(image: Tensor) -> tuple[Tensor, int, int] | None:
@@ -74,8 +90,7 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
     whole = None not in arrays
     step = height if whole else max(1, BLOCK // width)
     largest = 0
-    with _lock:
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), MOST_THREADS)))
+    with _lock, _threads():
         for top in range(0, height, step):
             block = image[:, top : top + step]
             if not whole:
