@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -25,19 +26,26 @@ def quality(image: Tensor) -> Tensor:
     grey = image.mean(1, keepdim=True)
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=image.dtype, device=image.device)
     contrast = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernel[None, None]).abs()
-    saturation = image.std(1, keepdim=True, correction=0)
-    exposedness = (-((image - 0.5) ** 2) / (2 * WELL_EXPOSED_SIGMA**2)).exp().prod(1, keepdim=True)
+    saturation = (_square_distance(image, grey) / 3).sqrt()
+    exposedness = (_square_distance(image, 0.5) / (-2 * WELL_EXPOSED_SIGMA**2)).exp()
     return contrast * saturation * exposedness + 1e-12
 
 
-def fuse_exposures(images: Sequence[Tensor]) -> Tensor:
+def _square_distance(image: Tensor, centre: Tensor | float) -> Tensor:
+    """Of each pixel's colour from a grey, ``(B, 1, H, W)``; channel by channel, in a third of the memory."""
+    squares = [(image[:, channel : channel + 1] - centre).square() for channel in range(3)]
+    return squares[0].add_(squares[1]).add_(squares[2])
+
+
+def fuse_exposures(images: Sequence[Tensor], progress: Callable[[], None] | None = None) -> Tensor:
     """Fuse exposures of one scene: Laplacian pyramids blended by Gaussian pyramids of the quality.
 
     Args:
-        images: one or more ``(B, 3, H, W)`` of equal shape, 0..1.
+        images: one or more floating-point ``(B, 3, H, W)`` of equal shape, 0..1 (values beyond are clamped).
+        progress: called four times an image, after parts of the work that take about the same time.
 
     Returns:
-        ``(B, 3, H, W)``, clamped to 0..1.
+        ``(B, 3, H, W)``, at least float32, clamped to 0..1.
 
     Raises:
         ValueError: no images, or shapes that differ.
@@ -47,13 +55,21 @@ def fuse_exposures(images: Sequence[Tensor]) -> Tensor:
     if any(image.shape != images[0].shape for image in images):
         raise ValueError(f"exposure fusion needs images of one shape, got {[tuple(i.shape) for i in images]}")
     levels = max(1, min(images[0].shape[2:]).bit_length() - 1)
-    weights = torch.stack([quality(image) for image in images])
-    weights = weights / weights.sum(0)
-    fused: list[Tensor] = []
-    for image, weight in zip(images, weights, strict=True):
-        blended = [
-            band * share
-            for band, share in zip(laplacian_pyramid(image, levels), gaussian_pyramid(weight, levels), strict=True)
-        ]
-        fused = [total + band for total, band in zip(fused, blended, strict=True)] if fused else blended
-    return reconstruct(fused).clamp(0, 1)
+    dtype = torch.promote_types(images[0].dtype, torch.float32)
+    progress = progress or (lambda: None)
+    weights = []
+    for image in images:
+        weights.append(quality(image.to(dtype).clamp(0, 1)))
+        progress()
+    total = reduce(torch.add, weights)
+    shares = [gaussian_pyramid(weight.div_(total), levels) for weight in weights]
+    result = torch.empty_like(images[0], dtype=dtype)
+    for channel in range(3):  # one by one, in a third of the memory
+        fused: list[Tensor] = []
+        for image, share in zip(images, shares, strict=True):
+            bands = laplacian_pyramid(image[:, channel : channel + 1].to(dtype).clamp(0, 1), levels)
+            blended = [band * part for band, part in zip(bands, share, strict=True)]
+            fused = [before.add_(band) for before, band in zip(fused, blended, strict=True)] if fused else blended
+            progress()
+        result[:, channel : channel + 1] = reconstruct(fused)
+    return result.clamp_(0, 1)

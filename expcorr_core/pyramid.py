@@ -16,19 +16,16 @@ from torch import Tensor
 KERNEL = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 
-def _mirror_index(size: int, stride: int, device: torch.device) -> Tensor:
-    """Sample positions of each tap, border mirrored with the edge sample repeated: (5, ceil(size/stride))."""
-    centre = torch.arange(0, size, stride, device=device)
-    position = centre[None] + torch.arange(-2, 3, device=device)[:, None]
-    position = position.remainder(2 * size)
-    return torch.minimum(position, 2 * size - 1 - position)
-
-
 def _reduce_axis(x: Tensor, dim: int) -> Tensor:
-    index = _mirror_index(x.shape[dim], 2, x.device)
-    taps = [x.index_select(dim, index[k]) for k in range(5)]
+    """Filter and halve one axis, border mirrored with the edge sample repeated."""
+    size = x.shape[dim]
+    position = torch.arange(-2, size + 2, device=x.device).remainder(2 * size)
+    padded = x.index_select(dim, torch.minimum(position, 2 * size - 1 - position)).movedim(dim, 0)
+    taps = [padded[k : k + size : 2] for k in range(5)]
     # Symmetric pairs first: two multiplications fewer, and an exactly symmetric result.
-    return KERNEL[0] * (taps[0] + taps[4]) + KERNEL[1] * (taps[1] + taps[3]) + KERNEL[2] * taps[2]
+    filtered = (taps[0] + taps[4]).mul_(KERNEL[0])
+    filtered.add_(taps[1] + taps[3], alpha=KERNEL[1]).add_(taps[2], alpha=KERNEL[2])
+    return filtered.movedim(0, dim)
 
 
 def _expand_axis(x: Tensor, dim: int, size: int) -> Tensor:
@@ -37,8 +34,8 @@ def _expand_axis(x: Tensor, dim: int, size: int) -> Tensor:
     index = torch.arange(-1, count + 1, device=x.device).clamp_(0, count - 1)
     padded = x.index_select(dim, index)
     before, centre, after = (padded.narrow(dim, k, count) for k in range(3))
-    even = 2 * (KERNEL[0] * (before + after) + KERNEL[2] * centre)
-    odd = 2 * KERNEL[1] * (centre + after)
+    even = (before + after).mul_(2 * KERNEL[0]).add_(centre, alpha=2 * KERNEL[2])
+    odd = (centre + after).mul_(2 * KERNEL[1])
     return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral import BilateralGrid
-from ..expcorr_core.corrector import Settings
+from ..expcorr_core.corrector import PAIR_SIZE, Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview
 from .model import ExposureModel, model_input
@@ -79,7 +81,7 @@ class ExposureCorrect(io.ComfyNode):
         softness: float = SOFTNESS,
     ) -> io.NodeOutput:
         if strength == 0:
-            return io.NodeOutput(image, BilateralGrid.identity(len(image)))
+            return io.NodeOutput(image, BilateralGrid.identity(len(image)), ui=before_and_after(cls, image, image))
         gains = (gain_1, gain_2, gain_3, gain_4)
         settings = Settings(
             strength=strength,
@@ -90,15 +92,21 @@ class ExposureCorrect(io.ComfyNode):
             mirror=mirror,
         )
         corrector = model.corrector(working_size)
-        grids: list[Tensor] = []
+        grids: dict[int, Tensor] = {}
 
-        def correct(_: int, frame: Tensor) -> Tensor:
-            grid = corrector.estimate(frame, settings).blend(strength)
-            grids.append(grid.coefficients.cpu())
-            return grid.to(frame.device).slice(frame)
+        def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
+            small = corrector.reduce(frame, settings)
+            step()
+            corrected = corrector.correct_reduced(small, settings)
+            step()
+            grid = BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE).blend(strength)
+            grids[index] = grid.coefficients.cpu()
+            step()
+            grid.slice(frame, out)
 
-        result = each_frame(image, correct, mask, softness)
-        return io.NodeOutput(result, BilateralGrid(torch.cat(grids)), ui=before_and_after(cls, image, result))
+        result = each_frame(image, correct, mask, softness, steps=4)
+        correction = BilateralGrid(torch.cat([grids[index] for index in range(len(image))]))
+        return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
 
 
 class ApplyCorrection(io.ComfyNode):
@@ -147,8 +155,8 @@ def apply_correction(
             "give as many images, or the correction of one"
         )
 
-    def change(index: int, frame: Tensor) -> Tensor:
+    def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
         place = min(index, len(grids) - 1)
-        return BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame)
+        BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame, out)
 
     return each_frame(image, change, mask, softness)

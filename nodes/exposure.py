@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import comfy.model_management
-import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..expcorr_core.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.fusion import fuse_exposures
 from ..expcorr_core.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
 from .inputs import SOFTNESS, mask_inputs
-from .layout import each_frame, to_comfy, to_core, to_mask
+from .layout import Steps, each_frame, new_image, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType
 
 LINEAR, CAMERA = "linear light", "camera curve"
@@ -60,7 +61,11 @@ class ExposureShift(io.ComfyNode):
         if ev == 0:
             return io.NodeOutput(image)
         shift = gain_exposure if curve == LINEAR else shift_exposure
-        return io.NodeOutput(each_frame(image, lambda _, frame: shift(frame.float(), ev), mask, softness))
+
+        def change(_: int, frame: Tensor, out: Tensor, __: Callable[[], None]) -> None:
+            out.copy_(shift(frame.float(), ev)).clamp_(0, 1)
+
+        return io.NodeOutput(each_frame(image, change, mask, softness))
 
 
 class ExposureFusion(io.ComfyNode):
@@ -84,7 +89,7 @@ class ExposureFusion(io.ComfyNode):
     @classmethod
     def execute(cls, images: Tensor) -> io.NodeOutput:
         colours, alpha = to_core(images)
-        fused = fuse_exposures([frame[None].float().clamp(0, 1) for frame in colours])
+        fused = fuse_exposures(torch.split(colours, 1), Steps(4 * len(images)))
         return io.NodeOutput(to_comfy(fused, None if alpha is None else alpha[:1]))
 
 
@@ -122,22 +127,24 @@ class ExposureReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, model: ExposureModel | None = None) -> io.NodeOutput:
-        colours = to_core(image)[0]
-        shadows, highlights = (to_mask(lost(colours)) for lost in (lost_shadows, lost_highlights))
-        pictures = torch.stack([histogram_picture(frame, *HISTOGRAM) for frame in colours])
+        colours, _ = to_core(image)
         corrector = model.corrector(WORKING_SIZE) if model else None
+        device = comfy.model_management.intermediate_device()
+        shadows, highlights = (torch.empty(image.shape[:3], device=device) for _ in range(2))
+        pictures, drawn = new_image((len(image), 3, *HISTOGRAM))
         errors: list[float] = []
         lines = []
-        progress = comfy.utils.ProgressBar(len(image))
-        for index, frame in enumerate(colours):
-            comfy.model_management.throw_exception_if_processing_interrupted()
+        step = Steps(len(image))
+        for index, frame in enumerate(torch.split(colours, 1)):
+            shadows[index], highlights[index] = lost_shadows(frame)[0], lost_highlights(frame)[0]
+            drawn[index] = histogram_picture(frame[0], *HISTOGRAM)
             line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
             if corrector:
-                small = reduce_to(frame[None], WORKING_SIZE).clamp(0, 1)
+                small = reduce_to(frame, WORKING_SIZE).clamp(0, 1)
                 errors.append(float(exposure_error(small, corrector(small))))
                 line += f", exposure error: {errors[-1]:+.1f} EV"
             lines.append(line)
-            progress.update(1)
-        shown = {**ui.PreviewImage(to_comfy(pictures[:1]), cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}
+            step()
+        shown = {**ui.PreviewImage(pictures[:1], cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}
         error = sum(errors) / max(1, len(errors))
-        return io.NodeOutput(to_comfy(pictures), shadows, highlights, error, "\n".join(lines), ui=shown)
+        return io.NodeOutput(pictures, shadows, highlights, error, "\n".join(lines), ui=shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import comfy.model_management
 import comfy.utils
@@ -17,9 +17,11 @@ PREVIEW_SIDE = 512  # larger side of the pictures in the nodes
 
 
 def to_core(image: Tensor) -> tuple[Tensor, Tensor | None]:
-    """``(B, H, W, 3 or 4)`` to colours ``(B, 3, H, W)``, a view, and alpha ``(B, H, W, 1)`` or None."""
+    """``(B, H, W, 3 or 4)`` to colours ``(B, 3, H, W)`` and alpha ``(B, H, W, 1)`` or None, both views."""
     if image.ndim != 4 or image.shape[-1] not in (3, 4):
         raise ValueError(f"an IMAGE must have shape (B, H, W, 3) or (B, H, W, 4), got {tuple(image.shape)}")
+    if not len(image):
+        raise ValueError("the IMAGE batch is empty")
     alpha = image[..., 3:] if image.shape[-1] == 4 else None
     return image[..., :3].permute(0, 3, 1, 2), alpha
 
@@ -32,21 +34,59 @@ def to_comfy(colours: Tensor, alpha: Tensor | None = None) -> Tensor:
     return image.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
 
 
-def to_mask(mask: Tensor) -> Tensor:
-    """Bool or figures ``(B, H, W)`` to a MASK, where and as the host wants results."""
-    return mask.to(comfy.model_management.intermediate_device(), torch.float32)
+def new_image(shape: Sequence[int], alpha: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """An IMAGE to write into, where and as the host wants results.
+
+    Args:
+        shape: of its colours, ``(B, 3, H, W)``.
+        alpha: ``(B, H, W, 1)``, which it gets, or None.
+
+    Returns:
+        The IMAGE, and its colours ``(B, 3, H, W)``, a view.
+    """
+    batch, channels, height, width = shape
+    image = torch.empty(
+        (batch, height, width, channels + (alpha is not None)),
+        device=comfy.model_management.intermediate_device(),
+        dtype=comfy.model_management.intermediate_dtype(),
+    )
+    if alpha is not None:
+        image[..., channels:] = alpha
+    return image, image[..., :channels].permute(0, 3, 1, 2)
+
+
+class Steps:
+    """The host's progress bar of some work, which heeds Cancel after each step."""
+
+    def __init__(self, count: int) -> None:
+        self.bar = comfy.utils.ProgressBar(count)
+
+    def __call__(self, done: int | None = None) -> None:
+        """One step more is done, or ``done`` of them in all."""
+        if done is None:
+            self.bar.update(1)
+        else:
+            self.bar.update_absolute(done)
+        comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def each_frame(
-    image: Tensor, function: Callable[[int, Tensor], Tensor], mask: Tensor | None = None, softness: float = 0.0
+    image: Tensor,
+    function: Callable[[int, Tensor, Tensor, Callable[[], None]], None],
+    mask: Tensor | None = None,
+    softness: float = 0.0,
+    steps: int = 1,
 ) -> Tensor:
-    """Apply a function frame by frame: bounded memory, progress, and Cancel within one frame.
+    """Apply a function frame by frame: bounded memory, progress, and Cancel within one step.
 
     Args:
         image: IMAGE, ``(B, H, W, 3 or 4)``; alpha passes through.
-        function: takes the frame's number and its colours ``(1, 3, H, W)``; gives the same shape.
+        function: takes a frame's number, its colours ``(1, 3, H, W)``, what to write the result into, 0..1 (of the
+            same shape, on the same device), and what to call between two steps. Where memory did not suffice it is
+            called once more, with the frame on the CPU: nothing that it keeps may be kept twice, or on a device.
         mask: MASK ``(1 or B, h, w)`` that limits the change, or None.
         softness: of the mask's edges, percent of the larger side.
+        steps: that the function takes for a frame.
 
     Returns:
         IMAGE of the same shape.
@@ -54,33 +94,34 @@ def each_frame(
     colours, alpha = to_core(image)
     if mask is not None and len(mask) not in (1, len(image)):
         raise ValueError(f"{len(mask)} masks do not match {len(image)} images; give one mask, or one an image")
-    progress = comfy.utils.ProgressBar(len(image))
-    result: Tensor | None = None
-    for index in range(len(image)):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        part = slice(index, index + 1)
-        changed = _with_memory(function, index, colours[part])
+    result, changed = new_image(colours.shape, alpha)
+    step = Steps(len(image) * steps)
+
+    def change(index: int, frame: Tensor) -> None:
+        target = changed[index : index + 1]
+        out = target if frame.device == target.device else torch.empty_like(frame, dtype=target.dtype)
+        function(index, frame, out, step)
         if mask is not None:
             place = min(index, len(mask) - 1)
-            changed = limit_change(colours[part], changed, mask[place : place + 1, None], softness / 100)
-        frame = to_comfy(changed, None if alpha is None else alpha[part])
-        if result is None:
-            result = frame.new_empty((len(image), *frame.shape[1:]))
-        result[part] = frame
-        progress.update(1)
-    if result is None:
-        raise ValueError("the IMAGE batch is empty")
+            limited = limit_change(frame, out, mask[place : place + 1, None], softness / 100)
+            out.copy_(limited).clamp_(0, 1)  # the frame itself may hold values beyond
+        if out is not target:
+            target.copy_(out)
+
+    for index in range(len(image)):
+        _with_memory(change, index, colours[index : index + 1])
+        step((index + 1) * steps)
     return result
 
 
-def _with_memory(function: Callable[[int, Tensor], Tensor], index: int, frame: Tensor) -> Tensor:
-    """Call the function; where memory does not suffice, once more with the caches emptied and the frame on the CPU."""
+def _with_memory(change: Callable[[int, Tensor], None], index: int, frame: Tensor) -> None:
+    """Change a frame; where memory does not suffice, once more with the caches emptied and the frame on the CPU."""
     try:
-        return function(index, frame)
+        return change(index, frame)
     except Exception as error:
         comfy.model_management.raise_non_oom(error)
     comfy.model_management.soft_empty_cache()
-    return function(index, frame.cpu())
+    return change(index, frame.cpu())
 
 
 def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> ui.PreviewImage:

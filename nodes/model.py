@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import comfy.model_management
@@ -12,6 +13,7 @@ import torch
 from comfy_api.latest import io
 
 from ..expcorr_core.corrector import Corrector, native_dtype
+from ..expcorr_core.files import digest
 from ..expcorr_core.hub import download_weights
 from ..expcorr_core.weights import default_weights_path, load_weights
 
@@ -90,9 +92,27 @@ class LoadExposureModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, repository: str | None = None) -> bool | str:
+        """Before anything runs; ComfyUI gives None for what comes by a link."""
+        name = (repository or "").strip()
+        if name and not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
+            return f"{name!r} cannot be the name of a repository; name one as owner/name"
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, weights: str | None, repository: str | None = None) -> str:
+        """What the file holds, so that one that has changed is loaded again.
+
+        The Hub is not asked each time: a file of its cache never changes.
+        """
+        return "" if weights is None or (repository or "").strip() else digest(_file(weights))
+
+    @classmethod
     def execute(cls, weights: str, repository: str = "") -> io.NodeOutput:
-        if repository.strip():
-            return io.NodeOutput(ExposureModel(download_weights(repository.strip())))
-        if weights == BUNDLED:
-            return io.NodeOutput(ExposureModel(default_weights_path()))
-        return io.NodeOutput(ExposureModel(Path(folder_paths.get_full_path_or_raise(FOLDER, weights))))
+        name = repository.strip()
+        return io.NodeOutput(ExposureModel(download_weights(name) if name else _file(weights)))
+
+
+def _file(weights: str) -> Path:
+    """The file that a choice of weights stands for."""
+    return default_weights_path() if weights == BUNDLED else Path(folder_paths.get_full_path_or_raise(FOLDER, weights))

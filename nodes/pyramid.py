@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from ..expcorr_core.checks import check_image
 from ..expcorr_core.corrector import reduce_to
 from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
-from .layout import PREVIEW_SIDE, to_comfy, to_core, with_preview
+from .layout import PREVIEW_SIDE, Steps, new_image, to_comfy, to_core, with_preview
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
@@ -26,12 +27,6 @@ class Pyramid:
 
     bands: list[Tensor]
     alpha: Tensor | None
-
-    def preview(self) -> Tensor:
-        """All levels of the first image at full size as one IMAGE batch; zero of the signed bands is mid-grey."""
-        shown = [band[:1] + 0.5 for band in self.bands[:-1]] + [self.bands[-1][:1]]
-        size = self.bands[0].shape[2:]
-        return to_comfy(torch.cat([F.interpolate(band, size, mode="nearest-exact") for band in shown]))
 
 
 class LaplacianDecompose(io.ComfyNode):
@@ -69,11 +64,27 @@ class LaplacianDecompose(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, levels: int) -> io.NodeOutput:
         colours, alpha = to_core(image)
-        check_image(colours)
-        pyramid = Pyramid(laplacian_pyramid(colours.float(), levels), alpha)
-        preview = pyramid.preview()
-        small = reduce_to(preview.movedim(-1, 1), PREVIEW_SIDE).movedim(1, -1)
-        return io.NodeOutput(pyramid, preview, ui=ui.PreviewImage(small, cls=cls))
+        size = colours.shape[2:]
+        bands: list[Tensor] = []
+        step = Steps(3 * len(image) + levels)
+        for index, frame in enumerate(torch.split(colours, 1)):
+            check_image(frame)
+            for channel in range(3):  # one by one, in a third of the memory
+                pyramid = laplacian_pyramid(frame[:, channel : channel + 1].float(), levels)
+                bands = bands or [part.new_empty((len(image), 3, *part.shape[2:])) for part in pyramid]
+                for band, part in zip(bands, pyramid, strict=True):
+                    band[index, channel] = part[0, 0]
+                step()
+        preview, shown = new_image((levels, 3, *size))
+        small = []
+        for level, band in enumerate(bands):
+            zero = 0.5 if level < levels - 1 else 0.0  # the residual has no sign
+            picture = F.interpolate(band[:1] + zero, size, mode="nearest-exact").clamp_(0, 1)
+            shown[level] = picture[0]
+            small.append(reduce_to(picture, PREVIEW_SIDE))
+            step()
+        pictures = ui.PreviewImage(to_comfy(torch.cat(small)), cls=cls)
+        return io.NodeOutput(Pyramid(bands, alpha), preview, ui=pictures)
 
 
 class LaplacianReconstruct(io.ComfyNode):
@@ -113,5 +124,11 @@ class LaplacianReconstruct(io.ComfyNode):
         cls, pyramid: Pyramid, gain_1: float, gain_2: float, gain_3: float, gain_4: float, gain_rest: float
     ) -> io.NodeOutput:
         count = len(pyramid.bands) - 1
-        gains = [gain_1, gain_2, gain_3, gain_4, *[gain_rest] * count][:count]
-        return io.NodeOutput(to_comfy(reconstruct(scale_bands(pyramid.bands, [*gains, 1.0])), pyramid.alpha))
+        gains = [*[gain_1, gain_2, gain_3, gain_4, *[gain_rest] * count][:count], 1.0]
+        result, changed = new_image(pyramid.bands[0].shape, pyramid.alpha)
+        step = Steps(3 * len(result))
+        for index, channel in product(range(len(result)), range(3)):
+            bands = [band[index : index + 1, channel : channel + 1] for band in pyramid.bands]
+            changed[index, channel] = reconstruct(scale_bands(bands, gains))[0, 0].clamp_(0, 1)
+            step()
+        return io.NodeOutput(result)

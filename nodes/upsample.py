@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -65,14 +67,15 @@ class BilateralUpsample(io.ComfyNode):
                 "the two small batches must hold one image, or as many as the full-size batch"
             )
         size = (grid_size, grid_size, grid_depth)
-        fitted: dict[int, BilateralGrid] = {}  # of the last frame alone, so that one pair is fitted once
+        fitted: dict[int, BilateralGrid] = {}  # of the last frame only, so that one pair is fitted once
 
-        def change(index: int, frame: Tensor) -> Tensor:
+        def change(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
             pair = min(index, len(before) - 1)
             if pair not in fitted:
                 fitted.clear()
                 grid = BilateralGrid.fit_reduced(before[pair : pair + 1], after[pair : pair + 1], size=size)
-                fitted[pair] = grid.blend(strength).to(frame.device)
-            return fitted[pair].slice(frame)
+                fitted[pair] = grid.blend(strength)
+            step()
+            fitted[pair].to(frame.device).slice(frame, out)
 
-        return io.NodeOutput(each_frame(guide, change))
+        return io.NodeOutput(each_frame(guide, change, steps=2))

@@ -21,7 +21,7 @@ from ..expcorr_core.sequence import SequenceCorrector, Smoothing
 from ..expcorr_core.video import correct_video
 from .correct import GridType, apply_correction
 from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
-from .layout import before_and_after, to_core, with_preview
+from .layout import Steps, before_and_after, to_core, with_preview
 from .model import ExposureModel, model_input
 
 ALIASES = ["video exposure", "flicker", "deflicker", "exposure correction", "brighten video", "auto exposure"]
@@ -113,7 +113,7 @@ class CorrectFrames(io.ComfyNode):
         softness: float = SOFTNESS,
     ) -> io.NodeOutput:
         if strength == 0:
-            return io.NodeOutput(image, BilateralGrid.identity(len(image)))
+            return io.NodeOutput(image, BilateralGrid.identity(len(image)), ui=before_and_after(cls, image, image))
         settings = Settings(strength=strength, fusion=fusion, stretch=stretch, working_size=working_size)
         sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
         correction = _correction(sequence, image, one_correction)
@@ -197,16 +197,13 @@ def _sequence(model: ExposureModel, settings: Settings, smoothing: Smoothing) ->
 def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> BilateralGrid:
     """The correction of each frame of an IMAGE, or the one of all, on the CPU."""
     colours, _ = to_core(image)
-    bar = comfy.utils.ProgressBar(len(image))
+    step = Steps(len(image))
 
     def frames() -> Iterator[Tensor]:
         for frame in colours:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            bar.update(1)
             yield frame
+            step()
 
-    if not len(image):
-        raise ValueError("the IMAGE batch is empty")
     if one_correction:
         return sequence.one_correction(frames())
     return BilateralGrid(torch.cat([grid.coefficients for grid in sequence.corrections(frames())]))

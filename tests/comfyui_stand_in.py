@@ -39,16 +39,19 @@ class Progress:
     """A progress bar that lets a test cancel after some steps."""
 
     steps = 0
+    total = 0
+    shown: tuple[int, ...] = ()  # the values of the last bar
     cancel_after: int | None = None
 
     def __init__(self, total: int) -> None:
-        Progress.steps = 0
+        Progress.steps, Progress.total, Progress.shown = 0, total, ()
 
     def update(self, count: int) -> None:
-        Progress.steps += count
+        self.update_absolute(Progress.steps + count)
 
-    def update_absolute(self, value: int, total: int) -> None:
+    def update_absolute(self, value: int, total: int | None = None) -> None:
         Progress.steps = value
+        Progress.shown += (value,)
 
     @classmethod
     def interrupt(cls) -> None:
