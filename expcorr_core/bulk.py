@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -110,6 +110,7 @@ class Outcome:
     source: str
     target: str
     status: str
+    _: KW_ONLY
     exposure: float | None = None
     change: float | None = None
     seconds: float = 0.0
@@ -213,7 +214,8 @@ def correct_file(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -
         exposure, change = _correct(job, work, content, overwrite=work.overwrite or own is not None)
     except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
-    return Outcome(*names, CORRECTED, exposure, change, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds)
 
 
 def plan(job: Job, work: Work, entry: Mapping[str, Any] | None = None) -> Outcome:
@@ -235,7 +237,8 @@ def _own(entry: Mapping[str, Any] | None, work: Work, content: str) -> Mapping[s
 def _done_before(job: Job, work: Work, own: Mapping[str, Any] | None) -> Outcome | None:
     """The outcome where all results are there, as they were written; ImageError where they may not be written."""
     if own and all(_is_result(path, own) for path in job.outputs):
-        return Outcome(str(job.source), str(job.target), BEFORE, own["exposure"], own["change"])
+        figures = {name: own[name] for name in ("exposure", "change")}
+        return Outcome(str(job.source), str(job.target), BEFORE, **figures)
     _check_places(job, work, own)
     return None
 

@@ -44,6 +44,6 @@ def test_what_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             temporary.write_text("content")
         assert (tmp_path / "a.txt").read_text() == "content"
     else:
-        with pytest.raises(OSError, match="I/O error|Input/output"), replacing(tmp_path / "a.txt") as temporary:
+        with pytest.raises(OSError, match=r"I/O error|Input/output"), replacing(tmp_path / "a.txt") as temporary:
             temporary.write_text("content")
         assert not list(tmp_path.iterdir())
