@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +117,7 @@ class Outcome:
     source: str
     target: str
     status: str
+    _: KW_ONLY
     exposure: float | None = None
     change: float | None = None
     seconds: float = 0.0
@@ -163,7 +164,8 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
         exposure, change = _correct(job, work, source, overwrite=work.overwrite or bool(own))
     except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
-    return Outcome(*names, CORRECTED, exposure, change, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds)
 
 
 class _Source(NamedTuple):
@@ -201,7 +203,7 @@ def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome where all results are there, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
-            return Outcome(str(job.source), str(job.target), BEFORE, entry.exposure, entry.change)
+            return Outcome(str(job.source), str(job.target), BEFORE, exposure=entry.exposure, change=entry.change)
     _check_places(job, work, own)
     return None
 
@@ -253,7 +255,15 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[fl
             if work.resume and work.output:
                 files = {path.name: digest(temporary[path]) for path in writers}
                 target = job.target.relative_to(work.output).as_posix()
-                Journal(work.output).add(Entry(target, source.checksum, work.key, files, exposure, change))
+                entry = Entry(
+                    target=target,
+                    source=source.checksum,
+                    key=work.key,
+                    files=files,
+                    exposure=exposure,
+                    change=change,
+                )
+                Journal(work.output).add(entry)
     except ImageError:
         raise
     except (OSError, ValueError) as error:

@@ -105,7 +105,7 @@ def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
     return gain * x + offset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExposureSimulator:
     """Makes a wrongly exposed input from a well-exposed target, at random.
 

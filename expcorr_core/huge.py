@@ -22,7 +22,7 @@ _ORIENTATION, _XMP, _UPRIGHT = 274, 700, 1
 _BYTES = 1  # TIFF type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HugePhoto:
     """A TIFF file, of which strips are read from the top to the bottom.
 
@@ -148,7 +148,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
         raise ImageError(f"{path} is too large to be turned upright; turn it with another program first")
     kept = {"icc_profile": "icc-profile-data", "xmp": "xmp-data"}
     metadata = {name: bytes(image.get(field)) for name, field in kept.items() if image.get_typeof(field)}
-    return HugePhoto(path, state, image.height, image.width, dtype, metadata)
+    return HugePhoto(path=path, state=state, height=image.height, width=image.width, dtype=dtype, metadata=metadata)
 
 
 def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> None:

@@ -13,15 +13,17 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from .files import flush, host, is_written
 
 JOURNALS = ".expcorr-journal*.jsonl"  # those of former versions too
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Entry:
     """A line: a photo that was corrected.
 
     Attributes:
@@ -43,8 +45,8 @@ class Entry(NamedTuple):
     def of(cls, line: bytes | str) -> Entry | None:
         """The entry that a line holds; None where it was cut off, or is none of ours."""
         try:
-            fields = json.loads(line)
-            entry = cls(*(fields[name] for name in cls._fields))
+            found = json.loads(line)
+            entry = cls(**{name: found[name] for name in cls.__dataclass_fields__})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
             figures = (entry.change, 0 if entry.exposure is None else entry.exposure)
             sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, figures))
@@ -53,7 +55,7 @@ class Entry(NamedTuple):
         return entry if sound else None
 
     def line(self) -> str:
-        return json.dumps(self._asdict())
+        return json.dumps(asdict(self))
 
 
 class Journal:

@@ -16,7 +16,7 @@ from expcorr_core import journal
 from expcorr_core.files import host
 from expcorr_core.journal import JOURNALS, Entry, Journal
 
-ENTRY = Entry("a.jpg", "0" * 64, "1" * 64, {"a.jpg": "2" * 64}, -0.5, 12.0)
+ENTRY = Entry(target="a.jpg", source="0" * 64, key="1" * 64, files={"a.jpg": "2" * 64}, exposure=-0.5, change=12.0)
 FIELDS = ENTRY._asdict()
 DEAD = 4194303  # no process has so high a number
 
@@ -80,7 +80,8 @@ def test_journals_of_former_versions_are_read(tmp_path: Path) -> None:
     (tmp_path / ".expcorr-journal.jsonl").write_text(f"\n{json.dumps(fields)}\n")
     (tmp_path / f".expcorr-journal-{host()}.jsonl").write_text(f"\n{ENTRY.line()}\n")
     Journal(tmp_path).gather()
-    assert Journal(tmp_path).read() == {"b.jpg": [Entry("b.jpg", "0", "1", {"b.jpg": "2"}, 1, 2)], "a.jpg": [ENTRY]}
+    other = Entry(target="b.jpg", source="0", key="1", files={"b.jpg": "2"}, exposure=1, change=2)
+    assert Journal(tmp_path).read() == {"b.jpg": [other], "a.jpg": [ENTRY]}
 
 
 def test_links_are_neither_read_nor_written(tmp_path: Path) -> None:

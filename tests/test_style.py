@@ -102,3 +102,19 @@ def test_the_pack_does_without_what_it_leaves_out() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and path not in left_out:
                 assert (node.module or "").rpartition(".")[2] not in names, path
+
+
+def test_what_takes_many_arguments_takes_them_by_name() -> None:
+    """A call of many arguments in a row cannot be read, and a new one in between would break it."""
+    for path in (path for folder in ("expcorr_core", "training") for path in sorted((ROOT / folder).rglob("*.py"))):
+        if path.stem.startswith("slice_"):  # compiled, which knows positions alone
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert len(node.args.args) <= 7, f"{path.name}: {node.name}"
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                fields = [part.annotation for part in node.body if isinstance(part, ast.AnnAssign)]
+                names = [ast.unparse(field) for field in fields]
+                positional = names.index("KW_ONLY") if "KW_ONLY" in names else len(names)
+                told = any("kw_only=True" in ast.unparse(decorator) for decorator in node.decorator_list)
+                assert told or positional <= 5, f"{path.name}: {node.name}"

@@ -14,7 +14,7 @@ from tables import markdown
 PAPER_PHOTOS = 17_675  # inputs of the paper's training set
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of a run, in ``epochs`` or in ``steps``; ``halve`` and ``adversarial`` count in the same unit.
 
