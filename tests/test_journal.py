@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from expcorr_core.files import host
 from expcorr_core.journal import JOURNALS, Entry, Journal
 
 ENTRY = Entry(target="a.jpg", source="0" * 64, key="1" * 64, files={"a.jpg": "2" * 64}, exposure=-0.5, change=12.0)
-FIELDS = ENTRY._asdict()
+FIELDS = asdict(ENTRY)
 DEAD = 4194303  # no process has so high a number
 
 
