@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ def of_process(folder: Path, process: int, *entries: Entry, computer: str = "") 
 
 def test_what_is_added_is_read(tmp_path: Path) -> None:
     written = Journal(tmp_path / "new")
-    other = ENTRY._replace(exposure=None)
+    other = replace(ENTRY, exposure=None)
     for entry in (ENTRY, other, ENTRY):
         written.add(entry)
     assert written.read() == {"a.jpg": [ENTRY, other]}
-    written.add(third := ENTRY._replace(target="b/c.jpg"))
+    written.add(third := replace(ENTRY, target="b/c.jpg"))
     assert written.read() == {"a.jpg": [ENTRY, other], "b/c.jpg": [third]}
     assert names(tmp_path / "new") == [f".expcorr-journal-{host()}-{os.getpid()}.jsonl"]
 
@@ -99,7 +99,7 @@ def test_links_are_neither_read_nor_written(tmp_path: Path) -> None:
 
 
 def test_lines_of_processes_that_have_ended_are_gathered(tmp_path: Path) -> None:
-    entries = {name: ENTRY._replace(target=name) for name in ("dead", "cut", "alive", "other", "named")}
+    entries = {name: replace(ENTRY, target=name) for name in ("dead", "cut", "alive", "other", "named")}
     of_process(tmp_path, DEAD, entries["dead"])
     with of_process(tmp_path, DEAD + 1, entries["cut"]).open("a") as file:
         file.write('\n{"target": "half a li')
@@ -124,7 +124,7 @@ def test_a_single_file_stays_as_it_is(tmp_path: Path) -> None:
 def test_nothing_is_lost_while_another_run_gathers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other run takes a file away after this one has listed the folder."""
     of_process(tmp_path, DEAD, ENTRY)
-    of_process(tmp_path, DEAD + 1, ENTRY._replace(target="b.jpg"))
+    of_process(tmp_path, DEAD + 1, replace(ENTRY, target="b.jpg"))
     listed = Journal._files
 
     def meanwhile(self: Journal, pattern: str) -> Iterator[Path]:
