@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from comfyui_stand_in import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
+from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
 from video_files import make_video, pictures, sound
 
@@ -123,6 +124,13 @@ def test_neutral_settings_give_the_input_back(nodes: dict[str, Any], photo: Tens
     assert run(nodes, name, **settings).values[0] is photo
 
 
+@pytest.mark.parametrize("name", ["Correct", "CorrectFrames"])
+def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: Tensor, name: str) -> None:
+    """Instead of the pictures of a strength before."""
+    shown = run(nodes, name, model=None, image=photo, strength=0).ui.image
+    assert torch.equal(shown, torch.cat((photo, photo), 2))
+
+
 def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
     rgba = torch.cat((photo, torch.rand_like(photo[..., :1])), -1).repeat(3, 1, 1, 1).half()
@@ -217,11 +225,121 @@ def test_too_little_memory_is_tried_again(
         run(nodes, "ExposureShift", image=photo, ev=1.0)
 
 
+@pytest.mark.parametrize("full", ["never", "in the change", "in the mask"])
+@pytest.mark.parametrize("name", ["Correct", "CorrectFrames", "ApplyCorrection", "BilateralUpsample", "ExposureShift"])
+def test_images_on_another_device(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, full: str
+) -> None:
+    """They give what images on the CPU give, also where that device's memory does not suffice."""
+    [model] = run(nodes, "LoadModel").values
+    batch, mask = torch.cat((photo, photo * 0.8)), torch.rand(1, 48, 60)
+    grids = BilateralGrid.identity(2).coefficients * torch.tensor([0.5, 0.9]).view(2, 1, 1, 1, 1, 1)
+    inputs: dict[str, Any] = {
+        "Correct": {"model": model, "mask": mask},
+        "CorrectFrames": {"model": model, "mask": mask},
+        "ApplyCorrection": {"correction": BilateralGrid(grids), "mask": mask},
+        "BilateralUpsample": {"source": photo, "result": photo * 0.5 + 0.1},
+        "ExposureShift": {"ev": 1.0, "mask": mask},
+    }[name]
+    images = "guide" if name == "BilateralUpsample" else "image"
+    wanted = run(nodes, name, **inputs, **{images: batch}).values
+
+    def fill(owner: Any, function: str) -> None:
+        original = getattr(owner, function)
+
+        def failing(*arguments: Any) -> Any:
+            if any(isinstance(argument, Elsewhere) for argument in arguments):
+                raise torch.OutOfMemoryError("full")
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, function, failing)
+
+    pack = nodes["ExpCorr_Correct"].__module__.removesuffix(".nodes.correct")
+    if full == "in the change":
+        fill(sys.modules[f"{pack}.expcorr_core.bilateral"].BilateralGrid, "slice")
+        fill(sys.modules[f"{pack}.nodes.exposure"], "gain_exposure")
+    elif full == "in the mask":
+        fill(sys.modules[f"{pack}.nodes.layout"], "limit_change")
+    with torch.inference_mode(), PretendDevice():  # as in ComfyUI
+        got = run(nodes, name, **inputs, **{images: Elsewhere(batch)}).values
+    assert not isinstance(got[0], Elsewhere)
+    assert (got[0] - wanted[0]).abs().max() < 1e-5
+    if name in ("Correct", "CorrectFrames"):
+        assert len(got[1].coefficients) == 2  # one an image, though one was found twice
+        assert torch.allclose(got[1].coefficients, wanted[1].coefficients, atol=1e-4)
+
+
 def test_cancel_answers_within_a_frame(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Progress, "cancel_after", 2)
     with pytest.raises(Interrupted):
         run(nodes, "ExposureShift", image=photo.repeat(9, 1, 1, 1), ev=1.0)
     assert Progress.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("Correct", 4),
+        ("BilateralUpsample", 2),
+        ("ExposureFusion", 4),
+        ("LaplacianDecompose", 3 + 4),
+        ("LaplacianReconstruct", 3),
+    ],
+)
+def test_one_image_shows_progress_and_heeds_cancel(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, steps: int
+) -> None:
+    [model] = run(nodes, "LoadModel").values
+    pyramid = run(nodes, "LaplacianDecompose", image=photo).values[0]
+    inputs: dict[str, Any] = {
+        "Correct": {"model": model, "image": photo},
+        "BilateralUpsample": {"source": photo, "result": photo * 0.5, "guide": photo},
+        "ExposureFusion": {"images": photo},
+        "LaplacianDecompose": {"image": photo},
+        "LaplacianReconstruct": {"pyramid": pyramid},
+    }[name]
+    run(nodes, name, **inputs)
+    assert Progress.total == steps
+    assert Progress.shown == tuple(range(1, steps + 1))
+    monkeypatch.setattr(Progress, "cancel_after", 1)
+    with pytest.raises(Interrupted):
+        run(nodes, name, **inputs)
+    assert Progress.shown == (1,)
+
+
+def test_a_report_heeds_cancel(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules[nodes["ExpCorr_ExposureReport"].__module__]
+    find, looked_at = module.lost_shadows, []
+    monkeypatch.setattr(module, "lost_shadows", lambda images: (looked_at.extend(images), find(images))[1])
+    monkeypatch.setattr(Progress, "cancel_after", 2)
+    with pytest.raises(Interrupted):
+        run(nodes, "ExposureReport", image=photo.repeat(9, 1, 1, 1))
+    assert len(looked_at) == Progress.steps == 2
+
+
+def test_changed_weights_are_noticed(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what a file holds; nothing is downloaded for it."""
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(sys.modules["folder_paths"], "get_full_path_or_raise", lambda folder, name: str(path))
+    fingerprint = nodes["ExpCorr_LoadModel"].fingerprint_inputs
+    first = fingerprint(weights=path.name, repository="")
+    path.touch()
+    assert fingerprint(weights=path.name) == first
+    path.write_bytes(b"two")
+    assert fingerprint(weights=path.name) != first
+    assert fingerprint(weights="bundled") == fingerprint(weights="bundled") != first
+    for inputs in ({"weights": path.name, "repository": "owner/name"}, {"weights": None, "repository": None}):
+        assert fingerprint(**inputs) == ""
+
+
+def test_names_of_repositories_are_checked_at_once(nodes: dict[str, Any]) -> None:
+    validate = nodes["ExpCorr_LoadModel"].validate_inputs
+    for name in ("", " ", "owner/name", " owner/a.name-of_it ", None):
+        assert validate(repository=name) is True
+    assert validate() is True
+    for name in ("justaname", "owner/name/more", "https://huggingface.co/owner/name", "owner/", "own er/name"):
+        assert validate(repository=name) == f"{name!r} cannot be the name of a repository; name one as owner/name"
 
 
 def test_bad_batches_are_named(nodes: dict[str, Any], photo: Tensor) -> None:
@@ -242,12 +360,30 @@ def held(name: str) -> int:
     return int(Path("/proc/self/status").read_text("ascii").partition(f"{name}:")[2].split()[0]) * 1024
 
 
+def peak(work: Callable[[], Any]) -> float:
+    """The most memory that some work takes beyond its results, bytes."""
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here
+    before = held("VmRSS")
+    results = work().values
+    return held("VmHWM") - before - sum(result.nbytes for result in results)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_frames(nodes: dict[str, Any]) -> None:
     """Beyond the result, which takes 467 MB here; the input is one frame, repeated without a copy."""
     frame = torch.rand(1, 270, 480, 3)
     run(nodes, "ExposureShift", image=frame, ev=1.0)
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here
-    before = held("VmRSS")
-    [result] = run(nodes, "ExposureShift", image=frame.expand(300, -1, -1, -1), ev=1.0).values
-    assert held("VmHWM") - before - result.nbytes < 150e6
+    assert peak(lambda: run(nodes, "ExposureShift", image=frame.expand(300, -1, -1, -1), ev=1.0)) < 150e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_image_is_held_once(nodes: dict[str, Any]) -> None:
+    """A correction needs its result, and no copy of it; pyramids are a channel's at a time."""
+    image = torch.rand(1, 2000, 3000, 3)
+    apply = lambda: run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(), image=image)
+    apply()  # what is compiled and loaded once is not of this image
+    assert peak(apply) < 0.5 * image.nbytes
+    fuse = lambda: run(nodes, "ExposureFusion", images=image.expand(2, -1, -1, -1))
+    assert peak(fuse) < 5 * image.nbytes
+    pyramid = run(nodes, "LaplacianDecompose", image=image, levels=3).values[0]
+    assert peak(lambda: run(nodes, "LaplacianReconstruct", pyramid=pyramid)) < 3 * image.nbytes
