@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -44,7 +45,8 @@ class Stop:
         self.asked = True
 
 
-class Task(NamedTuple, Generic[Result]):
+@dataclass(frozen=True)
+class Task(Generic[Result]):
     """A call for another process.
 
     Attributes:
