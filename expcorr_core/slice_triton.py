@@ -4,8 +4,6 @@ Each program takes a run of pixels of one row. A pixel gathers the 12 coefficien
 (186 KB with the default size) stays in the caches, so that memory sees each pixel once going in and once going out.
 """
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from typing import Any
 

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -47,7 +48,8 @@ class Stop:
         self.asked = True
 
 
-class Task(NamedTuple, Generic[Result]):
+@dataclass(frozen=True)
+class Task(Generic[Result]):
     """A call for another process.
 
     Attributes:
@@ -179,7 +181,7 @@ def spread(
                         pool.remove(worker)
                         worker.end()
                         if worker.task and worker.task.cost < math.inf:
-                            again.append(worker.task._replace(cost=math.inf))
+                            again.append(worker.replace(task, cost=math.inf))
                         elif worker.task:
                             yield worker.task.crashed
                     else:

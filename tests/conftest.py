@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.network import Architecture, ExposureNetwork
+
+settings.register_profile("any machine", deadline=None)  # the first example may compile kernels
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

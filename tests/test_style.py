@@ -91,6 +91,14 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert commands[1] in (ROOT / ".ci" / "run").read_text()
 
 
+def test_ci_tries_the_lowest_and_the_newest_versions() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    assert "resolution: [lowest-direct, highest]" in workflow
+    assert "run: .ci/versions ${{ matrix.resolution }}" in workflow
+    [lowest] = re.findall(r'^requires-python = ">=(3\.\d+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert f'python: ["{lowest}", ' in workflow
+
+
 def test_the_pack_does_without_what_it_leaves_out() -> None:
     """`.comfyignore` keeps parts of the core from ComfyUI's users; nothing else may import them."""
     lines = (ROOT / ".comfyignore").read_text("utf-8").splitlines()

@@ -214,6 +214,7 @@ def test_colours_are_read_without_bias(tmp_path: Path, codec: str, pixels: str) 
     assert np.abs(full.mean((0, 1)) - wanted).max() < 0.4
 
 
+@pytest.mark.slow
 def test_one_correction_for_the_clip(corrector: Corrector, clip: Path, tmp_path: Path) -> None:
     summary = correct_video(
         clip, tmp_path / "out.mp4", SequenceCorrector(corrector, smoothing=FAST), one_correction=True
@@ -245,6 +246,7 @@ def test_mpeg_ts_gets_only_what_can_be_read_there(
         correct_video(source, target, sequence, encoding=Encoding("ffv1"), overwrite=True)
 
 
+@pytest.mark.slow
 def test_a_truncated_file_ends_with_a_sentence_and_what_was_finished(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,6 +364,7 @@ def test_files_are_not_replaced_unasked(corrector: Corrector, clip: Path, tmp_pa
         correct_video(clip, tmp_path / "out.gif", SequenceCorrector(corrector))
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_what_was_done(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "out.mkv"
     arguments = ["--every", "8", "--smoothing", "8", "--cuts", "12", "--crf", "30"]
