@@ -181,7 +181,7 @@ def spread(
                         pool.remove(worker)
                         worker.end()
                         if worker.task and worker.task.cost < math.inf:
-                            again.append(worker.replace(task, cost=math.inf))
+                            again.append(replace(worker.task, cost=math.inf))
                         elif worker.task:
                             yield worker.task.crashed
                     else:
