@@ -79,7 +79,7 @@ class Host:
         return self.wait(self.queue(graph))
 
     def wait(self, prompt: str, seconds: float = RUN_SECONDS) -> dict[str, Any]:
-        """The history entry of a queued graph. One that does not end in time is stopped: the next finds a free server."""
+        """The history entry of a queued graph; one that does not end in time is stopped, so that the next can run."""
         if self._until(lambda: prompt in self.get(f"/history/{prompt}"), seconds):
             return dict(self.get(f"/history/{prompt}")[prompt])
         self.post("/queue", {"delete": [prompt]})
