@@ -439,16 +439,29 @@ def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
     host.cancel(host.queue(many(4096)), after=2)
 
 
+def test_a_graph_that_is_late_leaves_the_server_free(host: Host, scene: NDArray[np.uint8]) -> None:
+    """So that one test that waits in vain does not spoil the next."""
+    host.put_image("scene.png", scene[::2, ::2])
+    with pytest.raises(AssertionError, match="the graph did not end in time"):
+        host.wait(host.queue(many(4096)), 2)
+    assert not host.running()
+
+
 @pytest.mark.parametrize("name", ["ExposureFusion", "LaplacianDecompose"])
 def test_cancel_among_large_images(host: Host, name: str) -> None:
-    """These nodes take several seconds an image."""
+    """These nodes take seconds an image, and do not wait for the node after them to heed it."""
+    empty = graph_of(empty=("EmptyImage", {"width": 3000, "height": 2000, "batch_size": 8, "color": 0}))
+    first = graph_of(
+        one=("ImageFromBatch", {"image": ["empty", 0], "batch_index": 0, "length": 1}),
+        show=("PreviewImage", {"images": ["one", 0]}),
+    )
+    host.run(empty | first)  # so that the batch is there
     inputs = {"images": ["empty", 0]} if name == "ExposureFusion" else {"image": ["empty", 0], "levels": 4}
-    graph = graph_of(
-        empty=("EmptyImage", {"width": 3000, "height": 2000, "batch_size": 8, "color": 0}),
+    work = graph_of(
         work=(f"ExpCorr_{name}", inputs),
         show=("PreviewImage", {"images": ["work", int(name == "LaplacianDecompose")]}),
     )
-    host.cancel(host.queue(graph), after=2)
+    assert host.cancel(host.queue(empty | work), after=2) == "work"
 
 
 VIDEO_DEFAULTS = {
