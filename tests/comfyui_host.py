@@ -79,26 +79,31 @@ class Host:
         return self.wait(self.queue(graph))
 
     def wait(self, prompt: str, seconds: float = RUN_SECONDS) -> dict[str, Any]:
-        """The history entry of a queued graph. One that is late is stopped: the next finds a free server."""
+        """The history entry of a queued graph; one that does not end in time is stopped, so that the next can run."""
         if self._until(lambda: prompt in self.get(f"/history/{prompt}"), seconds):
             return dict(self.get(f"/history/{prompt}")[prompt])
         self.post("/queue", {"delete": [prompt]})
         self.post("/interrupt", {"prompt_id": prompt})
-        self._until(lambda: prompt not in self.running(), seconds)
+        self._until(lambda: prompt not in self.running(), CANCEL_SECONDS)
         raise AssertionError("the graph did not end in time")
 
     def running(self) -> list[str]:
         """The ids of the graphs that run."""
         return [entry[1] for entry in self.get("/queue")["queue_running"]]
 
-    def cancel(self, prompt: str, after: float) -> None:
-        """Interrupt a queued graph some seconds after it began; the server must be free again soon."""
+    def cancel(self, prompt: str, after: float) -> str:
+        """Interrupt a queued graph some seconds after it began; the server must be free again soon.
+
+        Returns:
+            The node that heeded it.
+        """
         assert self._until(lambda: prompt in self.running(), RUN_SECONDS)
         time.sleep(after)
         self.post("/interrupt", {"prompt_id": prompt})
-        entry = self.wait(prompt, CANCEL_SECONDS)
-        assert "execution_interrupted" in json.dumps(entry["status"])
+        messages = dict(self.wait(prompt, CANCEL_SECONDS)["status"]["messages"])
+        assert "execution_interrupted" in messages
         assert prompt not in self.running()
+        return str(messages["execution_interrupted"]["node_id"])
 
     @staticmethod
     def _until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from expcorr_core.exposure import gain_exposure, shift_exposure
 from expcorr_core.fusion import fuse_exposures
 from expcorr_core.masking import limit_change
 from expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
+from expcorr_core.weights import default_weights_path
 
 pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
@@ -203,6 +205,23 @@ def test_weights_of_the_models_folder(host: Host, scene: NDArray[np.uint8]) -> N
     assert "is damaged or no safetensors file" in json.dumps(entry["status"])
 
 
+def test_weights_that_have_changed_are_loaded_again(host: Host, scene: NDArray[np.uint8]) -> None:
+    folder = host.base / "models" / "exposure_correction"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(default_weights_path(), folder / "mine.safetensors")
+    host.put_image("scene.png", scene)
+    graph = correction() | graph_of(model=("ExpCorr_LoadModel", {"weights": "mine.safetensors"}))
+    assert host.run(graph)["status"]["status_str"] == "success"
+    (folder / "mine.safetensors").write_bytes(b"\xff" * 64)
+    assert "is damaged or no safetensors file" in json.dumps(host.run(graph)["status"])
+
+
+def test_what_is_no_repository_is_refused_before_anything_runs(host: Host) -> None:
+    graph = correction() | graph_of(model=("ExpCorr_LoadModel", {"weights": "bundled", "repository": "justaname"}))
+    with pytest.raises(AssertionError, match="'justaname' cannot be the name of a repository; name one as owner/name"):
+        host.queue(graph)
+
+
 def correction(**inputs: Any) -> Graph:
     """LoadImage, the model, and Exposure Correct."""
     return graph_of(
@@ -211,6 +230,18 @@ def correction(**inputs: Any) -> Graph:
         correct=("ExpCorr_Correct", {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS, **inputs}),
         save=save("correct"),
     )
+
+
+def test_strength_zero_shows_what_it_gives_back(host: Host, scene: NDArray[np.uint8]) -> None:
+    """Not what the strength before gave."""
+    host.put_image("scene.png", (scene * 0.3).astype(np.uint8))
+    changes = []
+    for strength in (1.0, 0.0):
+        [shown] = host.images(host.run(correction(strength=strength)), "correct")
+        before, after = np.split(shown.astype(int), 2, 1)
+        changes.append(np.abs(after - before).max())
+    assert changes[0] > 20
+    assert changes[1] == 0
 
 
 def test_a_mask_limits_the_correction(host: Host, scene: NDArray[np.uint8]) -> None:
@@ -406,6 +437,31 @@ def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
     """The server is free again long before a batch of thousands of frames could be done."""
     host.put_image("scene.png", scene[::2, ::2])
     host.cancel(host.queue(many(4096)), after=2)
+
+
+def test_a_graph_that_is_late_leaves_the_server_free(host: Host, scene: NDArray[np.uint8]) -> None:
+    """So that one test that waits in vain does not spoil the next."""
+    host.put_image("scene.png", scene[::2, ::2])
+    with pytest.raises(AssertionError, match="the graph did not end in time"):
+        host.wait(host.queue(many(4096)), 2)
+    assert not host.running()
+
+
+@pytest.mark.parametrize("name", ["ExposureFusion", "LaplacianDecompose"])
+def test_cancel_among_large_images(host: Host, name: str) -> None:
+    """These nodes take seconds an image, and do not wait for the node after them to heed it."""
+    empty = graph_of(empty=("EmptyImage", {"width": 3000, "height": 2000, "batch_size": 8, "color": 0}))
+    first = graph_of(
+        one=("ImageFromBatch", {"image": ["empty", 0], "batch_index": 0, "length": 1}),
+        show=("PreviewImage", {"images": ["one", 0]}),
+    )
+    host.run(empty | first)  # so that the batch is there
+    inputs = {"images": ["empty", 0]} if name == "ExposureFusion" else {"image": ["empty", 0], "levels": 4}
+    work = graph_of(
+        work=(f"ExpCorr_{name}", inputs),
+        show=("PreviewImage", {"images": ["work", int(name == "LaplacianDecompose")]}),
+    )
+    assert host.cancel(host.queue(empty | work), after=2) == "work"
 
 
 VIDEO_DEFAULTS = {
