@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import options
 from expcorr_core import machine
 from expcorr_core.machine import cores, memory
 
@@ -56,6 +57,14 @@ def test_a_containers_quota_of_cores_counts(
 ) -> None:
     in_groups(tmp_path, own, files, monkeypatch)
     assert cores() == wanted
+
+
+@pytest.mark.parametrize(("quota", "workers"), [("600000 100000", 3), ("100000 100000", 1), ("max 100000", 8)])
+def test_training_prepares_data_on_what_the_container_has(
+    tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch, quota: str, workers: int
+) -> None:
+    in_groups(tmp_path, "0::/\n", {"cpu.max": quota}, monkeypatch)
+    assert options.build_parser(None).get_default("workers") == workers
 
 
 @pytest.mark.parametrize(
