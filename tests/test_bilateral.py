@@ -72,6 +72,7 @@ SOLVERS = (fit_by_nodes, fit_by_pixels)
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("shape", "size"), [((23, 17), (4, 5, 3)), ((9, 31), (5, 4, 4)), ((3, 2), (4, 5, 3))])
+@pytest.mark.slow
 def test_fit_is_the_exact_least_squares_solution(
     solver: Callable[..., Tensor], shape: tuple[int, int], size: tuple[int, int, int]
 ) -> None:
@@ -169,6 +170,7 @@ def test_ends_of_the_luminance_axis(path: str, value: float) -> None:
     assert torch.allclose(got, image * value, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_slice_is_differentiable() -> None:
     grid = torch.rand(1, 3, 4, 5, 3, 4, dtype=torch.float64, requires_grad=True)
     image = (torch.rand(1, 3, 6, 7, dtype=torch.float64) * 0.9 + 0.05).requires_grad_()
@@ -210,6 +212,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_triton_through_its_interpreter() -> None:
     pytest.importorskip("triton", reason="Triton is on Linux alone")
     done = subprocess.run(
@@ -371,6 +374,7 @@ for _ in range(2):  # the first call starts numba's threads
 """
 
 
+@pytest.mark.slow
 def test_threads_are_left_as_they_were() -> None:
     """Numba's start in a process of a bulk run would give PyTorch all cores, in each of them."""
     pytest.importorskip("numba", reason="needs the fast extra")
@@ -447,6 +451,7 @@ assert (results[0] - results[1]).abs().max() < 1e-5
 """
 
 
+@pytest.mark.slow
 def test_compiled_kernels_are_found_in_other_hosts() -> None:
     """ComfyUI gives the package another name; numba's cache must neither fail there nor be useless."""
     pytest.importorskip("numba", reason="needs the fast extra")

@@ -99,6 +99,7 @@ def test_workers_give_the_same_files_and_a_report(
     assert all(abs(float(row[column])) < 100 for column in ("exposure_ev", "change", "seconds"))
 
 
+@pytest.mark.slow
 def test_what_is_done_is_known_by_content_and_settings(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

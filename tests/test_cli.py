@@ -272,6 +272,7 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
     assert "lacks a target for 1 inputs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_agreement_of_a_scenes_exposures(
     tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +368,7 @@ def test_lack_of_memory_is_said_and_the_rest_goes_on(
     assert results(tmp_path / "out") == ["third.jpg"]
 
 
+@pytest.mark.slow
 def test_as_a_process(photo: Path, tmp_path: Path) -> None:
     """Exit codes reach the shell, and no traceback is printed."""
     command = [sys.executable, "-m", "expcorr_core"]

@@ -36,6 +36,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 53), (511, 512), (700, 200), (2, 20000)])
+@pytest.mark.slow
 def test_any_size(corrector: Corrector, shape: tuple[int, int]) -> None:
     image = torch.rand(1, 3, *shape)
     result = corrector(image)
@@ -271,6 +272,7 @@ def test_bundled_weights() -> None:
 
 
 @pytest.mark.parametrize("ev", [-1.5, -1.0, 1.0, 1.5])
+@pytest.mark.slow
 def test_bundled_weights_mend_a_photo(corrector: Corrector, ev: float) -> None:
     """A photograph of free licence, exposed wrongly by the camera curve, comes nearer to itself."""
     data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")

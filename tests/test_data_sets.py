@@ -239,6 +239,7 @@ def test_a_folder_that_is_not_ours_is_not_touched(raws: Path, tmp_path: Path) ->
     assert pictures(tmp_path / "mine") == {"coffee_0.jpg", "coffee.jpg"}
 
 
+@pytest.mark.slow
 def test_odd_entries_cost_themselves_alone(raws: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "raws", tmp_path / "set"
     (folder / "all.raw").mkdir(parents=True)
@@ -248,6 +249,7 @@ def test_odd_entries_cost_themselves_alone(raws: Path, tmp_path: Path) -> None:
     assert pictures(out) == {"good_0.jpg", "good.jpg"}
 
 
+@pytest.mark.slow
 def test_scenes_change_their_split_with_all_targets(raws: Path, tmp_path: Path) -> None:
     targets, out, folder = tmp_path / "fivek", tmp_path / "set", tmp_path / "raws"
     folder.mkdir()
@@ -276,6 +278,7 @@ def test_targets_of_one_name_or_expert_are_refused(raws: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
 def test_interrupted_and_resumed_gives_the_same_files(tmp_path: Path, how: signal.Signals) -> None:
     folder = tmp_path / "raws"
     for index in range(10):
@@ -320,6 +323,7 @@ def test_lines_of_other_types_are_none_of_ours(tmp_path: Path) -> None:
     assert _read_journal(tmp_path / "journal") == {"b": Record("b", "2", scenes=[scene])}
 
 
+@pytest.mark.slow
 def test_scenes_stay_in_their_split_when_others_join(raws: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "raws", tmp_path / "set"
     folder.mkdir()
@@ -362,6 +366,7 @@ def hash_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_costs_its_file_alone(tmp_path: Path) -> None:
     sources = [tmp_path / name for name in "abcd"]
     for source in sources:
@@ -438,6 +443,7 @@ def test_bursts_are_recognised_and_other_photos_are_not() -> None:
 # ---- HDR, and checking ----
 
 
+@pytest.mark.slow
 def test_panoramas_become_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hdrs, out = tmp_path / "hdrs", tmp_path / "set"
     hdrs.mkdir()
@@ -458,6 +464,7 @@ def test_panoramas_become_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert {row["scene"] for row in manifest(tmp_path / "flat")} == {"coffee", "astronaut"}
 
 
+@pytest.mark.slow
 def test_verify_names_what_is_amiss(raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "set"
     render_raw.main([str(raws), str(out), "--testing", "0.25", "--validation", "0.25", "--quiet"])

@@ -63,6 +63,7 @@ def table(out: Path) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("no_pyiqa")
+@pytest.mark.slow
 def test_the_papers_table(
     test_set: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +153,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_export(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     stage = ["--stage", "finest=4,size=128,batch=1,steps=3,lr=1e-3", "--workers", "0"]
@@ -178,6 +180,7 @@ def test_export(photos: Path, tmp_path: Path) -> None:
         export.main([str(out / "none.pt"), str(tmp_path / "x.safetensors")])
 
 
+@pytest.mark.slow
 def test_ablations(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_simulator_rejects_figures_that_make_no_sense() -> None:
         ExposureSimulator(ev_gap=3, ev_low=-2, ev_high=2)
 
 
+@pytest.mark.slow
 def test_fit_finds_the_curve_that_made_the_renderings(
     target: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

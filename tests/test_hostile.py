@@ -23,6 +23,7 @@ from expcorr_core.workers import Task, spread
 FILES = 10_000
 
 
+@pytest.mark.slow
 def test_mutants_are_read_or_refused() -> None:
     tasks = [
         Task((first, 500), [hostile_files.Tried("?", f"process died from {first} on", 0, 0)])

@@ -38,6 +38,7 @@ def test_strips_of_a_grid_slice_as_the_whole(height: int, most_rows: int, nodes:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("layout", [{}, {"tile": (64, 64)}, {"extrasamples": ["unassalpha"]}])
+@pytest.mark.slow
 def test_in_strips_as_in_memory(
     tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, dtype: type, layout: dict[str, object]
 ) -> None:

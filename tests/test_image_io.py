@@ -373,6 +373,7 @@ def test_a_part_that_was_written_is_not_taken_for_the_whole(
     ],
     ids=["unclosed", "deep", "long", "no XML", "entities"],
 )
+@pytest.mark.slow
 def test_hostile_metadata_is_dropped_at_once(xmp: bytes) -> None:
     assert without_places(xmp) == b""
     assert without_gain_map(xmp) == b""

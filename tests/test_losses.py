@@ -78,6 +78,7 @@ def test_discriminator_is_the_reference_programs() -> None:
     assert features.shape == (2, 256, 2, 2)
 
 
+@pytest.mark.slow
 def test_discriminator_learns_to_tell() -> None:
     module = Discriminator()
     optimizer = torch.optim.Adam(module.parameters(), 2e-3)

@@ -369,6 +369,7 @@ def peak(work: Callable[[], Any]) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_frames(nodes: dict[str, Any]) -> None:
     """Beyond the result, which takes 467 MB here; the input is one frame, repeated without a copy."""
     frame = torch.rand(1, 270, 480, 3)

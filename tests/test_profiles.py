@@ -42,6 +42,7 @@ def test_what_was_not_changed_comes_back_as_it_was(seed: int, profile: bytes) ->
 
 
 @pytest.mark.parametrize("profile", [ADOBE_RGB, DISPLAY_P3])
+@pytest.mark.slow
 def test_the_network_sees_the_colours_that_are_meant(
     corrector: Corrector, scene: NDArray[np.uint8], profile: bytes
 ) -> None:

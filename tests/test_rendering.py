@@ -205,6 +205,7 @@ def other_rendering(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", ["coffee", "astronaut"])
+@pytest.mark.slow
 def test_shifted_cropped_and_reduced_targets_are_found(name: str) -> None:
     photo = getattr(data, name)()
     height, width = photo.shape[:2]
@@ -222,6 +223,7 @@ def test_shifted_cropped_and_reduced_targets_are_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [160, 213, 301, 420, 640])
+@pytest.mark.slow
 def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
     """At half the camera's scale too, whatever the rounding of its sides."""
     rendering = resize(data.coffee(), (400, 602))

@@ -55,6 +55,7 @@ def followed(results: list[Tensor]) -> float:
     return float(torch.stack([(a - b).abs().mean() for a, b in itertools.pairwise(parts)]).mean())
 
 
+@pytest.mark.slow
 def test_frames_on_their_own_are_corrected_as_stills_are(corrector: Corrector, still: Tensor) -> None:
     frames = [panned(still, index, -1) for index in range(3)]
     for frame, result in zip(frames, SequenceCorrector(corrector, smoothing=Smoothing(0, 1))(frames), strict=True):
@@ -76,6 +77,7 @@ def test_what_does_not_move_does_not_change(corrector: Corrector, still: Tensor)
 
 
 @pytest.mark.parametrize(("lookahead", "share"), [(True, 0.4), (False, 0.75)])
+@pytest.mark.slow
 def test_flicker_is_less_than_frame_by_frame(
     corrector: Corrector, still: Tensor, lookahead: bool, share: float
 ) -> None:
@@ -91,6 +93,7 @@ def test_an_iterator_and_a_list_give_the_same(corrector: Corrector, still: Tenso
     assert all(map(torch.equal, SequenceCorrector(corrector)(frames), by_iterator))
 
 
+@pytest.mark.slow
 def test_a_cut_is_not_smeared(corrector: Corrector, still: Tensor, other: Tensor) -> None:
     scenes = [[panned(still, index, -1.5) for index in range(8)], [panned(other, index, 0.5) for index in range(8)]]
     whole = list(SequenceCorrector(corrector)(scenes[0] + scenes[1]))
@@ -112,6 +115,7 @@ def test_frames_of_another_size_begin_a_scene(corrector: Corrector, still: Tenso
     assert [result.shape for result in results] == [frame.shape for frame in frames]
 
 
+@pytest.mark.slow
 def test_live_correction_depends_on_the_past_alone(corrector: Corrector, still: Tensor, other: Tensor) -> None:
     smoothing = Smoothing(every=3, lookahead=False)
     frames = [panned(still, index, 0.1 * index) for index in range(8)]
@@ -121,6 +125,7 @@ def test_live_correction_depends_on_the_past_alone(corrector: Corrector, still: 
 
 
 @pytest.mark.parametrize(("smoothing", "most"), [(Smoothing(2, 2), 6 + 8), (Smoothing(5, 2, lookahead=False), 1)])
+@pytest.mark.slow
 def test_no_more_frames_are_read_ahead_than_needed(
     corrector: Corrector, still: Tensor, smoothing: Smoothing, most: int
 ) -> None:
@@ -150,6 +155,7 @@ def test_the_network_sees_every_kth_frame(corrector: Corrector, still: Tensor, m
     assert seen == 3
 
 
+@pytest.mark.slow
 def test_what_moves_through_the_scene_leaves_no_ghost(corrector: Corrector, still: Tensor) -> None:
     frames = []
     for index in range(16):

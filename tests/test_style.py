@@ -32,6 +32,7 @@ def test_ruff() -> None:
     check("ruff", "format", "--check", ".")
 
 
+@pytest.mark.slow
 def test_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy comes with the dev extra")
     check("mypy")
