@@ -165,6 +165,7 @@ def test_rates() -> None:
     assert not cosine.has_discriminator(999, photos)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(photos: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle, workers and all; also of a log that was ahead of the checkpoint."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -186,6 +187,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(photos: Path, tmp_path: Path
     assert [(row["stage"], row["step"]) for row in rows(killed)] == [(row["stage"], row["step"]) for row in rows(whole)]
 
 
+@pytest.mark.slow
 def test_resumed_runs_keep_their_arguments(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train.main([str(photos), str(out), *STAGES, *LOSSES, *QUICK])
@@ -217,6 +219,7 @@ def test_resumed_runs_keep_their_arguments(photos: Path, tmp_path: Path) -> None
 
 # In the middle of a stage, and at its end.
 @pytest.mark.parametrize(("kind", "step"), [(signal.SIGINT, 2), (signal.SIGTERM, 4)])
+@pytest.mark.slow
 def test_ctrl_c_writes_a_checkpoint(photos: Path, tmp_path: Path, kind: signal.Signals, step: int) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     arguments = [*STAGES, *LOSSES, *QUICK[:4], "--checkpoint-every", "100", "--log-every", "4"]
@@ -241,6 +244,7 @@ def test_ctrl_c_writes_a_checkpoint(photos: Path, tmp_path: Path, kind: signal.S
     assert len(rows(stopped)) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_are_as_one_with_the_double_batch(photos: Path, tmp_path: Path) -> None:
     """Without the discriminator, whose batch normalisation sees half a batch on CPUs."""
     stages = [COARSE, "finest=3,size=256,batch=2,steps=2,lr=1e-4", "size=128,batch=4,steps=2,lr=1e-4,patches=1"]
@@ -259,6 +263,7 @@ def test_two_processes_are_as_one_with_the_double_batch(photos: Path, tmp_path: 
     assert differences.median() < 1e-5
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_discriminator(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "two", *STAGES[:1], *STAGES[2:], *LOSSES, *QUICK, processes=2)
     output = process.communicate(timeout=240)[0]
@@ -270,6 +275,7 @@ def test_two_processes_train_the_discriminator(photos: Path, tmp_path: Path) -> 
             train.main([str(photos), str(tmp_path / "new"), "--stage", "size=128,batch=3,steps=2,lr=1e-4,patches=1"])
 
 
+@pytest.mark.slow
 def test_overfits_four_photos(tmp_path: Path) -> None:
     """Above 30 dB on four pairs that it has seen, in a few hundred steps."""
     root = tmp_path / "set"
@@ -296,6 +302,7 @@ def test_overfits_four_photos(tmp_path: Path) -> None:
     assert float(last["validation_ssim"]) > 0.9
 
 
+@pytest.mark.slow
 def test_training_reduces_the_loss(photos: Path, tmp_path: Path) -> None:
     stage = ["--stage", "finest=4,size=128,batch=4,steps=60,lr=1e-3", "--checkpoint-every", "60", "--log-every", "20"]
     train.main([str(photos), str(tmp_path / "run"), *stage, "--exposure", "ev_low=-2", "ev_high=-1", "kept_share=0"])
