@@ -29,6 +29,8 @@ await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settin
 // By the address of a template, which the template browser opens too.
 async function open(browser, workflow) {
   const page = await browser.newPage({ viewport: { width: WIDTH, height: 900 } });
+  page.setDefaultTimeout(120_000); // for slow and busy machines
+  page.setDefaultTimeout(120_000); // for slow and busy machines
   await page.goto(`${url}/?template=${workflow}&source=${pack}`);
   await page.waitForFunction(() => window.app?.graph?.nodes.some((node) => node.type === "MarkdownNote"));
   await page.waitForTimeout(500); // the loading goes on for some frames
@@ -55,7 +57,7 @@ async function run(page) {
         if (Object.keys(window.app.lastNodeErrors ?? {}).length) return window.app.lastNodeErrors;
       }
     };
-    const late = new Promise((resolve) => setTimeout(() => resolve("no end"), 90_000));
+    const late = new Promise((resolve) => setTimeout(() => resolve("no end"), 300_000));
     return Promise.race([window.ended, refused(), late]);
   });
   return { button: found, error };

@@ -22,7 +22,7 @@ from comfyui_host import PACK, ROOT, WORKFLOWS, Host
 
 CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
 PLAYWRIGHT = os.environ.get("PLAYWRIGHT_CORE")
-SECONDS = 600
+SECONDS = 1800
 SHOWING = (
     "SaveImage", "PreviewImage", "MaskPreview", "LoadImage",
     "ExpCorr_Correct", "ExpCorr_LaplacianDecompose", "ExpCorr_ExposureReport",
