@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,13 +16,14 @@ from .bulk import FAILED, Job, Outcome, Work, correct_file, crashed, gather, jou
 from .journal import Entry, Journal
 from .workers import Stop, Stopped
 
+RETRIES = 3  # of a photo whose worker dies
+
 
 def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int | None) -> Iterator[Outcome]:
     """Correct photos with Ray Data; see :func:`~expcorr_core.bulk.correct_all`.
 
-    Tasks of a worker or machine that dies run again elsewhere, up to three times, as Ray does by itself; the journal
-    knows what they had finished. A photo that brings each of its workers down, or takes each of them longer than it
-    may, is given up.
+    Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished. A photo that
+    brings each of its workers down, or takes each of them longer than it may, is given up.
 
     Args:
         jobs, work: as there.
@@ -55,7 +57,10 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
             weights=work.weights and work.weights.absolute(),
         )
         data = ray.data.from_items(items, override_num_blocks=len(items))
-        rows = data.map(partial(_correct, there), concurrency=workers).iter_rows()
+        with warnings.catch_warnings():
+            # By itself Ray tries for ever. From 2.64 on it takes no such argument, so pyproject.toml asks for less.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            rows = data.map(partial(_correct, there), concurrency=workers, max_retries=RETRIES).iter_rows()
         missing, journals = set(range(len(jobs))), set()
         with stop.listening():
             for row in rows:
