@@ -406,6 +406,7 @@ print(entered == [image.device, "launched"])
 """
 
 
+@pytest.mark.slow
 def test_triton_launches_on_the_images_device() -> None:
     """A tensor may lie on another GPU than the current one."""
     pytest.importorskip("triton", reason="Triton is on Linux only")

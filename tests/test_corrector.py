@@ -117,6 +117,7 @@ def test_layout_and_type_do_not_matter(corrector: Corrector) -> None:
     assert (half.float() - result).abs().max() < 0.01
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32(corrector: Corrector, scene: NDArray[np.uint8]) -> None:
     image = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
     half = Corrector.load(dtype=torch.bfloat16)

@@ -86,6 +86,7 @@ def save_prophoto(path: Path, pixels: NDArray[np.uint8]) -> None:
     tifffile.imwrite(path, wide, photometric="rgb", iccprofile=prophoto_profile())
 
 
+@pytest.mark.slow
 def test_raw_files_become_the_papers_layout_with_manifest(
     raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_raw_files_become_the_papers_layout_with_manifest(
     assert np.all(np.diff([np.asarray(value).mean() for value in values]) > 15)
 
 
+@pytest.mark.slow
 def test_trainer_and_evaluator_take_the_data_set(
     raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,7 @@ def test_trainer_and_evaluator_take_the_data_set(
     assert "Expert C" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_targets_are_aligned_or_left_out(raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One shifted, one cropped, one unrelated, one missing; the mended pairs show the same."""
     targets, out = tmp_path / "targets", tmp_path / "set"
@@ -150,6 +153,7 @@ def test_targets_are_aligned_or_left_out(raws: Path, tmp_path: Path, capsys: pyt
     assert np.abs(shown - retouched("coffee")[30:-10, 20:-50].astype(int)).mean() < 2.5  # sRGB again
 
 
+@pytest.mark.slow
 def test_five_experts_share_one_crop(raws: Path, tmp_path: Path) -> None:
     targets, out = tmp_path / "fivek", tmp_path / "set"
     for expert in "abcde":
@@ -167,6 +171,7 @@ def test_five_experts_share_one_crop(raws: Path, tmp_path: Path) -> None:
         render_raw.main([str(raws), str(tmp_path / "no"), "--targets", str(tmp_path / "only")])
 
 
+@pytest.mark.slow
 def test_corrupted_raw_is_named_and_passed_over(raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = tmp_path / "raws", tmp_path / "set"
     folder.mkdir()
@@ -193,6 +198,7 @@ def pictures(out: Path) -> set[str]:
     return {path.name for path in out.rglob("*.jpg")}
 
 
+@pytest.mark.slow
 def test_pictures_follow_their_sources(raws: Path, tmp_path: Path) -> None:
     """A raw file that moves keeps its scene; one that is damaged, or loses its target, loses its pictures."""
     folder, out, targets = tmp_path / "raws", tmp_path / "set", tmp_path / "targets"
@@ -222,6 +228,7 @@ def test_pictures_follow_their_sources(raws: Path, tmp_path: Path) -> None:
     assert len(manifest(out, "left_out.csv")) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_ours_is_not_touched(raws: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     (out / "training/GT_IMAGES").mkdir(parents=True)

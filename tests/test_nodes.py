@@ -228,6 +228,7 @@ def test_too_little_memory_is_tried_again(
 
 @pytest.mark.parametrize("full", ["never", "in the change", "in the mask"])
 @pytest.mark.parametrize("name", ["Correct", "CorrectFrames", "ApplyCorrection", "BilateralUpsample", "ExposureShift"])
+@pytest.mark.slow
 def test_images_on_another_device(
     nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, full: str
 ) -> None:

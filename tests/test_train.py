@@ -309,6 +309,7 @@ def test_training_reduces_the_loss(photos: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "run")[-1] < 0.7 * losses(tmp_path / "run")[0]
 
 
+@pytest.mark.slow
 def test_losses_and_levels_are_switched_by_arguments(photos: Path, tmp_path: Path) -> None:
     stage = ["--stage", "size=128,batch=1,steps=1,lr=1e-4,patches=1,adversarial=0"]
     variants = {

@@ -405,6 +405,7 @@ def test_a_pyav_too_old(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: P
         correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(Corrector.load()))
 
 
+@pytest.mark.slow
 def test_the_core_imports_without_pyav() -> None:
     code = "import sys; sys.modules['av'] = None; import expcorr_core.commands"
     subprocess.run([sys.executable, "-c", code], check=True)
