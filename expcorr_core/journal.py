@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,7 +46,7 @@ class Entry:
         """The entry that a line holds; None where it was cut off, or is none of ours."""
         try:
             found = json.loads(line)
-            entry = cls(**{name: found[name] for name in cls.__dataclass_fields__})
+            entry = cls(**{field.name: found[field.name] for field in fields(cls)})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
             figures = (entry.change, 0 if entry.exposure is None else entry.exposure)
             sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, figures))

@@ -87,10 +87,8 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
             with torch.device("meta"):
                 network = ExposureNetwork(Architecture.from_shapes(shapes), operations, normalised)
             if misfit := _misfit(network, shapes):
-                raise WeightsError(f"{unfit}: {misfit}")
+                raise ValueError(misfit)
             state = {key: file.get_tensor(key).float() for key in shapes}
-    except WeightsError:
-        raise
     except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError(f"{unfit}: {str(error).partition(chr(10))[0]}") from error
     network.load_state_dict(state, assign=True)

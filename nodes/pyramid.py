@@ -21,7 +21,7 @@ FINE_GAINS = 4
 GAIN_LIMITS = (-2.0, 8.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no equality that a dataclass could use
 class Pyramid:
     """Bands ``(B, 3, h, w)`` float32, finest first, residual last; alpha ``(B, H, W, 1)`` or None."""
 
