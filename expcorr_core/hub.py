@@ -14,6 +14,11 @@ PATIENCE = 5.0  # seconds, for the Hub's first answer
 _NO_NAME = "{!r} cannot be the name of a repository; name one as owner/name"
 
 
+def misnamed(repository: str) -> str:
+    """Why a repository cannot be called so, a sentence; empty where it can."""
+    return "" if re.fullmatch(r"[^/\s]+/[^/\s]+", repository) else _NO_NAME.format(repository)
+
+
 def download_weights(
     repository: str | None = None,
     filename: str = DEFAULT_NAME,
@@ -41,8 +46,8 @@ def download_weights(
     repository = repository or REPOSITORY
     if not repository:
         raise WeightsError("no repository is named to download weights from; name one as owner/name")
-    if repository.count("/") != 1:
-        raise WeightsError(_NO_NAME.format(repository))
+    if wrong := misnamed(repository):
+        raise WeightsError(wrong)
     if ".." in Path(filename).parts:
         raise WeightsError(f"{filename!r} cannot be a file of a repository; give its path inside the repository")
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import comfy.model_management
@@ -14,7 +13,7 @@ from comfy_api.latest import io
 
 from ..expcorr_core.corrector import Corrector, native_dtype
 from ..expcorr_core.files import digest
-from ..expcorr_core.hub import download_weights
+from ..expcorr_core.hub import download_weights, misnamed
 from ..expcorr_core.weights import default_weights_path, load_weights
 
 FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
@@ -95,9 +94,7 @@ class LoadExposureModel(io.ComfyNode):
     def validate_inputs(cls, repository: str | None = None) -> bool | str:
         """Before anything runs; ComfyUI gives None for what comes by a link."""
         name = (repository or "").strip()
-        if name and not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
-            return f"{name!r} cannot be the name of a repository; name one as owner/name"
-        return True
+        return (misnamed(name) if name else "") or True
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None, repository: str | None = None) -> str:
