@@ -33,7 +33,7 @@ from PIL import Image
 from expcorr_core.bulk import REPORT
 from expcorr_core.corrector import Corrector
 from expcorr_core.files import digest
-from expcorr_core.image_io import find_photos
+from expcorr_core.photos.reading import find_photos
 
 from .memory import held
 

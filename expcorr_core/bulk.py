@@ -14,13 +14,14 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -28,18 +29,20 @@ from torch import Tensor
 from .bilateral import BilateralGrid
 from .corrector import Corrector, Settings, reduce_to
 from .files import digest, replacing
-from .huge import HugePhoto, find_huge, write_huge
-from .image_io import ImageError, Photo, decode_photo, format_of, photo_size, read_content, save_photo
 from .journal import Entry, Journal
 from .machine import cores, memory
-from .profiles import colour_space
+from .photos.huge import HugePhoto, find_huge, write_huge
+from .photos.icc import ColourSpace, tone_of
+from .photos.metadata import Metadata
+from .photos.reading import ImageError, Photo, decode_photo, photo_size, read_content
+from .photos.writing import format_of, save_photo
 from .report import exposure_error
 from .settings import TIME_LIMIT
 from .weights import default_weights_path
 from .workers import WORKER_BYTES, Stop, Stopped, Task, spread
 
 REPORT = "expcorr-report.csv"
-COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error")
+COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out")
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
@@ -49,11 +52,12 @@ LIMIT_PIXELS = 50_000_000  # for each further so many a photo may take the time 
 
 
 class Job(NamedTuple):
-    """One photo to correct, and the files to write."""
+    """One photo to correct, and the files to write; or why not, a sentence."""
 
     source: Path
     target: Path
     comparison: Path | None
+    refusal: str = ""
 
     @property
     def outputs(self) -> list[Path]:
@@ -112,6 +116,7 @@ class Outcome:
         change: mean absolute change of the display values, of 255.
         seconds: that it took.
         error: why it failed, a sentence.
+        left_out: what the photo's file carried and the result does not, by name.
     """
 
     source: str
@@ -122,10 +127,11 @@ class Outcome:
     change: float | None = None
     seconds: float = 0.0
     error: str = ""
+    left_out: tuple[str, ...] = ()
 
     def row(self) -> tuple[object, ...]:
         figures = ("" if value is None else f"{value:.2f}" for value in (self.exposure, self.change, self.seconds))
-        return (self.source, self.target, self.status, *figures, self.error)
+        return (self.source, self.target, self.status, *figures, self.error, "; ".join(self.left_out))
 
 
 @cache
@@ -154,6 +160,8 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
     start = time.perf_counter()
     names = str(job.source), str(job.target)
     try:
+        if job.refusal:
+            raise ImageError(job.refusal)
         source = _read(job.source, work)
         own = _own(entries, work, source.checksum)
         if not own and work.resume and any(map(os.path.lexists, job.outputs)):
@@ -161,11 +169,11 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
             own = _own(journal_of([job], work)[0], work, source.checksum)
         if done := _done_before(job, work, own):
             return done
-        exposure, change = _correct(job, work, source, overwrite=work.overwrite or bool(own))
+        exposure, change, left_out = _correct(job, work, source, overwrite=work.overwrite or bool(own))
     except Exception as error:  # whatever a photo may do, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
     seconds = time.perf_counter() - start
-    return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds)
+    return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds, left_out=left_out)
 
 
 class _Source(NamedTuple):
@@ -187,6 +195,8 @@ def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
     """What :func:`correct_file` would do, from checksums and names alone."""
     names = str(job.source), str(job.target)
     try:
+        if job.refusal:
+            raise ImageError(job.refusal)
         if done := _done_before(job, work, _own(entries, work, digest(job.source))):
             return done
     except (ValueError, OSError) as error:
@@ -224,21 +234,21 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[float | None, float]:
-    """Exposure and change of a photo, whose results are written."""
-    writers: dict[Path, Callable[[Path], None]]
+def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[float | None, float, tuple[str, ...]]:
+    """Exposure and change of a photo, whose results are written, and what was left out of it."""
+    writers: dict[Path, Callable[[Path], tuple[str, ...]]]
     if huge := source.huge:
         if huge.strip_bytes > memory():
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
             raise ImageError(f"{job.source} is so large that it becomes a TIFF file alone, without a comparison")
-        exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.metadata, work)
+        exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.space, work)
         writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata)}
     else:
         _check_memory(job.source, source.content)
         photo = decode_photo(source.content, job.source)
         image = photo.to_tensor()
-        exposure, change, grid = _found(image, photo.metadata, work)
+        exposure, change, grid = _found(image, photo.space, work)
         result = photo.with_tensor(grid.slice(image) if work.settings.strength else image)
         result = result.with_metadata(work.metadata)
         writers = {job.target: lambda path: save_photo(path, result, format_of(job.target))}
@@ -248,8 +258,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[fl
     try:
         with ExitStack() as stack:
             temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in writers}
-            for path, write in writers.items():
-                write(temporary[path])
+            said = {path: write(temporary[path]) for path, write in writers.items()}
             if huge:
                 huge.check_unchanged()
             if work.resume and work.output:
@@ -271,7 +280,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[fl
         if isinstance(error, FileExistsError) and error.filename2 in map(str, writers):
             raise ImageError(f"{error.filename2} exists; add --overwrite, or choose another output with -o") from error
         raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
-    return exposure, change
+    return exposure, change, said[job.target]
 
 
 def _check_memory(path: Path, content: bytes) -> None:
@@ -300,11 +309,10 @@ def needs(path: Path) -> tuple[int, float]:
         return 0, WORKER_BYTES
 
 
-def _found(image: Tensor, metadata: Mapping[str, Any], work: Work) -> tuple[float | None, float, BilateralGrid]:
+def _found(image: Tensor, space: ColourSpace | None, work: Work) -> tuple[float | None, float, BilateralGrid]:
     """Exposure, change, and the correction as a grid, at the strength that is wanted."""
     if not work.settings.strength:
         return None, 0.0, BilateralGrid.identity()
-    space = colour_space(metadata.get("icc_profile"))
     grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
     used = grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
@@ -316,8 +324,10 @@ def comparison(before: Photo, after: Photo) -> Photo:
     """Before and after side by side, 8 bit, each at most 1600 pixels."""
     halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
     gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
-    kept = {key: value for key, value in before.metadata.items() if key == "icc_profile"}
-    return Photo.from_tensor(torch.cat((halves[0], gap, halves[1]), 3), grey=before.grey, metadata=kept)
+    profile = before.metadata.icc_profile
+    empty = np.zeros((1, 1, 3), np.uint8)
+    base = Photo(empty, grey=before.grey, metadata=Metadata(icc_profile=profile), tone=tone_of(profile, empty.dtype))
+    return base.with_tensor(torch.cat((halves[0], gap, halves[1]), 3))
 
 
 def describe(error: Exception, source: Path) -> str:

@@ -48,7 +48,11 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1  # a block is one photo
         items = [
-            {"number": number, "job": [_absolute(path) for path in job], "entries": [entry.line() for entry in entries]}
+            {
+                "number": number,
+                "job": [*map(_absolute, (job.source, job.target, job.comparison)), job.refusal],
+                "entries": [entry.line() for entry in entries],
+            }
             for number, (job, entries) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
         ]
         there = replace(
@@ -68,7 +72,8 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
                 missing.discard(number)
                 journals.add(row.pop("journal"))
                 job = jobs[number]
-                yield Outcome(**{**row, "source": str(job.source), "target": str(job.target)})
+                names = {"source": str(job.source), "target": str(job.target)}
+                yield Outcome(**{**row, **names, "left_out": tuple(row["left_out"])})
                 if stop.asked:
                     raise Stopped
         yield from (_lost(jobs[number], work) for number in sorted(missing))
@@ -82,7 +87,8 @@ def _absolute(path: Path | None) -> str | None:
 
 
 def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
-    source, target, comparison = (Path(path) if path else None for path in row["job"])
+    *paths, refusal = row["job"]
+    source, target, comparison = (Path(path) if path else None for path in paths)
     assert source
     assert target
     entries = [entry for line in row["entries"] if (entry := Entry.of(line))]
@@ -90,7 +96,7 @@ def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
     if limit < math.inf:
         faulthandler.dump_traceback_later(limit, exit=True)  # whatever the decoder does
     try:
-        outcome = correct_file(Job(source, target, comparison), work, entries)
+        outcome = correct_file(Job(source, target, comparison, refusal), work, entries)
     finally:
         faulthandler.cancel_dump_traceback_later()
     journal = Journal(work.output).path.name if work.output else ""

@@ -31,10 +31,11 @@ from .bulk import (
 from .corrector import Corrector
 from .evaluate import agreement, evaluate, summarise
 from .files import remove_leftovers, replacing
-from .image_io import Photo, read_photo, write_photo
 from .machine import cores
 from .pairs import ev_of, find_pairs, find_scenes
-from .planning import find_inputs, is_bulk, is_one_photo, plan_jobs
+from .photos.reading import Photo, read_photo
+from .photos.writing import write_photo
+from .planning import find_inputs, is_bulk, is_one_photo, plan_jobs, unread
 from .pyramid import laplacian_pyramid
 from .sequence import SequenceCorrector
 from .settings import UsageError
@@ -74,6 +75,9 @@ def command_correct(args: argparse.Namespace) -> int:
         resume=bulk,
         time_limit=args.time_limit,
     )
+    if others := unread(args.inputs, args.output):
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+        print(f"expcorr: passed over, since their formats are not read: {counts}; convert them first", file=sys.stderr)
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)
@@ -90,6 +94,8 @@ def command_correct(args: argparse.Namespace) -> int:
                 bar.set_postfix_str(Path(outcome.source).name)
                 if outcome.error:
                     bar.write(f"expcorr: {outcome.error}", file=sys.stderr)
+                if outcome.left_out and len(jobs) < FEW:
+                    bar.write(f"expcorr: {outcome.target}: left out: {', '.join(outcome.left_out)}", file=sys.stderr)
     except Stopped as stopped:
         raise KeyboardInterrupt from stopped
     finally:  # after a stop too
@@ -128,6 +134,9 @@ def _counted(outcomes: Sequence[Outcome]) -> str:
 
 def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.Namespace) -> int:
     failed = sum(outcome.status == FAILED for outcome in outcomes)
+    if len(outcomes) >= FEW:
+        for name, count in Counter(name for outcome in outcomes for name in outcome.left_out).most_common():
+            print(f"expcorr: left out of {count} photos: {name}", file=sys.stderr)
     if failed and len(outcomes) > 1:
         print(f"expcorr: {failed} of {len(outcomes)} photos failed", file=sys.stderr)
     if not args.quiet and failed < len(outcomes):

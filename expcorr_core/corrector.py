@@ -16,7 +16,7 @@ from .checks import check_image, check_shape
 from .contrast import normalise_range, stretch_contrast
 from .fusion import fuse_exposures
 from .network import ExposureNetwork
-from .profiles import ColourSpace
+from .photos.icc import ColourSpace
 from .pyramid import laplacian_pyramid, scale_bands
 from .settings import WORKING_SIZE, Settings
 from .weights import load_weights

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from .bilateral import resize
 from .contrast import normalise_range
 from .exposure import ExposureSimulator
-from .image_io import ImageError, find_photos, read_photo
 from .pairs import find_exposure_pairs, find_split
+from .photos.reading import ImageError, find_photos, read_photo
 
 # Whole photos come in one of these shapes (height, width as shares of the size): all divisible as the network needs.
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
-from .image_io import ImageError, Photo, read_photo
 from .metrics import EQUAL_PSNR, psnr, ssim
 from .pairs import Pair
+from .photos.reading import ImageError, Photo, read_photo
 
 
 class Score(NamedTuple):

@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .image_io import Photo
-
-LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
+from .colour import linear_to_srgb, luma, srgb_to_linear
+from .photos.reading import Photo
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,6 @@ class CameraCurve:
         """Relative scene light, 0 and up, to display values, clipped to 0..1."""
         x = scene * (1 + self.shoulder) / (1 + self.shoulder * scene)
         return x.clamp(0, 1) ** (1 / self.gamma)
-
-
-def srgb_to_linear(image: Tensor) -> Tensor:
-    """sRGB display values to linear light, both 0..1 (IEC 61966-2-1)."""
-    return torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(light: Tensor) -> Tensor:
-    """Linear light to sRGB display values, both 0..1 (IEC 61966-2-1)."""
-    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0) ** (1 / 2.4) - 0.055)
 
 
 def gain_exposure(image: Tensor, ev: float | Tensor) -> Tensor:
@@ -205,11 +194,6 @@ class ExposureSimulator:
         if rng.random() < 0.3:
             shift = shift + torch.from_numpy(rng.uniform(-0.075, 0.075, (3, 1, 1))).float()  # white balance
         return scene * shift.exp2()
-
-
-def luma(image: Tensor) -> Tensor:
-    """Rec. 709 luminance: ``(..., 3, H, W)`` to ``(..., 1, H, W)``."""
-    return (image * torch.tensor(LUMA, device=image.device).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
 def _rounded(image: Tensor) -> Tensor:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from .bulk import Job
 from .files import files_of
-from .image_io import SUFFIXES
+from .photos.reading import SUFFIXES, UNREAD
 from .settings import UsageError
 
 
@@ -90,13 +93,51 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
         Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
         for (source, _), target in zip(inputs, targets, strict=True)
     ]
-    # Some file systems take upper and lower case for the same.
-    sources = {_real(job.source).casefold() for job in jobs}
-    taken: dict[str, Path] = {}
+    key = _folded if takes_cases_for_the_same(targets[0].parent) else str
+    sources = {key(_real(job.source)) for job in jobs}
+    taken: dict[str, tuple[Path, Path]] = {}
+    planned = []
     for job in jobs:
+        refusal = ""
         for path in job.outputs:
-            if _real(path).casefold() in sources:
+            if key(_real(path)) in sources:
                 raise UsageError(f"{path} is an input and would be replaced; choose another output with -o")
-            if (other := taken.setdefault(str(path).casefold(), job.source)) != job.source:
+            other, name = taken.setdefault(key(str(path)), (job.source, path))
+            if other == job.source:
+                continue
+            if name == path:
                 raise UsageError(f"{other} and {job.source} would both be written to {path}; correct them separately")
-    return jobs
+            refusal = (
+                f"{job.source} would be written to {path}, which is one file with {name} on that disk, where the "
+                f"result of {other} goes; rename one of the two"
+            )
+        planned.append(job._replace(refusal=refusal))
+    return planned
+
+
+def _folded(name: str) -> str:
+    """A name as disks compare it that take upper and lower case for the same."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def takes_cases_for_the_same(folder: Path) -> bool:
+    """Whether a folder's disk takes names that differ only by case for one; of the nearest folder that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".case-") as file:
+            return Path(file.name).with_name(Path(file.name).name.upper()).exists()
+    except OSError:  # nothing may be written there: the command will say so
+        return os.name == "nt"
+
+
+def unread(patterns: Sequence[str], output: Path) -> dict[str, int]:
+    """How many files of the folders that a command names are pictures in formats that are not read, by suffix."""
+    results = _real(output)
+    found: Counter[str] = Counter()
+    for pattern in patterns:
+        folder = Path(pattern)
+        if folder.is_dir():
+            spared = results if results != _real(folder) else None
+            found.update(path.suffix.lower() for path in files_of(folder, UNREAD, spared=spared))
+    return dict(found.most_common())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_image, check_same_shape
-from .exposure import luma, srgb_to_linear
+from .colour import luma, srgb_to_linear
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
 

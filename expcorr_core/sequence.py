@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from .bilateral import BilateralGrid, resize
+from .colour import luma
 from .corrector import PAIR_SIZE, Corrector, Settings
-from .exposure import luma
 from .motion import camera_motion, warp
-from .profiles import ColourSpace
+from .photos.icc import ColourSpace
 from .settings import Smoothing
 
 __all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]

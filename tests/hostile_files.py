@@ -33,10 +33,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from expcorr_core.bulk import prepare
-from expcorr_core.image_io import ImageError, read_photo
 from expcorr_core.machine import cores
 from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.profiles import colour_space
+from expcorr_core.photos.icc import colour_space
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.weights import WeightsError, load_weights, save_weights
 from expcorr_core.workers import Task, spread
 

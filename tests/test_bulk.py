@@ -26,8 +26,8 @@ from expcorr_core.bulk import REPORT, Job, Work, correct_all, correct_file, need
 from expcorr_core.cli import main
 from expcorr_core.corrector import Settings
 from expcorr_core.files import digest, remove_leftovers, replacing
-from expcorr_core.image_io import decode_photo
 from expcorr_core.journal import JOURNALS, Journal
+from expcorr_core.photos.reading import decode_photo
 from expcorr_core.workers import WORKER_BYTES, Task, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

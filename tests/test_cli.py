@@ -22,10 +22,10 @@ from expcorr_core import cli, commands
 from expcorr_core.bulk import REPORT, corrector_of
 from expcorr_core.corrector import Corrector
 from expcorr_core.exposure import shift_exposure
-from expcorr_core.image_io import Photo, read_photo
 from expcorr_core.journal import JOURNALS
 from expcorr_core.network import ExposureNetwork
 from expcorr_core.pairs import EXPOSURES
+from expcorr_core.photos.reading import Photo, read_photo
 from expcorr_core.weights import default_weights_path, load_weights
 
 

@@ -20,8 +20,8 @@ from expcorr_core.contrast import normalise_range, stretch_contrast
 from expcorr_core.corrector import Corrector, Settings, native_dtype
 from expcorr_core.exposure import CameraCurve, shift_exposure
 from expcorr_core.fusion import fuse_exposures
-from expcorr_core.image_io import read_photo
 from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.photos.reading import read_photo
 from expcorr_core.pyramid import reconstruct
 from expcorr_core.sequence import SequenceCorrector
 from expcorr_core.weights import (

@@ -19,8 +19,8 @@ from expcorr_core import dataset
 from expcorr_core.contrast import normalise_range
 from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
 from expcorr_core.exposure import ExposureSimulator
-from expcorr_core.image_io import ImageError, find_photos
 from expcorr_core.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
+from expcorr_core.photos.reading import ImageError, find_photos
 from expcorr_core.planning import find_inputs
 
 

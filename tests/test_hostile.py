@@ -15,7 +15,7 @@ from PIL import Image
 
 from expcorr_core import bulk
 from expcorr_core.cli import main
-from expcorr_core.image_io import ImageError, read_photo
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.weights import WeightsError, load_weights
 from expcorr_core.weights_file import MAX_HEADER
 from expcorr_core.workers import Task, spread
@@ -78,7 +78,7 @@ def test_formats_that_nobody_needs_are_never_opened(tmp_path: Path, scene: NDArr
     """Under the name of another: Pillow would go by the content."""
     Image.fromarray(scene).save(tmp_path / "a", kind)
     (tmp_path / "a").rename(tmp_path / "a.jpg")
-    with pytest.raises(ImageError, match="is no photo in a known format"):
+    with pytest.raises(ImageError, match="is no photo in a known format|which is not read"):
         read_photo(tmp_path / "a.jpg")
 
 

@@ -49,7 +49,7 @@ def test_in_strips_as_in_memory(
     tifffile.imwrite(source, pixels, photometric="rgb", compression="zlib", iccprofile=SRGB, metadata=None, **layout)
     found = []
     for limit in (10**9, 1000):
-        monkeypatch.setattr(bulk, "MAX_PIXELS", limit)
+        monkeypatch.setattr(bulk, "most_pixels", lambda limit=limit: limit)
         outcome = correct_file(Job(source, tmp_path / f"{limit}.tif", None), Work())
         assert outcome.status == "corrected", outcome.error
         image = pyvips.Image.new_from_file(str(tmp_path / f"{limit}.tif"))
@@ -65,7 +65,7 @@ def test_in_strips_as_in_memory(
 
 
 def refused(path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
     outcome = correct_file(Job(path, target, None), Work())
     assert outcome.status == "failed"
     assert not target.exists()
@@ -88,7 +88,7 @@ def test_a_file_that_changes_while_it_is_corrected_in_strips(
             (tmp_path / "b.tif").replace(source)
         return result
 
-    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
     monkeypatch.setattr(bulk, name, meanwhile)
     work = Work(settings=Settings(strength=0), output=out, resume=True)
     outcome = correct_file(Job(source, out / "a.tif", None), work)
@@ -104,7 +104,7 @@ def test_strips_keep_the_metadata_that_are_wanted(
     source, target = tmp_path / "a.tif", tmp_path / "b.tif"
     xmp = b"<x xmlns:exif='e' exif:GPSLatitude='52' exif:Title='t'/>"
     tifffile.imwrite(source, scene, photometric="rgb", extratags=[(700, 1, len(xmp), xmp, True)], metadata=None)
-    monkeypatch.setattr(bulk, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
     for kept, places, title in (("all", True, True), ("no-gps", False, True), ("none", False, False)):
         outcome = correct_file(Job(source, target, None), Work(metadata=kept, overwrite=True))
         assert outcome.status == "corrected", outcome.error

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from expcorr_core.cli import main
 from expcorr_core.corrector import Corrector, Settings
 from expcorr_core.metrics import psnr
-from expcorr_core.profiles import colour_space
+from expcorr_core.photos.icc import colour_space
 
 D65 = (0.3127, 0.329)
 ADOBE_RGB = imagecodecs.cms_profile("rgb", whitepoint=D65, primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06), gamma=2.2)

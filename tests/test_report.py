@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expcorr_core.exposure import gain_exposure, linear_to_srgb, srgb_to_linear
+from expcorr_core.colour import linear_to_srgb, srgb_to_linear
+from expcorr_core.exposure import gain_exposure
 from expcorr_core.masking import limit_change, soften
 from expcorr_core.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from expcorr_core.contrast import normalise_range
 from expcorr_core.dataset import load_photo
-from expcorr_core.image_io import Photo
 from expcorr_core.metrics import EQUAL_PSNR, psnr, ssim
 from expcorr_core.network import Architecture, ExposureNetwork
 from expcorr_core.pairs import Pair
+from expcorr_core.photos.reading import Photo
 from expcorr_core.pyramid import laplacian_pyramid
 from schedule import Stage
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from expcorr_core.files import digest, files_of
-from expcorr_core.image_io import ImageError, read_photo
 from expcorr_core.machine import cores
 from expcorr_core.pairs import (
     EXPERTS,
@@ -34,6 +33,7 @@ from expcorr_core.pairs import (
     find_test_pairs,
     scenes_of,
 )
+from expcorr_core.photos.reading import ImageError, read_photo
 from rendering.build import MANIFEST
 from rendering.commands import guarded
 from rendering.scenes import PAPER_SCENES

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageCms
 
-from expcorr_core.image_io import ImageError
+from expcorr_core.photos.reading import ImageError
 
 from .extras import extra
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from expcorr_core.image_io import ImageError, find_photos
 from expcorr_core.machine import cores
 from expcorr_core.pairs import suffix_of
+from expcorr_core.photos.reading import ImageError, find_photos
 from expcorr_core.workers import Stopped
 
 from .build import Maker, Options, build
@@ -42,7 +42,7 @@ def find_sources(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """All files with one of the suffixes, below too, sorted.
 
     Raises:
-        ImageError: see :func:`~.image_io.find_photos`; a name is not UTF-8, or two would make scenes of one name.
+        ImageError: see :func:`~.reading.find_photos`; a name is not UTF-8, or two would make scenes of one name.
     """
     paths = find_photos(folder, recursive=True, suffixes=suffixes)
     first: dict[str, Path] = {}

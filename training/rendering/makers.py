@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expcorr_core.fusion import fuse_exposures
-from expcorr_core.image_io import ImageError, Photo, read_photo
 from expcorr_core.pairs import EXPERTS, photos_by_stem, suffix_of
+from expcorr_core.photos.reading import ImageError, Photo, read_photo
 
 from .align import Alignment, Box, Misaligned, align
 from .build import TRAINING_EXPERT, Made, Pixels
@@ -131,7 +131,7 @@ def _cut(placed: _Placed, box: Box, size: tuple[int, int]) -> Pixels:
     ratios = [side / taken for side, taken in zip(placed.sides, placed.alignment.size, strict=True)] * 2
     own = Box(*(round(edge * ratio) for edge, ratio in zip(placed.alignment.in_target(box), ratios, strict=True)))
     try:
-        return to_srgb(resize(own.of(photo.pixels), size), photo.metadata.get("icc_profile"))
+        return to_srgb(resize(own.of(photo.pixels), size), photo.metadata.icc_profile)
     except ImageError as error:
         raise ImageError(f"{placed.path} cannot be used: {error}") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expcorr_core.image_io import ImageError
+from expcorr_core.photos.reading import ImageError
 
 from .colour import luminance, to_prophoto
 from .extras import extra

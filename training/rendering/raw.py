@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from expcorr_core.image_io import ImageError
+from expcorr_core.photos.reading import ImageError
 
 from .extras import extra
 from .tone import Scene, ToneCurve

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bilateral import BilateralGrid
-from .image_io import FORMATS, ImageError, check_claim, kept_metadata
+from ..bilateral import BilateralGrid
+from . import tiff
+from .exif import Block, ExifError
+from .icc import ColourSpace, Tone, colour_space, tone_of
+from .metadata import Metadata
+from .reading import FORMATS, ImageError, check_claim
 
 ROWS = 256  # of a strip
 STRIP_BYTES_A_PIXEL = 60  # of memory
-_ORIENTATION, _XMP, _UPRIGHT = 274, 700, 1
-_BYTES = 1  # TIFF type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class HugePhoto:
         state: of the file, when it was found.
         height, width: pixels.
         dtype: uint8 or uint16.
-        metadata: ``icc_profile`` and ``xmp``, where it has them.
+        metadata: what goes with it.
+        tone: see :class:`~.reading.Photo`.
     """
 
     path: Path
@@ -39,7 +43,13 @@ class HugePhoto:
     height: int
     width: int
     dtype: np.dtype[Any]
-    metadata: dict[str, bytes]
+    metadata: Metadata
+    tone: Tone | None
+
+    @property
+    def space(self) -> ColourSpace | None:
+        """See :class:`~.reading.Photo`."""
+        return colour_space(self.metadata.icc_profile, self.tone is not None)
 
     @property
     def strip_bytes(self) -> int:
@@ -58,7 +68,13 @@ class HugePhoto:
             small = _open(self.path).resize(ratio, kernel="linear").numpy()[..., :3]
         except _vips().Error as error:
             raise ImageError(_damaged(self.path, error)) from error
-        return torch.from_numpy(small.astype(np.float32)).div_(np.iinfo(self.dtype).max).permute(2, 0, 1)[None]
+        return self._display(np.asarray(small, self.dtype))
+
+    def _display(self, pixels: NDArray[Any]) -> Tensor:
+        """``(H, W, 3)`` to ``(1, 3, H, W)``, with the tones of sRGB."""
+        if self.tone:
+            return torch.from_numpy(self.tone.display(pixels)).permute(2, 0, 1)[None]
+        return torch.from_numpy(pixels.astype(np.float32)).div_(np.iinfo(self.dtype).max).permute(2, 0, 1)[None]
 
     def corrected(self, grid: BilateralGrid) -> Iterator[NDArray[Any]]:
         """The pixels, sliced by a grid, ``(rows, W, 3)``; :data:`ROWS` rows at a time.
@@ -75,22 +91,13 @@ class HugePhoto:
             except vips.Error as error:
                 raise ImageError(_damaged(self.path, error)) from error
             pixels = np.frombuffer(fetched, self.dtype).reshape(bottom - top, self.width, -1)[..., :3]
-            image = torch.from_numpy(pixels.astype(np.float32)).div_(peak).permute(2, 0, 1)[None]
-            values = part.slice(image, out=image)[0].permute(1, 2, 0).mul_(peak).round_()
-            held.append(values.numpy().astype(self.dtype))
+            image = self._display(pixels)
+            values = part.slice(image, out=image)[0].permute(1, 2, 0)
+            numbers = self.tone.numbers(values.numpy()) if self.tone else values.mul_(peak).numpy()
+            held.append(numbers.round().astype(self.dtype))
             if bottom % ROWS == 0 or bottom == self.height:
                 yield np.concatenate(held)
                 held = []
-
-
-def _tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Strips, cut into squares."""
-    for strip in strips:
-        for left in range(0, strip.shape[1], ROWS):
-            tile = np.zeros((ROWS, ROWS, 3), strip.dtype)
-            part = strip[:, left : left + ROWS]
-            tile[: len(part), : part.shape[1]] = part
-            yield tile
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -110,7 +117,7 @@ def _vips() -> Any:
     try:
         import pyvips
     except (ImportError, OSError) as error:
-        raise ImageError("photos this large need pyvips and tifffile: pip install 'expcorr[huge]'") from error
+        raise ImageError("photos this large need pyvips: pip install 'expcorr[deep]'") from error
     return pyvips
 
 
@@ -140,47 +147,57 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
         return None
     claimed = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
     check_claim(path, path.stat().st_size, image.width, image.height, claimed)
+    metadata = _metadata_of(path)
     types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
     dtype = types.get(image.format)
     if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):
         raise ImageError(f"{path} is too large to be corrected but as RGB of 8 or 16 bits; convert or reduce it first")
-    if image.get_typeof("orientation") and image.get("orientation") != _UPRIGHT:
+    if metadata.orientation != 1:
         raise ImageError(f"{path} is too large to be turned upright; turn it with another program first")
-    kept = {"icc_profile": "icc-profile-data", "xmp": "xmp-data"}
-    metadata = {name: bytes(image.get(field)) for name, field in kept.items() if image.get_typeof(field)}
-    return HugePhoto(path=path, state=state, height=image.height, width=image.width, dtype=dtype, metadata=metadata)
+    if image.bands == 4:
+        metadata = metadata.without("alpha")
+    return HugePhoto(
+        path=path,
+        state=state,
+        height=image.height,
+        width=image.width,
+        dtype=dtype,
+        metadata=metadata.of_upright(),
+        tone=tone_of(metadata.icc_profile, dtype),
+    )
 
 
-def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> None:
-    """Correct a photo by a grid and write it as a BigTIFF, deflated; alpha is dropped.
+def _metadata_of(path: Path) -> Metadata:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        try:
+            block = Block(content)
+            page, directory, further = tiff.page_of(block)
+            if page.number or page.refusal:
+                reason = (
+                    page.refusal or "has its photo behind a smaller one, and is too large for that; reduce it first"
+                )
+                raise ImageError(f"{path} {reason}")
+            return tiff.read(block, page, directory, further)
+        except ExifError as error:
+            raise ImageError(_damaged(path, error)) from error
+
+
+def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> tuple[str, ...]:
+    """Correct a photo by a grid and write it; alpha is dropped.
 
     Args:
         path: the file.
         photo: what to correct.
         grid: the correction.
-        kept: of the metadata, see :func:`~.image_io.kept_metadata`.
+        kept: of the metadata, see :meth:`.Metadata.kept`.
+
+    Returns:
+        What of the photo's file is not in this one, by name.
 
     Raises:
-        ImageError: the photo is damaged, or tifffile is missing.
+        ImageError: the photo is damaged.
         OSError: the file cannot be written.
     """
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ImageError("photos this large need pyvips and tifffile: pip install 'expcorr[huge]'") from error
-    metadata = kept_metadata(photo.metadata, kept)
-    tags = [(_XMP, _BYTES, len(xmp), xmp, True)] if (xmp := metadata.get("xmp")) else []
-    with tifffile.TiffWriter(path, bigtiff=True) as file:
-        file.write(
-            _tiles(photo.corrected(grid)),
-            shape=(photo.height, photo.width, 3),
-            dtype=photo.dtype,
-            photometric="rgb",
-            tile=(ROWS, ROWS),
-            compression="zlib",
-            compressionargs={"level": 1},
-            predictor=True,
-            iccprofile=metadata.get("icc_profile"),
-            extratags=tags,
-            metadata=None,
-        )
+    metadata = photo.metadata.kept(kept)
+    shape = (photo.height, photo.width, 3)
+    return metadata.without(*tiff.write(path, photo.corrected(grid), shape, photo.dtype, metadata)).left_out

@@ -1,0 +1,1 @@
+"""Photo files: read, and written again with all that they carry."""

@@ -1,0 +1,507 @@
+"""EXIF blocks and the directories of TIFF files: read, changed in place, or laid out anew.
+
+Makers' notes hold addresses that count from the beginning of the block, and nobody knows all of their formats. So a
+block is changed in place, where it can be: what is not meant to change stays at its place, byte for byte.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+Content: TypeAlias = "bytes | bytearray | mmap.mmap"
+
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+ORIENTATION, XMP, IPTC, PHOTOSHOP, LAYERS, ICC = 274, 700, 33723, 34377, 37724, 34675
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 34665, 34853, 40965
+MAKER_NOTE, USER_COMMENT = 37500, 37510
+_DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY)
+_THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
+# GeoTIFF's, and those of GPS positions in GDAL's and in Microsoft's notes.
+GEOGRAPHIC = (33550, 33920, 33922, 34264, 34735, 34736, 34737)
+# Values of width and height that change places when a photo is turned by a quarter; those in the directory of EXIF too.
+_SIDES = ((256, 257), (X_RESOLUTION, Y_RESOLUTION), (40962, 40963), (41486, 41487))
+_SUBJECT = (37396, 41492)  # where the subject lies, in pixels
+NAMES = {MAKER_NOTE: "maker notes", USER_COMMENT: "the user's comment", LAYERS: "layers", PHOTOSHOP: "image resources"}
+_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 1024  # of a directory, of a chain: more is damage
+
+
+class ExifError(ValueError):
+    """A block is damaged."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value of a directory.
+
+    Attributes:
+        tag, kind, count: the tag, TIFF's number of the type, and how many values there are.
+        place: where the entry stands.
+        data: where its values stand.
+        size: of all values, bytes.
+    """
+
+    tag: int
+    kind: int
+    count: int
+    place: int
+    data: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A list of values, and the place of the next one (0: none), which is written at ``link``."""
+
+    place: int
+    entries: Mapping[int, Entry]
+    link: int
+    following: int
+
+
+class Block:
+    """A TIFF structure in memory, or in a file that is mapped there; classic or BigTIFF.
+
+    Raises:
+        ExifError: it does not begin as one.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        marks: dict[bytes, str] = {b"II": "<", b"MM": ">"}
+        self.order = marks.get(bytes(content[:2]), "")
+        version = self._number("H", 2) if self.order and len(content) >= 8 else 0
+        if version not in (42, 43):
+            raise ExifError("it does not begin as TIFF does")
+        self.big = version == 43
+        self._count, self._entry, self._word = ("Q", 20, "Q") if self.big else ("H", 12, "I")
+        self.first = self._number(self._word, 8 if self.big else 4)
+
+    def _number(self, kind: str, place: int) -> int:
+        try:
+            return int(struct.unpack_from(self.order + kind, self.content, place)[0])
+        except struct.error as error:
+            raise ExifError("it is cut off") from error
+
+    def directory(self, place: int) -> Directory:
+        """The directory at a place; values that lie outside of the block are left out.
+
+        Raises:
+            ExifError: there is none.
+        """
+        count = self._number(self._count, place)
+        start = place + struct.calcsize(self._count)
+        link = start + count * self._entry
+        if not 0 < count <= _MOST_ENTRIES or link > len(self.content):
+            raise ExifError("a directory is cut off")
+        entries: dict[int, Entry] = {}
+        word = struct.calcsize(self._word)
+        for at in range(start, link, self._entry):
+            tag, kind = self._number("H", at), self._number("H", at + 2)
+            values = self._number(self._word, at + 4)
+            size = _SIZES.get(kind, 0) * values
+            data = at + 4 + word if size <= word else self._number(self._word, at + 4 + word)
+            if size and data + size <= len(self.content):
+                entries.setdefault(tag, Entry(tag, kind, values, at, data, size))
+        following = self._number(self._word, link) if link + word <= len(self.content) else 0
+        return Directory(place, entries, link, following)
+
+    def pages(self) -> Iterator[Directory]:
+        """The directories of the chain, as far as they are whole."""
+        place, seen = self.first, set[int]()
+        while place and place not in seen and len(seen) < _MOST_DIRECTORIES:
+            seen.add(place)
+            try:
+                page = self.directory(place)
+            except ExifError:
+                if len(seen) == 1:
+                    raise
+                return
+            yield page
+            place = page.following
+
+    def values(self, entry: Entry) -> bytes:
+        return bytes(self.content[entry.data : entry.data + entry.size])
+
+    def numbers(self, entry: Entry | None) -> tuple[int, ...]:
+        """The values of an entry of whole numbers; none of another."""
+        kinds = {1: "B", 3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q", 6: "b", 8: "h", 9: "i"}
+        if entry is None or entry.kind not in kinds:
+            return ()
+        return struct.unpack(f"{self.order}{entry.count}{kinds[entry.kind]}", self.values(entry))
+
+    def below(self, directory: Directory, tag: int) -> Directory | None:
+        """The directory that an entry points to; None where there is none, or it is damaged."""
+        places = self.numbers(directory.entries.get(tag))
+        try:
+            return self.directory(places[0]) if places else None
+        except ExifError:
+            return None
+
+    @property
+    def orientation(self) -> int:
+        """1 to 8; 0 where the block does not tell."""
+        found = self.numbers(self.directory(self.first).entries.get(ORIENTATION))
+        return found[0] if found and 1 <= found[0] <= 8 else 0
+
+
+class _Patched(Block):
+    """A block that is changed."""
+
+    content: bytearray
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(bytearray(content))
+
+    def put(self, place: int, data: bytes) -> None:
+        self.content[place : place + len(data)] = data
+
+    def erase(self, entry: Entry) -> None:
+        self.put(entry.data, bytes(entry.size))
+
+    def remove(self, directory: Directory, tags: Collection[int]) -> Directory:
+        """A directory without some entries, whose values are overwritten."""
+        going = [entry for tag, entry in directory.entries.items() if tag in tags]
+        for entry in going:
+            self.erase(entry)
+        # From the last on, so that the places of those before hold.
+        for entry in sorted(going, key=lambda entry: -entry.place):
+            end = directory.link + struct.calcsize(self._word)
+            rest = bytes(self.content[entry.place + self._entry : end])
+            self.put(entry.place, rest.ljust(end - entry.place, b"\0"))
+            count = self._number(self._count, directory.place) - 1
+            if not count:  # a directory without entries is none: readers take it for damage
+                return replace(directory, entries={}, link=directory.link - self._entry)
+            self.put(directory.place, struct.pack(self.order + self._count, count))
+            directory = replace(directory, link=directory.link - self._entry)
+        return self.directory(directory.place)
+
+    def rewrite(self, directory: Directory, tag: int, change: Callable[[bytes], bytes]) -> Directory:
+        """A directory of which one value is changed; removed where nothing is left, or more than there is room for."""
+        entry = directory.entries.get(tag)
+        if entry is None:
+            return directory
+        old = self.values(entry)
+        new = change(old)
+        if new == old:
+            return directory
+        if not new or len(new) > len(old) or entry.size <= struct.calcsize(self._word):
+            return self.remove(directory, [tag])
+        size = _SIZES[entry.kind]
+        new += b"\0" * (-len(new) % size)
+        self.put(entry.data, new.ljust(len(old), b"\0"))
+        self.put(entry.place + 4, struct.pack(self.order + self._word, len(new) // size))
+        return self.directory(directory.place)
+
+
+def turned_upright(block: bytes, sideways: bool) -> bytes:
+    """A block whose photo was turned upright.
+
+    Args:
+        block: the block.
+        sideways: it was turned by a quarter, so that width and height change places.
+
+    Raises:
+        ExifError: it is damaged.
+    """
+    patched = _Patched(block)
+    pages = list(patched.pages())[:2]  # the photo's, and the thumbnail's
+    for directory in pages:
+        if entry := directory.entries.get(ORIENTATION):
+            kind = {1: "B", 3: "H", 4: "I"}.get(entry.kind)
+            if kind and entry.count == 1:
+                patched.put(entry.data, struct.pack(patched.order + kind, 1))
+    inner = patched.below(pages[0], EXIF_DIRECTORY)
+    for part in (pages[0], inner) if sideways else ():
+        for pair in _SIDES if part else ():
+            a, b = (part.entries.get(tag) for tag in pair) if part else (None, None)
+            if a and b:
+                _swap(patched, a, b)
+    return bytes(patched.content)
+
+
+def _swap(block: _Patched, a: Entry, b: Entry) -> None:
+    if a.size == b.size:
+        first, second = block.values(a), block.values(b)
+        block.put(a.data, second)
+        block.put(b.data, first)
+        first, second = (bytes(block.content[e.place + 2 : e.place + 4]) for e in (a, b))  # of another type, perhaps
+        block.put(a.place + 2, second)
+        block.put(b.place + 2, first)
+
+
+def without_subject(block: bytes) -> bytes:
+    """A block that does not tell in pixels where the subject is; ExifError where it is damaged."""
+    patched = _Patched(block)
+    if inner := patched.below(patched.directory(patched.first), EXIF_DIRECTORY):
+        patched.remove(inner, _SUBJECT)
+    return bytes(patched.content)
+
+
+def has_subject(block: bytes) -> bool:
+    """Whether a block tells in pixels where the subject is; ExifError where it is damaged."""
+    found = Block(block)
+    inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
+    return bool(inner and inner.entries.keys() & set(_SUBJECT))
+
+
+def has_maker_notes(block: bytes) -> bool:
+    """Whether a block has maker notes; ExifError where it is damaged."""
+    found = Block(block)
+    inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
+    return bool(inner and MAKER_NOTE in inner.entries)
+
+
+def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
+    """A block that does not tell where the photo was taken.
+
+    Position, geographic tags, maker notes (whose formats are secret, and some hold towns and positions) and copies of
+    other containers are overwritten with zeros.
+
+    Args:
+        block: the block.
+        changes: by tag, what makes values of other containers (XMP, IPTC) free of places.
+
+    Raises:
+        ExifError: it is damaged.
+    """
+    patched = _Patched(block)
+    first = patched.directory(patched.first)
+    if gps := patched.below(first, GPS_DIRECTORY):
+        for entry in gps.entries.values():
+            patched.erase(entry)
+        patched.put(gps.place, bytes(gps.link - gps.place))
+    if inner := patched.below(first, EXIF_DIRECTORY):
+        patched.remove(inner, (MAKER_NOTE, GPS_DIRECTORY))
+    first = patched.remove(first, (GPS_DIRECTORY, *GEOGRAPHIC))
+    for tag, change in changes.items():
+        first = patched.rewrite(first, tag, change)
+    return bytes(patched.content)
+
+
+def thumbnail_size(block: bytes) -> int:
+    """Bytes of the thumbnail, a JPEG file; 0 where there is none. ExifError where the block is damaged."""
+    found = Block(block)
+    pages = list(found.pages())
+    if len(pages) < 2:
+        return 0
+    length = found.numbers(pages[1].entries.get(_THUMBNAIL_LENGTH))
+    place = found.numbers(pages[1].entries.get(_THUMBNAIL))
+    whole = place and length and place[0] + length[0] <= len(block)
+    return length[0] if whole else 0
+
+
+def has_thumbnail(block: bytes) -> bool:
+    """Whether there is one of any kind; ExifError where the block is damaged."""
+    return len(list(Block(block).pages())) > 1
+
+
+def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
+    """A block with another thumbnail, at most as long as its own; without any where it is empty.
+
+    Raises:
+        ExifError: it is damaged.
+    """
+    patched = _Patched(block)
+    pages = list(patched.pages())
+    if len(pages) < 2:
+        return block
+    if size := thumbnail_size(block):
+        place = patched.numbers(pages[1].entries[_THUMBNAIL])[0]
+        patched.put(place, thumbnail.ljust(size, b"\0"))
+        entry = pages[1].entries[_THUMBNAIL_LENGTH]
+        kind = {3: "H", 4: "I"}.get(entry.kind, "I")
+        patched.put(entry.data, struct.pack(patched.order + kind, len(thumbnail)))
+    if not thumbnail:
+        for page in pages[1:]:
+            patched.remove(page, page.entries.keys())
+        patched.put(pages[0].link, bytes(struct.calcsize(patched._word)))
+    return bytes(patched.content)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value outside of any block.
+
+    Attributes:
+        kind, count: TIFF's number of the type, and how many values there are.
+        data: the bytes of the values, or the directory that the entry points to.
+        pin: where the values must stand, since they hold addresses of their own; None: anywhere.
+    """
+
+    kind: int
+    count: int
+    data: bytes | Tree
+    pin: int | None = None
+
+
+Tree = dict[int, Value]
+
+
+def tree_of(block: Block, directory: Directory, left_out: Collection[int] = ()) -> Tree:
+    """The values of a directory, with those of the directories of EXIF, of GPS and of interoperability below it."""
+    found: Tree = {}
+    for tag, entry in directory.entries.items():
+        if tag in left_out:
+            continue
+        if tag in _DIRECTORIES:
+            if inner := block.below(directory, tag):
+                found[tag] = Value(LONG, 1, tree_of(block, inner))
+        elif entry.kind in (LONG8, 17, 18, 13) and tag != MAKER_NOTE:
+            # No EXIF block has these types: numbers of eight bytes, and places of other directories.
+            numbers = block.numbers(entry)
+            if entry.kind == LONG8 and max(numbers, default=0) < 2**32:
+                found[tag] = Value(LONG, entry.count, struct.pack(f"{block.order}{entry.count}I", *numbers))
+        else:
+            pin = entry.data if tag == MAKER_NOTE else None
+            found[tag] = Value(entry.kind, entry.count, block.values(entry), pin)
+    return found
+
+
+class Layout:
+    """Where values go in a block that is laid out anew.
+
+    Args:
+        order: ``<`` or ``>``.
+        start: where the first may stand.
+        big: of a BigTIFF.
+    """
+
+    def __init__(self, order: str, start: int, big: bool = False) -> None:
+        self.order, self.start, self.big = order, start, big
+        self.area = bytearray()
+        self._pinned: list[tuple[int, int]] = []
+        self._word, self._count = ("Q", "Q") if big else ("I", "H")
+
+    def pin(self, tree: Tree) -> tuple[Tree, bool]:
+        """Keep the places that values must have; without those that cannot have theirs, and whether there are such."""
+        kept: Tree = {}
+        lost = False
+        for tag, value in tree.items():
+            if isinstance(value.data, dict):
+                inner, missing = self.pin(value.data)
+                kept[tag] = replace(value, data=inner)
+                lost |= missing
+            elif value.pin is None or len(value.data) <= struct.calcsize(self._word):
+                kept[tag] = replace(value, pin=None)
+            elif self.start <= value.pin < _MOST_PIN:
+                kept[tag] = value
+                self._pinned.append((value.pin, value.pin + len(value.data)))
+            else:
+                lost = True
+        return kept, lost
+
+    def put(self, data: bytes, pin: int | None = None) -> int:
+        """Place some bytes; returns where."""
+        place = pin
+        if place is None:
+            place = self.start + len(self.area)
+            place += place % 2
+            for first, last in sorted(self._pinned):
+                if place < last and place + len(data) > first:
+                    place = last + last % 2
+        end = place - self.start + len(data)
+        self.area.extend(bytes(max(0, end - len(self.area))))
+        self.area[place - self.start : end] = data
+        return place
+
+    def directory(self, tree: Tree) -> bytes:
+        """A directory, whose values are placed; the place of the next one, none, is its end."""
+        word = struct.calcsize(self._word)
+        entries = []
+        for tag, value in sorted(tree.items()):
+            if isinstance(value.data, dict):
+                if not value.data:
+                    continue
+                data = struct.pack(self.order + self._word, self.put(self.directory(value.data)))
+                kind = LONG8 if self.big else LONG
+            else:
+                data, kind = value.data, value.kind
+                if len(data) > word:
+                    data = struct.pack(self.order + self._word, self.put(data, value.pin))
+            entries.append(
+                struct.pack(self.order + "HH" + self._word, tag, kind, value.count) + data.ljust(word, b"\0")
+            )
+        return struct.pack(self.order + self._count, len(entries)) + b"".join(entries) + bytes(word)
+
+
+_MOST_PIN = 2**20  # bytes: a place further on would leave a gap of that size
+
+
+def block_of(tree: Tree, order: str) -> tuple[bytes, bool]:
+    """An EXIF block of some values, and whether maker notes could not have the place that they must have."""
+    layout = Layout(order, 8)
+    kept, lost = layout.pin(tree)
+    # The directory's own place is the first that is free, as readers expect it; values follow.
+    size = 2 + 12 * len(kept) + 4
+    place = layout.put(bytes(size))
+    directory = layout.directory(kept)
+    layout.area[place - 8 : place - 8 + len(directory)] = directory
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "I", place) + bytes(layout.area), lost
+
+
+def shortened(block: bytes, most: int) -> tuple[bytes, list[str]]:
+    """A block of at most so many bytes, and what had to go for it: its largest values.
+
+    Raises:
+        ExifError: it is damaged.
+    """
+    if len(block) <= most:
+        return block, []
+    found = Block(block)
+    tree, gone = tree_of(found, found.directory(found.first)), list[str]()
+    if has_thumbnail(block):
+        gone.append("the thumbnail")
+    while True:
+        result, lost = block_of(tree, found.order)
+        if lost:
+            gone.append(NAMES[MAKER_NOTE])
+        if len(result) <= most:
+            return result, gone
+        tag, tree = _without_largest(tree)
+        gone.append(NAMES.get(tag, f"EXIF tag {tag}"))
+
+
+def _without_largest(tree: Tree) -> tuple[int, Tree]:
+    """The tag of the longest value of a tree, and the tree without it."""
+
+    def longest(branch: Tree) -> tuple[int, int]:
+        sizes = ((longest(v.data)[0] if isinstance(v.data, dict) else len(v.data), tag) for tag, v in branch.items())
+        return max(sizes, default=(0, 0))
+
+    _, tag = longest(tree)
+    value = tree[tag]
+    if isinstance(value.data, dict) and value.data:
+        inner, rest = _without_largest(value.data)
+        return inner, {**tree, tag: replace(value, data=rest)}
+    return tag, {key: kept for key, kept in tree.items() if key != tag}
+
+
+def rational(value: float, order: str) -> bytes:
+    """A positive value as numerator and denominator."""
+    denominator = 1 if value == int(value) else 10_000
+    return struct.pack(order + "II", round(value * denominator), denominator)
+
+
+def resolution_of(block: Block, directory: Directory) -> tuple[float, float] | None:
+    """Pixels an inch across and down; None where a directory does not tell, or what is no number."""
+    entries = [directory.entries.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION)]
+    unit = (*block.numbers(directory.entries.get(RESOLUTION_UNIT)), 2)[0]
+    values = []
+    for entry in entries:
+        if entry is None or entry.kind != RATIONAL:
+            return None
+        above, below = struct.unpack(block.order + "II", block.values(entry)[:8])
+        values.append(above / below if below else math.nan)
+    if unit not in (2, 3) or not all(0 < value < math.inf for value in values):
+        return None
+    scale = 2.54 if unit == 3 else 1.0
+    return values[0] * scale, values[1] * scale

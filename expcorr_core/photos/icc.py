@@ -1,0 +1,197 @@
+"""Colour spaces and tone curves of ICC profiles: to sRGB for the network, and back.
+
+The network knows sRGB. A photo in a wider space keeps its space: only the small pair of pictures between which the
+correction is found goes to sRGB and back, so that no colour of the full-size photo is clipped or rounded. Where the
+numbers mean light in another way than sRGB's do, such as linearly, the whole photo gets sRGB's tone curve, and its own
+again at the end: the correction's grid is fine where the eye is.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from torch import Tensor
+
+from ..colour import linear_to_srgb
+
+STEPS = 9  # a side of the colours that tell whether a space is sRGB
+NEAR = 2  # of 255: profiles of sRGB itself differ by rounding
+TONE_NEAR = 0.05  # of 1: tone curves that differ less from sRGB's, such as Adobe RGB's, are taken for it
+_CURVES = {"RGB": (b"rTRC", b"gTRC", b"bTRC"), "GRAY": (b"kTRC",)}
+_SRGB_CURVE = b"para" + bytes(4) + struct.pack(
+    ">H2x5i", 3, *(round(v * 65536) for v in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
+)  # fmt: skip
+Floats = NDArray[np.float64]
+Curve = Callable[[Floats], Floats]
+_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """The space of an RGB profile, with LittleCMS's transforms from and to sRGB."""
+
+    _to_srgb: Any
+    _from_srgb: Any
+
+    def to_srgb(self, image: Tensor) -> Tensor:
+        """``(B, 3, H, W)``, 0..1, to 8-bit sRGB; colours outside are clipped."""
+        return _apply(self._to_srgb, image)
+
+    def from_srgb(self, image: Tensor) -> Tensor:
+        """The same back."""
+        return _apply(self._from_srgb, image)
+
+    def carry_back(self, before: Tensor, corrected: Tensor) -> Tensor:
+        """A correction that was made in sRGB, in this space.
+
+        Args:
+            before: photos in this space, ``(B, 3, H, W)``, 0..1.
+            corrected: what became of their :meth:`to_srgb`, of the same shape.
+
+        Returns:
+            The corrected photos in this space. What lies outside of sRGB keeps its distance from it, so that photos
+            that were not changed come back as they were.
+        """
+        outside = before - self.from_srgb(self.to_srgb(before))
+        return (self.from_srgb(corrected) + outside).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Tone:
+    """How a file's numbers mean tones, where that is not as in sRGB.
+
+    Attributes:
+        tables: of each channel, sRGB's display value of each number that a pixel may have; ``(3, 256 or 65536)``,
+            0..1, ascending.
+    """
+
+    tables: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, curves: tuple[Curve, ...], dtype: np.dtype[Any]) -> Tone | None:
+        """The tone of curves from numbers, 0..1, to light; None where they are near sRGB's, or do not ascend."""
+        numbers = np.linspace(0, 1, np.iinfo(dtype).max + 1)
+        light = np.stack([curve(numbers) for curve in (curves * 3)[:3]]).clip(0, 1)
+        tables = linear_to_srgb(torch.from_numpy(light)).numpy()
+        if np.abs(tables - numbers).max() < TONE_NEAR or (np.diff(tables) < 0).any() or tables[:, -1].min() < 0.5:
+            return None
+        return cls(tables.astype(np.float32))
+
+    def display(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Pixels, ``(..., 3)`` whole numbers, as sRGB's display values, 0..1."""
+        return np.stack([table[pixels[..., channel]] for channel, table in enumerate(self.tables)], -1)
+
+    def numbers(self, display: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Display values, ``(..., 3)``, as numbers of the file, not rounded."""
+        numbers = np.arange(self.tables.shape[1], dtype=np.float32)
+        channels = [np.interp(display[..., c], table, numbers) for c, table in enumerate(self.tables)]
+        return np.stack(channels, -1).astype(np.float32)
+
+
+def power(exponent: float) -> Curve:
+    """The curve of numbers that mean light by a power."""
+    return lambda numbers: numbers**exponent
+
+
+def _tags_of(profile: bytes) -> dict[bytes, tuple[int, int, int]]:
+    """Place of the entry, place and size of the content of each tag."""
+    (count,) = struct.unpack_from(">I", profile, 128)
+    entries = {}
+    for place in range(132, 132 + 12 * min(count, 100), 12):
+        name, start, size = struct.unpack_from(">4sII", profile, place)
+        entries[name] = (place, start, size)
+    return entries
+
+
+def _curve_of(data: bytes) -> Curve:
+    """The curve of a tag; ValueError or struct.error where it is of no known kind or damaged."""
+    if data[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", data, 8)
+        if count == 0:
+            return power(1)
+        if count == 1:
+            return power(struct.unpack_from(">H", data, 12)[0] / 256)
+        values = np.frombuffer(data, ">u2", count, 12).astype(float) / 65535
+        return lambda numbers: np.interp(numbers, np.linspace(0, 1, count), values)
+    if data[:4] != b"para":
+        raise ValueError("no curve")
+    (kind,) = struct.unpack_from(">H", data, 8)
+    if kind > 4:
+        raise ValueError("no curve")
+    given = [value / 65536 for value in struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", data, 12)]
+    missing = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) :]
+    g, a, b, c, d, e, f = given + missing
+    if kind == 1:
+        d = -b / a if a else math.inf
+    if kind == 2:
+        c, d, e, f = 0, -b / a if a else math.inf, c, c
+    return lambda x: np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f)
+
+
+def tone_of(profile: bytes, dtype: np.dtype[Any]) -> Tone | None:
+    """The tone that a profile with matrix and curves gives; None where it is near sRGB's, or told otherwise."""
+    try:
+        tags = _tags_of(profile)
+        names = _CURVES.get(profile[16:20].decode("latin-1").strip(), ())
+        if b"A2B0" in tags or not names:
+            return None
+        curves = tuple(_curve_of(profile[start : start + size]) for _, start, size in map(tags.__getitem__, names))
+        return Tone.of(curves, dtype)
+    except (ValueError, KeyError, struct.error):
+        return None  # an unusable profile is no reason to refuse the photo
+
+
+def with_srgb_tone(profile: bytes) -> bytes:
+    """A profile with matrix and curves that has sRGB's curve."""
+    changed = bytearray(profile)
+    for name, (place, _, _) in _tags_of(profile).items():
+        if name in _CURVES["RGB"]:
+            struct.pack_into(">II", changed, place + 4, len(profile), len(_SRGB_CURVE))
+    changed += _SRGB_CURVE
+    struct.pack_into(">I", changed, 0, len(changed))
+    return bytes(changed)
+
+
+def colour_space(profile: bytes, toned: bool = False) -> ColourSpace | None:
+    """The space of a profile; None where it is sRGB, not one of RGB, damaged, or empty.
+
+    Args:
+        profile: ICC profile.
+        toned: the photo was given sRGB's tone curve instead of the profile's.
+    """
+    if not profile:
+        return None
+    try:
+        profile = with_srgb_tone(profile) if toned else profile
+        own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        if own.profile.xcolor_space.strip() != "RGB":
+            return None
+        to_srgb, from_srgb = (
+            ImageCms.buildTransform(source, target, "RGB", "RGB", _INTENT)
+            for source, target in ((own, srgb), (srgb, own))
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error):
+        return None  # an unusable profile is no reason to refuse the photo
+    levels = torch.linspace(0, 1, STEPS)
+    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, -1, STEPS)
+    space = ColourSpace(to_srgb, from_srgb)
+    return space if (space.to_srgb(colours) - colours).abs().max() * 255 > NEAR else None
+
+
+def _apply(transform: Any, image: Tensor) -> Tensor:
+    converted = []
+    for photo in image:
+        pixels = photo.permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
+        result = ImageCms.applyTransform(Image.fromarray(pixels), transform)
+        assert result is not None
+        converted.append(torch.from_numpy(np.array(result)).permute(2, 0, 1))
+    return (torch.stack(converted).float() / 255).to(image.device)

@@ -1,0 +1,243 @@
+"""JPEG files as segments: what they carry beside the pixels."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .exif import ExifError, shortened
+from .metadata import Metadata, Own
+from .xmp import guid, split
+
+_JFIF, _JFXX, _EXIF, _ICC = b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0"
+_XMP, _EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_PHOTOSHOP, _PICTURES, _ADOBE = b"Photoshop 3.0\0", b"MPF\0", b"Adobe"
+# What says how the pixels were before, with its name.
+_OF_THE_PIXELS = {
+    _JFXX: "the thumbnail",
+    _PICTURES: "the directory of further pictures",
+    b"urn:iso:std:iso:ts:21496:-1": "the gain map",
+    b"JP": "content credentials",
+    b"HDR_RI": "the gain map",
+}
+_APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
+_SOI, _EOI, _SOS = b"\xff\xd8", 0xD9, 0xDA
+_MOST = 65_533  # bytes of a segment
+_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, what is no pixel
+UNITS = {1: 1.0, 2: 2.54}  # of JFIF: pixels an inch, a centimetre
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A JPEG file.
+
+    Attributes:
+        segments: marker and content of those before the pixels.
+        pixels: where these begin, with the segments that describe them.
+        trailer: what follows the picture.
+    """
+
+    segments: Sequence[tuple[int, bytes]]
+    pixels: int
+    trailer: bytes
+
+
+def _segments_of(content: bytes) -> Segments:
+    segments, place = list[tuple[int, bytes]](), 2
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker == 0xFF:  # may fill the space between segments
+            place += 1
+            continue
+        if not (_APP0 <= marker <= _APP15 or marker == _COMMENT):
+            if marker == _SOS:
+                break
+            (size,) = struct.unpack_from(">H", content, place + 2)
+            segments.append((marker, b""))
+            place += 2 + size
+            continue
+        (size,) = struct.unpack_from(">H", content, place + 2)
+        segments.append((marker, content[place + 4 : place + 2 + size]))
+        place += 2 + size
+    return Segments(segments, place, _trailer(content, place))
+
+
+def _trailer(content: bytes, place: int) -> bytes:
+    """What follows the end of the picture; nothing where that is missing."""
+    while place + 4 <= len(content):
+        marker = content[place + 1]
+        if marker == _EOI:
+            return content[place + 2 :]
+        (size,) = struct.unpack_from(">H", content, place + 2)
+        found = _NEXT.search(content, place + 2 + size) if content[place] == 0xFF else None
+        if found is None:
+            return b""
+        place = found.start()
+    return content[place + 2 :] if content[place : place + 2] == bytes((0xFF, _EOI)) else b""
+
+
+def read(content: bytes) -> tuple[Metadata, bytes]:
+    """What a file carries, and the file without it, with what decoding takes."""
+    found = _segments_of(content)
+    exif, xmp, extended, photoshop, profile = b"", b"", dict[bytes, dict[int, bytes]](), b"", dict[int, bytes]()
+    comments, own, left_out = list[bytes](), list[Own](), list[str]()
+    resolution = None
+    for marker, data in found.segments:
+        reason = next((name for mark, name in _OF_THE_PIXELS.items() if data.startswith(mark)), "")
+        if marker == _APP0 and data.startswith(_JFIF) and len(data) >= 12:
+            unit, across, down = struct.unpack_from(">BHH", data, 7)
+            if across and down and unit in UNITS:
+                resolution = (across * UNITS[unit], down * UNITS[unit])
+            elif across != down:
+                left_out.append("the shape of its pixels, which are not square")
+        elif marker == _APP1 and data.startswith(_EXIF):
+            if exif and data[6:8] in (b"II", b"MM") and data[6:10] in (b"II*\0", b"MM\0*"):
+                left_out.append("a second EXIF block")
+            else:
+                exif += data[6:]
+        elif marker == _APP1 and data.startswith(_XMP) and not xmp:
+            xmp = data[len(_XMP) :]
+        elif marker == _APP1 and data.startswith(_EXTENDED) and len(data) >= len(_EXTENDED) + 40:
+            name, place = data[len(_EXTENDED) :][:32], struct.unpack_from(">I", data, len(_EXTENDED) + 36)[0]
+            extended.setdefault(name, {})[place] = data[len(_EXTENDED) + 40 :]
+        elif marker == _APP2 and data.startswith(_ICC) and len(data) >= 14:
+            profile.setdefault(data[12], data[14:])
+        elif marker == _APP13 and data.startswith(_PHOTOSHOP):
+            photoshop += data[len(_PHOTOSHOP) :]
+        elif marker == _COMMENT:
+            comments.append(data)
+        elif reason and marker in (_APP0, _APP2, 0xEB):
+            left_out.append(reason)
+        elif _APP0 <= marker <= _APP15 and not (marker == _APP14 and data.startswith(_ADOBE)):
+            own.append(Own(_name(marker, data), bytes((marker,)), data))
+    if trailer := found.trailer.strip(b"\0\xff\r\n "):
+        left_out.append(_trailing(trailer))
+    metadata = Metadata(
+        kind="JPEG",
+        exif=exif,
+        xmp=xmp,
+        extended_xmp=_whole(xmp, extended, left_out),
+        photoshop=photoshop,
+        icc_profile=b"".join(profile[number] for number in sorted(profile)),
+        comments=tuple(comments),
+        resolution=resolution,
+        own=tuple(own),
+        left_out=tuple(left_out),
+    )
+    return metadata, _SOI + _needed(content, found)
+
+
+def refusal(content: bytes) -> str:
+    """Why a decoder may not be able to read a file, to stand behind its name; empty where it is a usual one."""
+    place = 2
+    while place + 9 <= len(content) and content[place] == 0xFF and content[place + 1] != _SOS:
+        marker = content[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = content[place + 4]
+            if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+                return "is a lossless JPEG, which is not read; convert it first"
+            if marker in (0xC5, 0xC6, 0xCD, 0xCE):
+                return "is a hierarchical JPEG, which is not read; convert it first"
+            return f"is a JPEG of {bits} bits a sample, which is not read; convert it first" if bits != 8 else ""
+        if marker == 0xF7:
+            return "is a JPEG-LS picture, which is not read; convert it first"
+        place += 2 + struct.unpack_from(">H", content, place + 2)[0] if marker != 0xFF else 1
+    return ""
+
+
+def _needed(content: bytes, found: Segments) -> bytes:
+    """A file's segments but for those that are metadata; the decoder needs Adobe's and JFIF's to tell the colours."""
+    parts, place = list[bytes](), 2
+    while place < found.pixels:
+        if content[place + 1] == 0xFF:
+            place += 1
+            continue
+        marker, (size,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
+        end = place + 2 + size
+        colours = content.startswith(_ADOBE, place + 4) or content.startswith(_JFIF, place + 4)
+        if colours or not (_APP0 <= marker <= _APP15 or marker == _COMMENT):
+            parts.append(content[place:end])
+        place = end
+    end = len(content) - len(found.trailer)
+    return b"".join(parts) + content[place:end]
+
+
+def _whole(xmp: bytes, extended: dict[bytes, dict[int, bytes]], left_out: list[str]) -> bytes:
+    """The extended packet that the main one names."""
+    for name, parts in extended.items():
+        packet = b"".join(parts[place] for place in sorted(parts))
+        if name in xmp and guid(packet).encode() == name.upper():
+            return packet
+        left_out.append("extended XMP, which is damaged or belongs to no XMP")
+    return b""
+
+
+def _name(marker: int, data: bytes) -> str:
+    text = re.match(rb"[ -~]{2,40}", data)
+    return f"APP{marker - _APP0}" + (f" ({text[0].decode().strip()})" if text else "")
+
+
+def _trailing(trailer: bytes) -> str:
+    if b"ftyp" in trailer[:4096]:
+        return "a video after the picture"
+    return "further pictures of the file" if _SOI in trailer else "data after the picture"
+
+
+def write(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[str]]:
+    """An encoded picture with what a file carries, and what does not fit."""
+    left_out = list[str]()
+    segments = list[tuple[int, bytes]]()
+    exif, xmp, extended = metadata.exif, metadata.xmp, metadata.extended_xmp
+    if exif:
+        try:
+            exif, gone = shortened(exif, _MOST - len(_EXIF))
+            segments.append((_APP1, _EXIF + exif))
+            left_out += gone
+        except ExifError:
+            left_out.append("EXIF, which is damaged")
+    if len(xmp) > _MOST - len(_XMP):
+        xmp, extended = split(xmp)
+    if xmp:
+        segments.append((_APP1, _XMP + xmp))
+        head = _EXTENDED + guid(extended).encode() + struct.pack(">I", len(extended))
+        for place in range(0, len(extended), 65_000):
+            segments.append((_APP1, head + struct.pack(">I", place) + extended[place : place + 65_000]))
+    parts = _cut(metadata.icc_profile, _MOST - 14)
+    if len(parts) < 256:
+        segments += [(_APP2, _ICC + bytes((n, len(parts))) + part) for n, part in enumerate(parts, 1)]
+    else:
+        left_out.append("the colour profile, which is too long")
+    segments += [(_APP13, _PHOTOSHOP + part) for part in _cut(metadata.photoshop, _MOST - len(_PHOTOSHOP))]
+    segments += [(own.mark[0], own.data) for own in metadata.own]
+    segments += [(_COMMENT, part) for comment in metadata.comments for part in _cut(comment, _MOST) or [b""]]
+    head, rest = _dense(encoded, metadata.resolution)
+    return b"".join((head, *_encoded(segments), rest)), left_out
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[place : place + size] for place in range(0, len(data), size)]
+
+
+def _encoded(segments: Iterable[tuple[int, bytes]]) -> Iterable[bytes]:
+    for marker, data in segments:
+        yield struct.pack(">BBH", 0xFF, marker, len(data) + 2)
+        yield data
+
+
+def _dense(encoded: bytes, resolution: tuple[float, float] | None) -> tuple[bytes, bytes]:
+    """A picture's beginning with JFIF's segment, which tells the resolution, and its rest."""
+    (size,) = struct.unpack_from(">H", encoded, 4)
+    end = 4 + size
+    head = bytearray(encoded[:end])
+    if resolution:
+        for unit in (1, 2) if all(value == int(value) for value in resolution) else (2, 1):
+            values = [round(value / UNITS[unit]) for value in resolution]
+            if all(abs(v * UNITS[unit] - value) < 0.01 for v, value in zip(values, resolution, strict=True)):
+                break
+        else:
+            values, unit = [round(value) for value in resolution], 1
+        if all(0 < value < 65536 for value in values):
+            struct.pack_into(">BHH", head, 13, unit, *values)
+    return bytes(head), encoded[end:]

@@ -1,0 +1,189 @@
+"""What a photo's file carries beside the pixels, in whatever format, and how it changes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from . import iptc, xmp
+from .exif import (
+    IPTC,
+    NAMES,
+    PHOTOSHOP,
+    XMP,
+    Block,
+    ExifError,
+    has_maker_notes,
+    has_subject,
+    turned_upright,
+    without_places,
+    without_subject,
+)
+
+# Names of texts that tell a place.
+_PLACES = ("gps", "location", "latitude", "longitude", "city", "country")
+_SHAPES = (b"oFFs", b"sTER")  # PNG's chunks of places and sides
+
+
+@dataclass(frozen=True)
+class Own:
+    """Something that only its own format holds, byte for byte.
+
+    Attributes:
+        name: for people.
+        mark: what the format calls it.
+        data: the content.
+        late: it stands behind the pixels.
+        checked: it cannot tell a place.
+    """
+
+    name: str
+    mark: bytes
+    data: bytes
+    late: bool = False
+    checked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a photo's file carries beside the pixels.
+
+    Attributes:
+        kind: the format that it comes from; empty for new photos.
+        exif: block, beginning as a TIFF file does.
+        icc_profile: colour profile.
+        xmp, extended_xmp: packets; the second is the one that JPEG files have for what is too long.
+        photoshop: image resources, IPTC records among them.
+        iptc: records that a TIFF file has beside or without image resources.
+        comments: of JPEG and PNG files.
+        resolution: pixels an inch, across and down.
+        own: what only its own format holds.
+        left_out: names of what is not kept.
+    """
+
+    kind: str = ""
+    exif: bytes = b""
+    icc_profile: bytes = b""
+    xmp: bytes = b""
+    extended_xmp: bytes = b""
+    photoshop: bytes = b""
+    iptc: bytes = b""
+    comments: tuple[bytes, ...] = ()
+    resolution: tuple[float, float] | None = None
+    own: tuple[Own, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def without(self, *names: str) -> Metadata:
+        """The same, with more that is left out."""
+        return replace(self, left_out=tuple(dict.fromkeys((*self.left_out, *names))))
+
+    @property
+    def orientation(self) -> int:
+        """Of the pixels as they lie in the file, 1 to 8 (1: upright); EXIF is asked first, then XMP."""
+        try:
+            found = Block(self.exif).orientation if self.exif else 0
+        except ExifError:
+            found = 0
+        return found or xmp.orientation(self.xmp) or xmp.orientation(self.extended_xmp) or 1
+
+    def of_upright(self) -> Metadata:
+        """What is right for pixels that were turned as :attr:`orientation` tells, and changed."""
+        orientation = self.orientation
+        turned, sideways = orientation != 1, orientation > 4
+        left_out = list[str]()
+        packets = []
+        for packet in (self.xmp, self.extended_xmp):
+            changed, gone = xmp.of_upright(packet, turned, sideways) if packet else (b"", [])
+            packets.append(changed)
+            left_out += gone
+        exif = self.exif
+        if exif:
+            try:
+                exif = turned_upright(exif, sideways)
+                if turned and has_subject(exif):
+                    exif = without_subject(exif)
+                    left_out.append("where the subject is in the picture, which was turned")
+            except ExifError:
+                exif = b""
+                left_out.append("EXIF, which is damaged")
+        photoshop = iptc.without_thumbnails(self.photoshop)
+        if photoshop != self.photoshop:
+            left_out.append("Photoshop's thumbnail")
+        if turned:
+            photoshop = iptc.without_copies(photoshop)
+        resolution = self.resolution[::-1] if self.resolution and sideways else self.resolution
+        own = self.own
+        if turned:
+            left_out += [f"{part.name}, whose picture was turned" for part in own if part.mark in _SHAPES]
+            own = tuple(_turned(part, sideways) for part in own if part.mark not in _SHAPES)
+        main, extended = _linked(packets[0], packets[1], self.extended_xmp)
+        changed_all = replace(
+            self,
+            exif=exif,
+            xmp=main,
+            extended_xmp=extended,
+            photoshop=photoshop,
+            resolution=resolution,
+            own=own,
+        )
+        return changed_all.without(*left_out)
+
+    def without_places(self) -> Metadata:
+        """All but where the photo was taken."""
+        left_out = list[str]()
+        exif = self.exif
+        if exif:
+            try:
+                if has_maker_notes(exif):
+                    left_out.append(f"{NAMES[37500]}, which may tell the place")
+                changes = {
+                    XMP: xmp.without_places,
+                    IPTC: iptc.records_without_places,
+                    PHOTOSHOP: iptc.without_places,
+                }
+                exif = without_places(exif, changes)
+            except ExifError:
+                exif = b""
+                left_out.append("EXIF, which is damaged")
+        checked = [own for own in self.own if own.checked and not _tells_place(own)]
+        left_out += [f"{own.name}, which may tell the place" for own in self.own if own not in checked]
+        main, extended = (xmp.without_places(packet) if packet else b"" for packet in (self.xmp, self.extended_xmp))
+        if (self.xmp and not main) or (self.extended_xmp and not extended):
+            left_out.append("XMP, which may tell the place")
+        main, extended = _linked(main, extended, self.extended_xmp)
+        kept = replace(
+            self,
+            exif=exif,
+            xmp=main,
+            extended_xmp=extended,
+            photoshop=iptc.without_places(self.photoshop),
+            iptc=iptc.records_without_places(self.iptc),
+            own=tuple(checked),
+        )
+        return kept.without(*left_out)
+
+    def only_pixels(self) -> Metadata:
+        """Only what tells the colours and the size of the pixels."""
+        colours = tuple(own for own in self.own if own.mark in (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"))
+        return Metadata(kind=self.kind, icc_profile=self.icc_profile, resolution=self.resolution, own=colours)
+
+    def kept(self, which: str) -> Metadata:
+        """``all``, all but where the photo was taken (``no-gps``), or ``none`` but colours and resolution."""
+        return {"all": self, "no-gps": self.without_places(), "none": self.only_pixels()}[which]
+
+
+def _turned(own: Own, sideways: bool) -> Own:
+    """PNG's resolution across and down, exchanged."""
+    swapped = own.mark == b"pHYs" and sideways
+    return replace(own, data=own.data[4:8] + own.data[:4] + own.data[8:]) if swapped else own
+
+
+def _tells_place(own: Own) -> bool:
+    return any(place in own.name.lower() for place in _PLACES)
+
+
+def _linked(main: bytes, extended: bytes, before: bytes) -> tuple[bytes, bytes]:
+    """An XMP packet, and the extended one that it names by its checksum, which is another where that changed."""
+    if extended == before:
+        return main, extended
+    new = xmp.guid(extended) if extended else ""
+    return main.replace(xmp.guid(before).encode(), new.encode()), extended

@@ -1,0 +1,460 @@
+"""Photo files to pixels: JPEG, PNG, TIFF and WebP, 8 and 16 bit, and what goes with them.
+
+What a file carries is taken from its own bytes (:mod:`.jpeg`, :mod:`.png`, :mod:`.tiff`, :mod:`.webp`), and the decoder
+gets a file without: whatever is wrong with it does not cost the photo. 8-bit files go through Pillow. Pillow has no
+16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the ``deep`` extra).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+from torch import Tensor
+
+from ..files import files_of
+from ..machine import memory
+from . import jpeg, png, tiff, webp
+from .exif import Block
+from .icc import ColourSpace, Tone, colour_space, power, tone_of
+from .metadata import Metadata
+
+# Only these decoders are ever tried: file formats nobody needs here have had holes.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
+    "WEBP": (".webp",),
+}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+# Photos and pictures in formats that are not read, which a folder is told to hold.
+UNREAD = (
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".psd", ".psb",
+    ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm", ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".dng",
+    ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f",
+    ".3fr", ".iiq", ".erf", ".mef", ".mos", ".mrw", ".kdc", ".dcr", ".rwl", ".gpr", ".fff",
+)  # fmt: skip
+# What other formats begin with; the place of the mark, the mark, the name.
+_SIGNS = (
+    (4, b"ftypavif", "an AVIF photo"),
+    (4, b"ftypavis", "an AVIF photo"),
+    (4, b"ftypcrx", "a raw photo (CR3)"),
+    (4, b"ftyphei", "a HEIC photo"),
+    (4, b"ftyphev", "a HEIC photo"),
+    (4, b"ftypmif1", "a HEIF photo"),
+    (4, b"ftypmsf1", "a HEIF photo"),
+    (4, b"ftyp", "a video"),
+    (0, b"GIF8", "a GIF picture"),
+    (0, b"BM", "a BMP picture"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"\xff\x0a", "a JPEG XL photo"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL photo"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (0, b"FUJIFILMCCD", "a raw photo (RAF)"),
+    (0, b"IIRO", "a raw photo (ORF)"),
+    (0, b"IIU\0", "a raw photo (RW2)"),
+    (0, b"v/1\x01", "an OpenEXR picture"),
+    (0, b"#?RADIANCE", "a Radiance picture"),
+    (0, b"\x89JNG", "a JNG picture"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"<?xml", "an XML file"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+)
+# Files that claim more than so many bytes of pixels, and so many times their own size, are refused: Deflate and LZW
+# reach some thousand, JPEG some hundred, WebP with a single colour much more.
+CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 80_000
+_TURNS = {  # by orientation, what turns ``(H, W, ...)`` upright
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+class ImageError(ValueError):
+    """A photo cannot be read or written; the message names the file and says what to do."""
+
+
+def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """All photos of a folder, and of those below it where ``recursive``, sorted; see :func:`~.files.files_of`.
+
+    Raises:
+        ImageError: there is no such folder, it cannot be read, or there is no photo in it.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
+
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder; name a folder of photos")
+    paths = sorted(files_of(folder, suffixes, below=recursive, onerror=refuse))
+    if not paths:
+        raise ImageError(f"{folder} holds no photos (looked for {', '.join(suffixes)})")
+    return paths
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no equality that a dataclass could use
+class Photo:
+    """A decoded photo, upright.
+
+    Attributes:
+        pixels: ``(H, W, 3)``, uint8 or uint16, RGB as the file has it.
+        alpha: ``(H, W)`` of the same type, or None.
+        grey: the file held no colour; it is written without colour again.
+        metadata: what is kept when the photo is written.
+        tone: how ``pixels`` mean tones; None: as sRGB's display values do.
+        lossless: a WebP file without loss; it is written so again.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    grey: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
+    tone: Tone | None = None
+    lossless: bool = False
+
+    @property
+    def deep(self) -> bool:
+        """16 bits a channel."""
+        return self.pixels.dtype == np.uint16
+
+    @property
+    def space(self) -> ColourSpace | None:
+        """Of :meth:`to_tensor`; None where it is sRGB."""
+        return colour_space(self.metadata.icc_profile, self.tone is not None)
+
+    def eight_bit(self) -> NDArray[np.uint8]:
+        """The pixels, rounded to 8 bits where there are more."""
+        return to_eight_bit(self.pixels)
+
+    def to_tensor(self) -> Tensor:
+        """``(1, 3, H, W)`` float32, 0..1, with the tones of sRGB."""
+        if self.tone:
+            return torch.from_numpy(self.tone.display(self.pixels)).permute(2, 0, 1)[None]
+        scale = 1 / np.iinfo(self.pixels.dtype).max
+        values = torch.from_numpy(self.pixels.astype(np.float32) if self.deep else self.pixels)
+        return (values.float() * scale).permute(2, 0, 1)[None]
+
+    def with_tensor(self, image: Tensor) -> Photo:
+        """The same photo with other pixels, rounded to its own depth.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, with the tones of sRGB, on the CPU.
+        """
+        if self.tone:
+            numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
+            return replace(self, pixels=numbers.round().astype(self.pixels.dtype))
+        return replace(self, pixels=_quantise(image, self.pixels.dtype))
+
+    def with_metadata(self, kept: str) -> Photo:
+        """The same photo with ``all`` metadata, all but places (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""
+        return replace(self, metadata=self.metadata.kept(kept))
+
+    @classmethod
+    def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
+        """A new 8-bit photo.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, on the CPU.
+            fields: further attributes.
+        """
+        return cls(_quantise(image, np.dtype(np.uint8)), **fields)
+
+
+def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` integers, rounded."""
+    peak = np.iinfo(dtype).max
+    return image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak).numpy().astype(dtype)
+
+
+def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, where there are 16."""
+    return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
+
+
+def pyvips_for(path: Path) -> Any:
+    """pyvips; ImageError where it is missing."""
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise ImageError(f"{path} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
+    return pyvips
+
+
+@contextmanager
+def _explained(path: Path, unusual: str = "") -> Iterator[None]:
+    """Turn a decoder's exceptions into one sentence; ``unusual``: what it may have stumbled over, beside damage."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the name") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder, not a photo") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read; check its permissions") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} claims more pixels than are safe to decode ({error}); reduce it first") from error
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory; reduce it first") from error
+    except Exception as error:  # damaged files make decoders raise nearly anything
+        if unusual:
+            raise ImageError(f"{path} {unusual}") from error
+        reason = str(error).partition("\n")[0]
+        raise ImageError(f"{path} is damaged or cut off ({reason}); copy it again or leave it out") from error
+
+
+def read_photo(path: Path, at_least: int | None = None) -> Photo:
+    """The photo that a file holds; see :func:`read_content` and :func:`decode_photo`."""
+    return decode_photo(read_content(path), path, at_least)
+
+
+def _kind_of(beginning: bytes) -> str:
+    """The format of a file by its first bytes; empty where it is none of those that are read."""
+    if beginning.startswith(b"\xff\xd8"):
+        return "JPEG"
+    if beginning.startswith(png.SIGNATURE):
+        return "PNG"
+    if beginning[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    return "WEBP" if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP" else ""
+
+
+def _check_kind(beginning: bytes, path: Path) -> str:
+    """The format; ImageError where it is another."""
+    if kind := _kind_of(beginning):
+        return kind
+    if not beginning:
+        raise ImageError(f"{path} is empty; leave it out or convert it")
+    known = ", ".join(FORMATS)
+    name = next((name for place, sign, name in _SIGNS if beginning.startswith(sign, place)), "")
+    if name:
+        raise ImageError(f"{path} is {name}, which is not read ({known} are); convert it or leave it out")
+    raise ImageError(f"{path} is no photo in a known format ({known}); leave it out or convert it")
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a photo's file, read at once: whoever replaces the file meanwhile gets neither of two halves.
+
+    Raises:
+        ImageError: the file is missing, unreadable, in another format, or larger than memory.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
+    with _explained(path), path.open("rb") as file:
+        _check_kind(file.read(32), path)  # what is no photo is not read as a whole
+        if file.seek(0, io.SEEK_END) > memory():
+            raise MemoryError
+        file.seek(0)
+        return file.read()
+
+
+def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Photo:
+    """Decode a photo and turn it upright.
+
+    Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations the first picture
+    is taken, of files of several pages the first that is no reduced copy.
+
+    Args:
+        content: the bytes of the file.
+        path: the file, for messages.
+        at_least: a JPEG file may be decoded at a reduced size of which both sides have at least so many pixels,
+            which is faster.
+
+    Raises:
+        ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
+    """
+    kind = _check_kind(content[:32], path)
+    decode = {"JPEG": _decode_jpeg, "PNG": _decode_png, "TIFF": _decode_tiff, "WEBP": _decode_webp}[kind]
+    return _upright(decode(content, path, at_least))
+
+
+def _upright(photo: Photo) -> Photo:
+    metadata = photo.metadata.of_upright()
+    turn = _TURNS.get(photo.metadata.orientation)
+    if turn is None:
+        return replace(photo, metadata=metadata)
+    alpha = None if photo.alpha is None else np.ascontiguousarray(turn(photo.alpha))
+    return replace(photo, pixels=np.ascontiguousarray(turn(photo.pixels)), alpha=alpha, metadata=metadata)
+
+
+def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
+    try:
+        metadata, picture = jpeg.read(content)
+    except (struct.error, IndexError):  # cut off among the metadata; the decoder says what is missing
+        metadata, picture = Metadata(kind="JPEG"), content
+    with _explained(path, jpeg.refusal(picture)):
+        return _decoded(picture, path, metadata, len(content), at_least)
+
+
+def _decode_png(content: bytes, path: Path, _: int | None) -> Photo:
+    metadata, picture = png.read(content)
+    transfer, exponent = png.transfer_of(metadata)
+    if name := {png.PQ: "PQ", png.HLG: "HLG"}.get(transfer):
+        raise ImageError(f"{path} is an HDR picture ({name}); convert it to SDR first")
+    if png.narrow(metadata):
+        raise ImageError(f"{path} has the narrow range of video (by its cICP chunk); convert it to full range first")
+    with _explained(path):
+        if picture[24:25] == b"\x10":  # bits a sample, in the header
+            with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
+                _check_claim(image, path, len(content))
+            photo = _decode_deep(picture, path, metadata)
+        else:
+            photo = _decoded(picture, path, metadata, len(content))
+    if exponent is None:
+        return photo
+    return replace(photo, tone=Tone.of((power(exponent),), photo.pixels.dtype))
+
+
+def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
+    with _explained(path):
+        block = Block(content)
+        page, directory, further = tiff.page_of(block)
+    if page.refusal:
+        raise ImageError(f"{path} {page.refusal}")
+    metadata = tiff.read(block, page, directory, further)
+    with _explained(path, page.unusual):
+        if page.bits <= 8:
+            return _decoded(content, path, metadata, len(content), page=page.number)
+        if page.planes and page.tiled:
+            planes = [_decode_deep(part, path, metadata) for part in tiff.planes_of(content, block, directory)]
+            return _of_planes([plane.pixels[..., 0] for plane in planes], page, metadata)
+        photo = _decode_deep(content, path, metadata, page.number)
+        return _divided(photo) if page.extra[:1] == (1,) else photo
+
+
+def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
+    colours = len(planes) - len(page.extra)
+    if colours not in (1, 3):
+        raise ValueError(f"{colours} colours")
+    pixels = np.stack((planes * 3)[:3] if colours == 1 else planes[:3], 2)
+    alpha = planes[colours] if page.extra and page.extra[0] in (1, 2) else None
+    photo = Photo(pixels, alpha, colours == 1, metadata, tone_of(metadata.icc_profile, pixels.dtype))
+    return _divided(photo) if page.extra[:1] == (1,) else photo
+
+
+def _divided(photo: Photo) -> Photo:
+    """A photo whose colours were multiplied by alpha, without that."""
+    if photo.alpha is None:
+        return photo
+    peak = np.iinfo(photo.pixels.dtype).max
+    scale = peak / np.maximum(photo.alpha, 1)[..., None]
+    return replace(photo, pixels=(photo.pixels * scale).round().clip(0, peak).astype(photo.pixels.dtype))
+
+
+def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
+    with _explained(path):
+        metadata, lossless = webp.read(content), webp.is_lossless(content)
+        return replace(_decoded(content, path, metadata, len(content)), lossless=lossless)
+
+
+def _decoded(
+    picture: bytes, path: Path, metadata: Metadata, size: int, at_least: int | None = None, page: int = 0
+) -> Photo:
+    """Through Pillow, as the pixels lie in the file of ``size`` bytes."""
+    try:
+        image = Image.open(io.BytesIO(picture), formats=list(FORMATS))
+    except UnidentifiedImageError as error:
+        raise ValueError("its beginning cannot be read") from error
+    with image:
+        _check_claim(image, path, size)
+        if page:
+            image.seek(page)
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
+        image.load()
+        if image.mode == "CMYK":
+            shown = _cmyk_to_srgb(image, metadata.icc_profile)
+            if metadata.icc_profile:
+                metadata = replace(metadata, icc_profile=b"").without("the CMYK profile (its colours became sRGB's)")
+        else:
+            shown = image
+        grey = shown.mode in ("1", "L", "LA", "La")
+        has_alpha = shown.has_transparency_data
+        rgba = np.array(shown.convert("RGBA" if has_alpha else "RGB"))
+    pixels = np.ascontiguousarray(rgba[..., :3])
+    alpha = np.ascontiguousarray(rgba[..., 3]) if has_alpha else None
+    return Photo(pixels, alpha, grey, metadata, tone_of(metadata.icc_profile, pixels.dtype))
+
+
+def photo_size(source: Path | io.BytesIO) -> int:
+    """Pixels that a file, or its content, claims to have, from its header alone; 0 where it cannot be read."""
+    if isinstance(source, Path) and not source.is_file():  # a pipe would be waited for
+        return 0
+    try:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            file.seek(0)
+            beginning = file.read(32)
+            if beginning.startswith(png.SIGNATURE):  # Pillow looks at more, which may be damaged
+                width, height = struct.unpack_from(">II", beginning, 16)
+                return int(width * height)
+            file.seek(0)
+            with Image.open(file, formats=list(FORMATS)) as image:
+                return image.width * image.height
+    except Exception:  # damaged files make decoders raise nearly anything; reading the photo says what it is
+        return 0
+
+
+def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
+    """Refuse a file of ``size`` bytes that is far too short for the ``claimed`` bytes of pixels.
+
+    Raises:
+        ImageError: it claims more than ``ratio`` times its size.
+    """
+    if claimed > max(CLAIM_BYTES, ratio * size):
+        raise ImageError(
+            f"{path} claims {width}x{height} pixels, which its {size} bytes can hardly hold; "
+            "copy it again or leave it out"
+        )
+
+
+def _check_claim(image: Image.Image, path: Path, size: int) -> None:
+    """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
+    claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
+    check_claim(path, size, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
+
+
+def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile is no reason to refuse the photo
+    return image.convert("RGB")
+
+
+def _decode_deep(content: bytes, path: Path, metadata: Metadata, page: int = 0) -> Photo:
+    """Through pyvips, as the pixels lie in the file."""
+    vips = pyvips_for(path)
+    options = {"page": page} if page else {}
+    # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
+    image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error", **options).copy_memory()
+    pixels = image.numpy()
+    if pixels.dtype != np.uint16:
+        raise ImageError(f"{path} holds samples of type {pixels.dtype}; convert it to 8 or 16 bits first")
+    pixels = pixels.reshape(image.height, image.width, -1)
+    colours = pixels.shape[2] - bool(image.hasalpha())
+    rgb = pixels[..., :3] if colours >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    alpha = np.ascontiguousarray(pixels[..., colours]) if image.hasalpha() else None
+    tone = tone_of(metadata.icc_profile, pixels.dtype)
+    return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata, tone)

@@ -1,0 +1,333 @@
+"""TIFF files: what they carry beside the pixels, and a writer that keeps it where it must stand."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import exif
+from .exif import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Block, Directory, Layout, Tree, Value
+from .metadata import Metadata
+
+# Tags that say how pixels lie in a file; of an EXIF block of another format some of them mean its own pixels.
+STRUCTURE = (
+    *range(254, 260), 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 317,
+    *range(320, 326), 330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 343, 344, 347, *range(512, 533),
+    34664, 37393, 50674, 50784,
+)  # fmt: skip
+_CONTAINERS = (exif.XMP, exif.IPTC, exif.PHOTOSHOP, exif.ICC)
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
+_PREDICTOR, _TILE_PLACES, _SUB_IMAGES, _EXTRA, _FORMAT = 317, 324, 330, 338, 339
+COMPRESSIONS = {
+    2: "CCITT", 3: "CCITT", 4: "CCITT", 6: "old JPEG", 7: "JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32809:
+    "ThunderScan", 33003: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI Log", 34677: "SGI Log", 34712: "JPEG 2000",
+    34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546:
+    "JPEG XL",
+}  # fmt: skip
+PHOTOMETRICS = {
+    32803: "a raw photo of a sensor",
+    34892: "a raw photo",
+    32844: "light in LogL",
+    32845: "light in LogLuv",
+}
+_GREY, _RGB, _DEFLATE, _HORIZONTAL, _ALPHA = 1, 2, 8, 2, 2
+_ORDERS: dict[str, Literal["<", ">"]] = {"<": "<", ">": ">"}
+_STRIP_BYTES = 2**18
+_LEVEL = 4  # of Deflate: twice as fast as the usual 6, and 2 % longer
+_MOST_CLASSIC = 2**32 - 2**26  # bytes
+
+
+@dataclass(frozen=True)
+class Page:
+    """How the pixels of a TIFF file lie.
+
+    Attributes:
+        number: of the page, the first that is no reduced copy.
+        bits: a sample.
+        sample_format: 1: whole numbers, 2: with sign, 3: floating-point.
+        compression, photometric: TIFF's numbers.
+        extra: kinds of the samples beyond the colours: 1 is alpha that the colours are multiplied by, 2 is alpha.
+        planes: each sample lies apart.
+        tiled: in tiles, not in strips.
+    """
+
+    number: int
+    bits: int
+    sample_format: int
+    compression: int
+    photometric: int
+    extra: tuple[int, ...]
+    planes: bool
+    tiled: bool
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot be read, to stand behind its name; empty where it can."""
+        if kind := PHOTOMETRICS.get(self.photometric):
+            return f"holds {kind}, which is not developed; convert it first"
+        if self.sample_format == 3:
+            return f"holds floating-point samples of {self.bits} bits; convert it to 8 or 16 bits first"
+        if self.sample_format == 2 or self.bits > 16:
+            sign = " with a sign" if self.sample_format == 2 else ""
+            return f"holds samples of {self.bits} bits{sign}; convert it to 8 or 16 bits first"
+        if self.bits not in (1, 2, 4, 8, 16):
+            return f"holds samples of {self.bits} bits; convert it to 8 or 16 bits first"
+        if self.photometric == 5 and self.bits == 16:
+            return "is a 16-bit CMYK file; convert it to RGB first"
+        if self.photometric in (8, 9, 10) and self.bits == 16:
+            return "is a 16-bit Lab file; convert it to RGB first"
+        return ""
+
+    @property
+    def unusual(self) -> str:
+        """What a decoder may stumble over, to stand behind its name; empty where all know it."""
+        name = COMPRESSIONS.get(self.compression)
+        return f"is compressed by {name} in a way that cannot be read here; convert it first" if name else ""
+
+
+def page_of(block: Block) -> tuple[Page, Directory, int]:
+    """The page that is the photo, its directory, and how many further ones there are.
+
+    Raises:
+        ExifError: the file is damaged.
+    """
+    pages = list(block.pages())
+
+    def numbers(directory: Directory, tag: int, default: int) -> tuple[int, ...]:
+        return block.numbers(directory.entries.get(tag)) or (default,)
+
+    whole = (n for n, page in enumerate(pages) if not numbers(page, _SUBFILE, 0)[0] & 1)
+    number = next(whole, 0)
+    directory = pages[number]
+    page = Page(
+        number,
+        max(numbers(directory, _BITS, 1)),
+        max(numbers(directory, _FORMAT, 1)),
+        numbers(directory, _COMPRESSION, 1)[0],
+        numbers(directory, _PHOTOMETRIC, 1)[0],
+        block.numbers(directory.entries.get(_EXTRA)),
+        numbers(directory, _PLANAR, 1)[0] == 2,
+        _TILE_PLACES in directory.entries,
+    )
+    return page, directory, len(pages) - 1
+
+
+def read(block: Block, page: Page, directory: Directory, further: int) -> Metadata:
+    """What a file carries."""
+    left_out = list[str]()
+    if further:
+        left_out.append("further pages" if further > 1 else "a further page")
+    if _SUB_IMAGES in directory.entries:
+        left_out.append("further pictures of the page")
+    if exif.LAYERS in directory.entries:
+        left_out.append(exif.NAMES[exif.LAYERS])
+    if sum(1 for kind in page.extra if kind not in (1, 2)) or len(page.extra) > 1:
+        left_out.append("further channels")
+    skipped = {*STRUCTURE, *_CONTAINERS, exif.LAYERS}
+    resolution = exif.resolution_of(block, directory)
+    if resolution is None and directory.entries.keys() & {exif.X_RESOLUTION, exif.Y_RESOLUTION}:
+        skipped |= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
+        unit = block.numbers(directory.entries.get(exif.RESOLUTION_UNIT))
+        if unit == (1,):  # none: only the shape of a pixel
+            skipped -= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
+        else:
+            left_out.append("the resolution, which is no number")
+    tree = exif.tree_of(block, directory, skipped)
+    encoded, lost = exif.block_of(tree, block.order) if tree else (b"", False)
+    if lost:
+        left_out.append(f"{exif.NAMES[exif.MAKER_NOTE]}, which hold only at their own place in the file")
+    found = {
+        name: block.values(directory.entries[tag])
+        for name, tag in (
+            ("xmp", exif.XMP),
+            ("iptc", exif.IPTC),
+            ("photoshop", exif.PHOTOSHOP),
+            ("icc_profile", exif.ICC),
+        )
+        if tag in directory.entries
+    }
+    return Metadata(kind="TIFF", exif=encoded, resolution=resolution, left_out=tuple(left_out), **found)  # type: ignore[arg-type]
+
+
+def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]:
+    """A file for each sample of a page whose samples lie apart: that page with the places of one sample only."""
+    samples = (*block.numbers(directory.entries.get(_SAMPLES)), 1)[0]
+    places = next(tag for tag in (_TILE_PLACES, _STRIPS) if tag in directory.entries)
+    files = []
+    for sample in range(samples):
+        tree: Tree = {}
+        for tag, entry in directory.entries.items():
+            values = block.numbers(entry)
+            if tag in (places, places + 1 if places == _TILE_PLACES else _STRIP_SIZES):
+                share = len(values) // samples
+                values = values[sample * share : (sample + 1) * share]
+            elif tag in (_BITS, _FORMAT):
+                values = values[:1]
+            elif tag == _SAMPLES:
+                values = (1,)
+            elif tag == _PHOTOMETRIC:
+                values = (_GREY,)
+            elif tag not in (_WIDTH, _HEIGHT, _COMPRESSION, _ROWS, _PREDICTOR, 322, 323, 266):
+                continue
+            tree[tag] = Value(LONG, len(values), struct.pack(f"{block.order}{len(values)}I", *values))
+        layout = Layout(block.order, len(content) + len(content) % 2)
+        encoded = layout.directory(tree)
+        place = layout.put(encoded)
+        mark = (b"II*\0" if block.order == "<" else b"MM\0*") + struct.pack(block.order + "I", place)
+        files.append(mark + content[8:] + bytes(len(content) % 2) + bytes(layout.area))
+    return files
+
+
+def write(
+    path: Path,
+    strips: Iterable[NDArray[Any]],
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    metadata: Metadata,
+) -> list[str]:
+    """Write a file with Deflate, classic or, where it may become too long, BigTIFF.
+
+    Args:
+        path: the file.
+        strips: ``(rows, W, C)`` each, from the top to the bottom, of any height.
+        shape: ``(H, W, C)`` of the whole; C is 1 or 3 colours, and alpha.
+        dtype: uint8 or uint16.
+        metadata: what goes with it.
+
+    Returns:
+        What could not be written.
+    """
+    height, width, samples = shape
+    row = width * samples * dtype.itemsize
+    big = height * row > _MOST_CLASSIC
+    tree, order, left_out = _tree(metadata)
+    layout = Layout(order, 16 if big else 8, big)
+    tree, lost = layout.pin(tree)
+    if lost:
+        left_out.append(exif.NAMES[exif.MAKER_NOTE])
+    rows = max(1, _STRIP_BYTES // row)
+    entries = _placed(layout, tree)
+    places, sizes = list[int](), list[int]()
+    with path.open("wb") as file:
+        file.write(bytes(layout.start) + bytes(layout.area))
+        for data in _compressed(strips, rows, dtype.newbyteorder(_ORDERS[order])):
+            places.append(file.tell())
+            sizes.append(len(data))
+            file.write(data)
+        end = file.tell()
+        own = _structure(order, shape, dtype, rows, places, sizes, big)
+        last = Layout(order, end + end % 2, big)
+        encoded = last.directory({**own, **entries})
+        place = last.put(encoded)
+        file.write(bytes(end % 2) + bytes(last.area))
+        file.seek(0)
+        mark = b"II" if order == "<" else b"MM"
+        file.write(
+            mark + (struct.pack(order + "HHHQ", 43, 8, 0, place) if big else struct.pack(order + "HI", 42, place))
+        )
+    return left_out
+
+
+def _tree(metadata: Metadata) -> tuple[Tree, str, list[str]]:
+    """The values of the file's directory but for those of the pixels, and their order of bytes."""
+    tree, order, left_out = Tree(), "<", list[str]()
+    if metadata.exif:
+        try:
+            block = Block(metadata.exif)
+            pages = list(block.pages())
+            tree, order = exif.tree_of(block, pages[0], {*STRUCTURE, *_CONTAINERS, exif.ORIENTATION}), block.order
+            if len(pages) > 1:
+                left_out.append("the thumbnail")
+        except exif.ExifError:
+            left_out.append("EXIF, which is damaged")
+    for tag, kind, data in (
+        (exif.XMP, BYTE, metadata.xmp),
+        (exif.IPTC, UNDEFINED, metadata.iptc),
+        (exif.PHOTOSHOP, BYTE, metadata.photoshop),
+        (exif.ICC, UNDEFINED, metadata.icc_profile),
+    ):
+        if data:
+            tree[tag] = Value(kind, len(data), data)
+    if metadata.resolution and exif.X_RESOLUTION not in tree:
+        tree[exif.RESOLUTION_UNIT] = Value(SHORT, 1, struct.pack(order + "H", 2))
+        for tag, value in zip((exif.X_RESOLUTION, exif.Y_RESOLUTION), metadata.resolution, strict=True):
+            tree[tag] = Value(RATIONAL, 1, exif.rational(value, order))
+    return tree, order, left_out
+
+
+def _placed(layout: Layout, tree: Tree) -> Tree:
+    """Values of which those that are long, and directories, are placed already and given by their places."""
+    kept: Tree = {}
+    for tag, value in tree.items():
+        if isinstance(value.data, dict):
+            if value.data:
+                place = layout.put(layout.directory(value.data))
+                kind, form = (exif.LONG8, "Q") if layout.big else (LONG, "I")
+                kept[tag] = Value(kind, 1, struct.pack(layout.order + form, place))
+        else:
+            kept[tag] = value
+    return kept
+
+
+def _structure(
+    order: str,
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    rows: int,
+    places: list[int],
+    sizes: list[int],
+    big: bool,
+) -> Tree:
+    height, width, samples = shape
+    colours = 3 if samples >= 3 else 1
+
+    def numbers(kind: int, *values: int) -> Value:
+        form = {SHORT: "H", LONG: "I", exif.LONG8: "Q"}[kind]
+        return Value(kind, len(values), struct.pack(f"{order}{len(values)}{form}", *values))
+
+    tree: Tree = {
+        _WIDTH: numbers(LONG, width),
+        _HEIGHT: numbers(LONG, height),
+        _BITS: numbers(SHORT, *[8 * dtype.itemsize] * samples),
+        _COMPRESSION: numbers(SHORT, _DEFLATE),
+        _PHOTOMETRIC: numbers(SHORT, _RGB if colours == 3 else _GREY),
+        _STRIPS: numbers(exif.LONG8 if big else LONG, *places),
+        _SAMPLES: numbers(SHORT, samples),
+        _ROWS: numbers(LONG, rows),
+        _STRIP_SIZES: numbers(LONG, *sizes),
+        _PLANAR: numbers(SHORT, 1),
+        _PREDICTOR: numbers(SHORT, _HORIZONTAL),
+    }
+    if samples > colours:
+        tree[_EXTRA] = numbers(SHORT, _ALPHA)
+    return tree
+
+
+def _compressed(strips: Iterable[NDArray[Any]], rows: int, dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """Strips of so many rows, compressed."""
+    for pixels in _regrouped(strips, rows):
+        differences = pixels.copy()
+        differences[:, 1:] -= pixels[:, :-1]
+        yield zlib.compress(differences.astype(dtype, copy=False).tobytes(), _LEVEL)
+
+
+def _regrouped(strips: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    held: list[NDArray[Any]] = []
+    for strip in strips:
+        held.append(strip)
+        if sum(map(len, held)) >= rows:
+            joined = np.concatenate(held) if len(held) > 1 else strip
+            whole = len(joined) - len(joined) % rows
+            for top in range(0, whole, rows):
+                yield joined[top : top + rows]
+            held = [joined[whole:]] if whole < len(joined) else []
+    if held:
+        yield np.concatenate(held)

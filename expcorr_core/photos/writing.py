@@ -1,0 +1,188 @@
+"""Photos to files, with all that they carry, or word of what was left out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..files import replacing
+from . import exif, jpeg, png, tiff
+from .iptc import IPTC, records_of, resource
+from .metadata import Metadata
+from .reading import FORMATS, SUFFIXES, ImageError, Photo, pyvips_for, to_eight_bit
+from .xmp import joined
+
+DEEP_FORMATS = ("PNG", "TIFF")
+JPEG_QUALITY = 95
+_THUMBNAIL_SIDE = 160  # pixels, as EXIF asks for
+_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI", b"pHYs")
+
+
+def format_of(path: Path) -> str:
+    """The format that a file name asks for.
+
+    Raises:
+        ImageError: the suffix is none of the known ones.
+    """
+    for name, suffixes in FORMATS.items():
+        if path.suffix.lower() in suffixes:
+            return name
+    raise ImageError(f"{path} has no suffix of a known format; use one of {', '.join(SUFFIXES)}")
+
+
+def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str, ...]:
+    """Write a photo in the format that the name asks for, completely or not at all; see :func:`save_photo`.
+
+    Raises:
+        ImageError: the file exists and ``overwrite`` is False, or it cannot be written.
+    """
+    kind = format_of(path)
+    if path.exists() and not overwrite:
+        raise ImageError(f"{path} exists; choose another name or allow overwriting")
+    try:
+        with replacing(path, overwrite) as temporary:
+            return save_photo(temporary, photo, kind)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
+
+
+def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
+    """Write a photo over a file. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+
+    Args:
+        path: the file.
+        photo: what to write.
+        kind: a key of :data:`FORMATS`.
+
+    Returns:
+        What of the photo's file is not in this one, by name: what could not be read, and what the format cannot hold.
+
+    Raises:
+        OSError, ValueError: it cannot be written; the file may hold a part.
+    """
+    if photo.tone and not photo.metadata.icc_profile and (kind, photo.metadata.kind) != ("PNG", "PNG"):
+        # Only PNG's own chunks said how its numbers mean tones.
+        photo = replace(photo, tone=None).with_tensor(photo.to_tensor())
+    metadata = _for_format(photo.metadata, kind)
+    if metadata.exif:
+        metadata = _with_thumbnail(metadata, photo, kind)
+    if photo.alpha is not None and kind == "JPEG":
+        metadata = metadata.without("alpha")
+    if photo.deep and kind not in DEEP_FORMATS:
+        metadata = metadata.without("16 bits a channel (8 are written)")
+        alpha = None if photo.alpha is None else to_eight_bit(photo.alpha)
+        photo = replace(photo, pixels=photo.eight_bit(), alpha=alpha)
+    if kind == "TIFF":
+        channels = _channels(photo, with_alpha=True)
+        left_out = tiff.write(path, [channels], channels.shape, channels.dtype, metadata)
+        return metadata.without(*left_out).left_out
+    left_out = []
+    if kind == "WEBP":
+        data = _encoded(photo, kind, **_webp_options(photo, metadata))
+    elif kind == "JPEG":
+        data, left_out = jpeg.write(_encoded(photo, kind, quality=JPEG_QUALITY, subsampling=0), metadata)
+    else:
+        data = png.write(_deep_png(path, photo) if photo.deep else _encoded(photo, kind, compress_level=4), metadata)
+    path.write_bytes(data)
+    return metadata.without(*left_out).left_out
+
+
+def _for_format(metadata: Metadata, kind: str) -> Metadata:
+    """What a format can hold, in the form that it has there."""
+    if metadata.kind != kind:
+        carried = [own for own in metadata.own if own.mark in _COLOUR_CHUNKS or own.name == "the text 'Comment'"]
+        gone = [own.name for own in metadata.own if own not in carried]
+        if any(own.mark == b"cICP" and own.data[:1] != b"\1" for own in metadata.own) and not metadata.icc_profile:
+            gone.append("the colour space of PNG's cICP")
+        metadata = replace(metadata, own=()).without(*gone)
+    if kind != "TIFF" and metadata.iptc:
+        if not records_of(metadata.photoshop):
+            metadata = replace(metadata, photoshop=metadata.photoshop + resource(IPTC, metadata.iptc))
+        metadata = replace(metadata, iptc=b"")
+    if kind != "JPEG" and metadata.extended_xmp:
+        both = joined(metadata.xmp, metadata.extended_xmp)
+        metadata = replace(metadata, xmp=both or metadata.xmp, extended_xmp=b"")
+        if not both:
+            metadata = metadata.without("extended XMP, which is damaged")
+    if kind in ("TIFF", "WEBP") and metadata.comments:
+        metadata = replace(metadata, comments=()).without("the comment")
+    if kind == "WEBP":
+        names = ["IPTC and image resources"] if metadata.photoshop else []
+        names += ["the resolution"] if metadata.resolution and not _tells_resolution(metadata.exif) else []
+        metadata = replace(metadata, photoshop=b"", resolution=None).without(*names)
+    return metadata
+
+
+def _tells_resolution(block: bytes) -> bool:
+    try:
+        found = exif.Block(block)
+        return exif.resolution_of(found, found.directory(found.first)) is not None
+    except exif.ExifError:
+        return False
+
+
+def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
+    """Metadata whose thumbnail shows the photo as it is now, or which have none where that has no room."""
+    try:
+        if kind == "TIFF" or not exif.has_thumbnail(metadata.exif):
+            return metadata
+        most = exif.thumbnail_size(metadata.exif)
+        thumbnail = _thumbnail(photo, most) if most else b""
+        changed = replace(metadata, exif=exif.with_thumbnail(metadata.exif, thumbnail))
+        return changed if thumbnail else changed.without("the thumbnail")
+    except exif.ExifError:
+        return replace(metadata, exif=b"").without("EXIF, which is damaged")
+
+
+def _thumbnail(photo: Photo, most: int) -> bytes:
+    """A JPEG file of at most so many bytes; empty where that is too little."""
+    step = max(1, min(photo.pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # a whole copy would take time
+    image = Image.fromarray(to_eight_bit(photo.pixels[::step, ::step]))
+    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    for quality in (85, 70, 50, 25):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        if file.tell() <= most:
+            return file.getvalue()
+    return b""
+
+
+def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
+    """Interleaved channels: grey or RGB, with alpha where there is one and the format can hold it."""
+    pixels = photo.pixels
+    if photo.grey:  # the correction is near neutral on a grey photo; the mean removes what is left of colour
+        pixels = pixels.mean(axis=2, keepdims=True).round().astype(pixels.dtype)
+    if with_alpha and photo.alpha is not None:
+        return np.concatenate((pixels, photo.alpha[..., None]), axis=2)
+    return pixels
+
+
+def _encoded(photo: Photo, kind: str, **options: Any) -> bytes:
+    """8-bit pixels. Into memory first: Pillow takes a part for the whole where a disk is full."""
+    channels = _channels(photo, with_alpha=kind != "JPEG")
+    encoded = io.BytesIO()
+    Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels).save(encoded, kind, **options)
+    return encoded.getvalue()
+
+
+def _webp_options(photo: Photo, metadata: Metadata) -> dict[str, Any]:
+    quality = {"lossless": True, "exact": True} if photo.lossless else {"quality": JPEG_QUALITY}
+    held = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": metadata.icc_profile}
+    return {**quality, **{key: value for key, value in held.items() if value}}
+
+
+def _deep_png(path: Path, photo: Photo) -> bytes:
+    vips = pyvips_for(path)
+    image = vips.Image.new_from_array(_channels(photo, with_alpha=True))
+    image = image.copy(interpretation="grey16" if photo.grey else "rgb16")
+    try:
+        data: bytes = image.pngsave_buffer(compression=4)
+    except vips.Error as error:
+        raise OSError(str(error).splitlines()[0]) from error
+    return data

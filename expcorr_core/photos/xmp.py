@@ -1,0 +1,255 @@
+"""XMP packets without some of their properties, and packets that are too long for one segment of a JPEG file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+LONGEST = 2**26  # bytes; longer packets are not looked into
+_BEGIN = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+_END = b'<?xpacket end="w"?>'
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
+_XMP, _NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
+_GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
+_CONTAINERS = ("http://ns.google.com/photos/1.0/container/", "http://ns.google.com/photos/1.0/container/item/")
+_CAMERA = "http://ns.google.com/photos/1.0/camera/"
+_CREDENTIALS = ("http://purl.org/dc/terms/", "provenance")
+# What lies at a place of the picture: regions with faces, depth maps.
+_PLACED = (
+    "http://www.metadataworkinggroup.com/schemas/regions/",
+    "http://ns.microsoft.com/photo/1.2/",
+    "http://ns.google.com/photos/1.0/depthmap/",
+    "http://ns.google.com/photos/1.0/image/",
+    "http://ns.google.com/photos/1.0/focus/",
+)
+# Properties that tell where a photo was taken, in lower case; and all that hold gps, latitude or longitude.
+_PLACES = frozenset((
+    "city", "country", "countrycode", "countryname", "location", "locationcreated", "locationshown", "provincestate",
+    "state", "sublocation", "worldregion", "absolutealtitude", "relativealtitude", "location4", "geotag",
+))  # fmt: skip
+_SWAPPED = {
+    (_TIFF, "ImageWidth"): "ImageLength",
+    (_TIFF, "ImageLength"): "ImageWidth",
+    (_TIFF, "XResolution"): "YResolution",
+    (_TIFF, "YResolution"): "XResolution",
+    (_EXIF, "PixelXDimension"): "PixelYDimension",
+    (_EXIF, "PixelYDimension"): "PixelXDimension",
+}
+_ORIENTATION = re.compile(rb"""[:\s]Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+
+Unwanted = Callable[[str, str], bool]
+
+
+def orientation(xmp: bytes) -> int:
+    """What a packet says of the orientation, 1 to 8; 0 where it says nothing."""
+    found = _ORIENTATION.search(xmp)
+    return int(found[1]) if found else 0
+
+
+def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[str]]:
+    """The packet of a photo whose pixels were turned upright and changed, and what of it is left out.
+
+    Without orientation, thumbnails, and what tells of gain maps, appended videos and signatures; where the photo was
+    turned, without what lies at places of the picture, and with width and height exchanged.
+
+    Args:
+        xmp: the packet; given back as it is where nothing of it changes.
+        turned: pixels were moved.
+        sideways: by a quarter.
+    """
+    said: dict[str, None] = {}
+
+    def unwanted(space: str, name: str) -> bool:
+        reason = None
+        if (space, name) == (_TIFF, "Orientation"):
+            return True
+        if (space, name) == (_XMP, "Thumbnails"):
+            reason = "the XMP's thumbnail"
+        elif space in _GAIN_MAPS:
+            reason = "the gain map"
+        elif space in _CONTAINERS or (space == _CAMERA and name.startswith(("MotionPhoto", "MicroVideo"))):
+            reason = "the directory of what was appended"
+        elif (space, name) == _CREDENTIALS:
+            reason = "content credentials"
+        elif turned and space in _PLACED:
+            reason = "regions of the picture, which was turned"
+        if reason and name:  # an unused name of a space is no loss
+            said[reason] = None
+        return bool(reason)
+
+    wanted = re.search(
+        rb"Orientation|Thumbnails|HDRGainMap|hdr-gain-map|photos/1.0/(container|camera)|dc/terms", xmp
+    ) or (turned and re.search(rb"schemas/regions|photo/1.2|photos/1.0/|ImageWidth|PixelXDimension|XResolution", xmp))
+    if not wanted:
+        return xmp, []
+    copied = _copied(xmp, _Copy(unwanted, _SWAPPED if sideways else None))
+    return copied, list(said) if copied else ["XMP, which is damaged"]
+
+
+def without_places(xmp: bytes) -> bytes:
+    """A packet that does not tell where the photo was taken; empty where that cannot be made sure of."""
+
+    def unwanted(space: str, name: str) -> bool:
+        low = name.lower()
+        return low in _PLACES or any(part in low for part in ("gps", "latitude", "longitude", "longtitude"))
+
+    return _copied(xmp, _Copy(unwanted, comments=False))
+
+
+def split(xmp: bytes) -> tuple[bytes, bytes]:
+    """A packet for one segment, and the extended one that holds the properties."""
+    described = (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""'
+        f' xmlns:xmpNote="{_NOTE}" xmpNote:HasExtendedXMP="{guid(xmp)}"/></rdf:RDF></x:xmpmeta>'
+    )
+    return _BEGIN + described.encode() + _END, xmp
+
+
+def guid(extended: bytes) -> str:
+    """The name of an extended packet, which the other one bears: its MD5, as the format asks for."""
+    return hashlib.md5(extended, usedforsecurity=False).hexdigest().upper()
+
+
+def joined(xmp: bytes, extended: bytes) -> bytes:
+    """One packet with the properties of two; empty where one is damaged."""
+    first, second = (_descriptions(packet) for packet in (xmp, extended))
+    if first is None or second is None:
+        return b""
+    opening = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
+    return _BEGIN + f"{opening}{first}{second}</rdf:RDF></x:xmpmeta>".encode() + _END
+
+
+class _Copy:
+    """What a parser reads, written again with its own prefixes, but for instructions and what is unwanted.
+
+    Args:
+        unwanted: tells from the namespace and the name of an element or attribute whether it is left out.
+        renamed: other names, by namespace and name.
+        comments: keep them.
+    """
+
+    def __init__(
+        self, unwanted: Unwanted, renamed: dict[tuple[str, str], str] | None = None, comments: bool = True
+    ) -> None:
+        self.unwanted, self.renamed, self.comments = unwanted, renamed or {}, comments
+        self.written: list[str] = []
+        self.changed = False
+        self._spaces: defaultdict[str, list[str]] = defaultdict(lambda: [""])  # by prefix, the innermost last
+        self._declared: list[list[str]] = []  # prefixes, by element that is open
+        self._skipped = 0  # elements that are open and left out
+
+    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+        spaces = {name.partition(":")[2]: uri for name, uri in attributes.items() if _is_declaration(name)}
+        for prefix, uri in spaces.items():
+            self._spaces[prefix].append(uri)
+        self._declared.append(list(spaces))
+        if self._skipped or self._goes(tag):
+            self._skipped += 1
+            return
+        kept = "".join(
+            f" {self._name(name)}={quoteattr(value)}"
+            for name, value in attributes.items()
+            if not self._goes(name, value)
+        )
+        self.written.append(f"<{self._name(tag)}{kept}>")
+
+    def end(self, tag: str) -> None:
+        name = self._name(tag)
+        for prefix in self._declared.pop():
+            self._spaces[prefix].pop()
+        if self._skipped:
+            self._skipped -= 1
+        else:
+            self.written.append(f"</{name}>")
+
+    def text(self, text: str) -> None:
+        if not self._skipped:
+            self.written.append(escape(text, {"\r": "&#13;"}))
+
+    def comment(self, text: str) -> None:
+        if self.comments and not self._skipped:
+            self.written.append(f"<!--{text}-->")
+        self.changed |= not self.comments
+
+    def space_of(self, name: str) -> tuple[str, str]:
+        prefix, _, local = name.rpartition(":")
+        return self._spaces[prefix][-1], local
+
+    def _goes(self, name: str, value: str = "") -> bool:
+        goes = self.unwanted(value, "") if _is_declaration(name) else self.unwanted(*self.space_of(name))
+        self.changed |= goes
+        return goes
+
+    def _name(self, name: str) -> str:
+        space, local = self.space_of(name)
+        other = self.renamed.get((space, local))
+        self.changed |= bool(other)
+        return name[: -len(local)] + other if other else name
+
+
+class _Inside(_Copy):
+    """What stands in ``rdf:RDF``, each child with all declarations that hold there."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda space, name: (space, name) == (_NOTE, "HasExtendedXMP"))
+        self.found: str | None = None
+        self._depth = self._top = 0  # of the element that is read, and of rdf:RDF
+
+    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._top and self._depth == self._top + 1:
+            spaces = {prefix: uris[-1] for prefix, uris in self._spaces.items() if uris[-1]}
+            held = {f"xmlns:{prefix}" if prefix else "xmlns": uri for prefix, uri in spaces.items()}
+            attributes = {**held, **attributes}
+        super().begin(tag, attributes)
+        if not self._top:
+            self.written.clear()
+            if self.space_of(tag) == (_RDF, "RDF"):
+                self._top = self._depth
+
+    def end(self, tag: str) -> None:
+        if self._depth == self._top and self.found is None:
+            self.found = "".join(self.written)
+        super().end(tag)
+        self._depth -= 1
+
+
+def _is_declaration(name: str) -> bool:
+    return name == "xmlns" or name.startswith("xmlns:")
+
+
+def _refuse(*_: object) -> None:
+    raise ValueError("document types may declare entities that grow without end")
+
+
+def _parse(xmp: bytes, copy: _Copy) -> bool:
+    """Whether a packet could be read."""
+    if len(xmp) > LONGEST:
+        return False
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = copy.begin, copy.end
+    parser.CharacterDataHandler, parser.CommentHandler = copy.text, copy.comment
+    parser.StartDoctypeDeclHandler = _refuse
+    try:
+        parser.Parse(xmp.strip(b"\0 \r\n\t"), True)
+    except (expat.ExpatError, ValueError, LookupError):  # of another encoding
+        return False
+    return True
+
+
+def _copied(xmp: bytes, copy: _Copy) -> bytes:
+    """A packet without what is unwanted; as it is where nothing is, and empty where it cannot be read."""
+    if not _parse(xmp, copy) or not copy.written:
+        return b""
+    return _BEGIN + "".join(copy.written).encode() + _END if copy.changed else xmp
+
+
+def _descriptions(xmp: bytes) -> str | None:
+    copy = _Inside()
+    return copy.found if _parse(xmp, copy) else None
