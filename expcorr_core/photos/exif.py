@@ -23,7 +23,7 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 34665, 34853, 40965
 MAKER_NOTE, USER_COMMENT = 37500, 37510
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY)
-_THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
+_COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 259, 513, 514
 # GeoTIFF's, and those of GPS positions in GDAL's and in Microsoft's notes.
 GEOGRAPHIC = (33550, 33920, 33922, 34264, 34735, 34736, 34737)
 # Values of width and height that change places when a photo is turned by a quarter; those in the directory of EXIF too.
@@ -183,23 +183,6 @@ class _Patched(Block):
             directory = replace(directory, link=directory.link - self._entry)
         return self.directory(directory.place)
 
-    def rewrite(self, directory: Directory, tag: int, change: Callable[[bytes], bytes]) -> Directory:
-        """A directory of which one value is changed; removed where nothing is left, or more than there is room for."""
-        entry = directory.entries.get(tag)
-        if entry is None:
-            return directory
-        old = self.values(entry)
-        new = change(old)
-        if new == old:
-            return directory
-        if not new or len(new) > len(old) or entry.size <= struct.calcsize(self._word):
-            return self.remove(directory, [tag])
-        size = _SIZES[entry.kind]
-        new += b"\0" * (-len(new) % size)
-        self.put(entry.data, new.ljust(len(old), b"\0"))
-        self.put(entry.place + 4, struct.pack(self.order + self._word, len(new) // size))
-        return self.directory(directory.place)
-
 
 def turned_upright(block: bytes, sideways: bool) -> bytes:
     """A block whose photo was turned upright.
@@ -259,33 +242,6 @@ def has_maker_notes(block: bytes) -> bool:
     return bool(inner and MAKER_NOTE in inner.entries)
 
 
-def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
-    """A block that does not tell where the photo was taken.
-
-    Position, geographic tags, maker notes (whose formats are secret, and some hold towns and positions) and copies of
-    other containers are overwritten with zeros.
-
-    Args:
-        block: the block.
-        changes: by tag, what makes values of other containers (XMP, IPTC) free of places.
-
-    Raises:
-        ExifError: it is damaged.
-    """
-    patched = _Patched(block)
-    first = patched.directory(patched.first)
-    if gps := patched.below(first, GPS_DIRECTORY):
-        for entry in gps.entries.values():
-            patched.erase(entry)
-        patched.put(gps.place, bytes(gps.link - gps.place))
-    if inner := patched.below(first, EXIF_DIRECTORY):
-        patched.remove(inner, (MAKER_NOTE, GPS_DIRECTORY))
-    first = patched.remove(first, (GPS_DIRECTORY, *GEOGRAPHIC))
-    for tag, change in changes.items():
-        first = patched.rewrite(first, tag, change)
-    return bytes(patched.content)
-
-
 def thumbnail_size(block: bytes) -> int:
     """Bytes of the thumbnail, a JPEG file; 0 where there is none. ExifError where the block is damaged."""
     found = Block(block)
@@ -304,7 +260,7 @@ def has_thumbnail(block: bytes) -> bool:
 
 
 def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
-    """A block with another thumbnail, at most as long as its own; without any where it is empty.
+    """A block with another thumbnail, at the end where the old one has no room for it; without any where it is empty.
 
     Raises:
         ExifError: it is damaged.
@@ -314,11 +270,15 @@ def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
     if len(pages) < 2:
         return block
     if size := thumbnail_size(block):
-        place = patched.numbers(pages[1].entries[_THUMBNAIL])[0]
+        at, length = (pages[1].entries[tag] for tag in (_THUMBNAIL, _THUMBNAIL_LENGTH))
+        place = patched.numbers(at)[0]
+        if len(thumbnail) > size:
+            patched.put(place, bytes(size))
+            place = len(block) + len(block) % 2
+            patched.content.extend(bytes(place - len(block)))
         patched.put(place, thumbnail.ljust(size, b"\0"))
-        entry = pages[1].entries[_THUMBNAIL_LENGTH]
-        kind = {3: "H", 4: "I"}.get(entry.kind, "I")
-        patched.put(entry.data, struct.pack(patched.order + kind, len(thumbnail)))
+        for entry, value in ((at, place), (length, len(thumbnail))):
+            patched.put(entry.place + 2, struct.pack(patched.order + "HII", LONG, 1, value))
     if not thumbnail:
         for page in pages[1:]:
             patched.remove(page, page.entries.keys())
@@ -333,7 +293,7 @@ class Value:
     Attributes:
         kind, count: TIFF's number of the type, and how many values there are.
         data: the bytes of the values, or the directory that the entry points to.
-        pin: where the values must stand, since they hold addresses of their own; None: anywhere.
+        pin: where the values stand and must stay, since they hold addresses of their own; None: anywhere.
     """
 
     kind: int
@@ -343,6 +303,7 @@ class Value:
 
 
 Tree = dict[int, Value]
+_MOST_BASE, _BEHIND = 2**20, 2**12  # bytes
 
 
 def tree_of(block: Block, directory: Directory, left_out: Collection[int] = ()) -> Tree:
@@ -372,80 +333,115 @@ class Layout:
         order: ``<`` or ``>``.
         start: where the first may stand.
         big: of a BigTIFF.
+        base: what stands at the beginning, from the place 0 on, and stays there: a block with maker notes, whose
+            addresses may lead to anywhere in it.
     """
 
-    def __init__(self, order: str, start: int, big: bool = False) -> None:
+    def __init__(self, order: str, start: int, big: bool = False, base: bytes = b"") -> None:
         self.order, self.start, self.big = order, start, big
-        self.area = bytearray()
-        self._pinned: list[tuple[int, int]] = []
+        self.area = bytearray(base[start:])
+        self.lost = False  # maker notes that the base does not hold
         self._word, self._count = ("Q", "Q") if big else ("I", "H")
 
-    def pin(self, tree: Tree) -> tuple[Tree, bool]:
-        """Keep the places that values must have; without those that cannot have theirs, and whether there are such."""
-        kept: Tree = {}
-        lost = False
-        for tag, value in tree.items():
-            if isinstance(value.data, dict):
-                inner, missing = self.pin(value.data)
-                kept[tag] = replace(value, data=inner)
-                lost |= missing
-            elif value.pin is None or len(value.data) <= struct.calcsize(self._word):
-                kept[tag] = replace(value, pin=None)
-            elif self.start <= value.pin < _MOST_PIN:
-                kept[tag] = value
-                self._pinned.append((value.pin, value.pin + len(value.data)))
-            else:
-                lost = True
-        return kept, lost
-
-    def put(self, data: bytes, pin: int | None = None) -> int:
+    def put(self, data: bytes) -> int:
         """Place some bytes; returns where."""
-        place = pin
-        if place is None:
-            place = self.start + len(self.area)
-            place += place % 2
-            for first, last in sorted(self._pinned):
-                if place < last and place + len(data) > first:
-                    place = last + last % 2
-        end = place - self.start + len(data)
-        self.area.extend(bytes(max(0, end - len(self.area))))
-        self.area[place - self.start : end] = data
-        return place
+        self.area.extend(bytes(len(self.area) % 2))
+        self.area.extend(data)
+        return self.start + len(self.area) - len(data)
 
     def directory(self, tree: Tree) -> bytes:
         """A directory, whose values are placed; the place of the next one, none, is its end."""
         word = struct.calcsize(self._word)
         entries = []
         for tag, value in sorted(tree.items()):
+            kind = value.kind
             if isinstance(value.data, dict):
                 if not value.data:
                     continue
-                data = struct.pack(self.order + self._word, self.put(self.directory(value.data)))
                 kind = LONG8 if self.big else LONG
+                data = struct.pack(self.order + self._word, self.put(self.directory(value.data)))
+            elif len(value.data) <= word:
+                data = value.data
+            elif value.pin is None:
+                data = struct.pack(self.order + self._word, self.put(value.data))
+            elif self._holds(value.pin, value.data):
+                data = struct.pack(self.order + self._word, value.pin)
             else:
-                data, kind = value.data, value.kind
-                if len(data) > word:
-                    data = struct.pack(self.order + self._word, self.put(data, value.pin))
-            entries.append(
-                struct.pack(self.order + "HH" + self._word, tag, kind, value.count) + data.ljust(word, b"\0")
-            )
+                self.lost = True
+                continue
+            head = struct.pack(self.order + "HH" + self._word, tag, kind, value.count)
+            entries.append(head + data.ljust(word, b"\0"))
         return struct.pack(self.order + self._count, len(entries)) + b"".join(entries) + bytes(word)
 
+    def _holds(self, place: int, data: bytes) -> bool:
+        first = place - self.start
+        return first >= 0 and self.area[first : first + len(data)] == data
 
-_MOST_PIN = 2**20  # bytes: a place further on would leave a gap of that size
+
+def base_of(content: Content, tree: Tree, most: int = _MOST_BASE) -> bytes:
+    """The beginning of a block or file, up to the end of its maker notes; empty where that is longer than ``most``."""
+    inner = tree[EXIF_DIRECTORY].data if EXIF_DIRECTORY in tree else {}
+    note = inner.get(MAKER_NOTE) if isinstance(inner, dict) else None
+    if note is None or note.pin is None:
+        return b""
+    # Some notes' addresses lead behind them.
+    end = note.pin + len(note.data) + _BEHIND
+    return bytes(content[:end]) if end <= most else b""
 
 
-def block_of(tree: Tree, order: str) -> tuple[bytes, bool]:
-    """An EXIF block of some values, and whether maker notes could not have the place that they must have."""
-    layout = Layout(order, 8)
-    kept, lost = layout.pin(tree)
-    # The directory's own place is the first that is free, as readers expect it; values follow.
-    size = 2 + 12 * len(kept) + 4
-    place = layout.put(bytes(size))
-    directory = layout.directory(kept)
+def block_of(tree: Tree, order: str, base: bytes) -> tuple[bytes, bool]:
+    """An EXIF block of some values, and whether maker notes are lost, since the base does not hold them."""
+    layout = Layout(order, 8, base=base)
+    # Readers expect the directory first, then its values, where nothing else stands there.
+    place = layout.put(bytes(2 + 12 * len(tree) + 4))
+    directory = layout.directory(tree)
     layout.area[place - 8 : place - 8 + len(directory)] = directory
     mark = b"II*\0" if order == "<" else b"MM\0*"
-    return mark + struct.pack(order + "I", place) + bytes(layout.area), lost
+    return mark + struct.pack(order + "I", place) + bytes(layout.area), layout.lost
+
+
+def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
+    """A block that does not tell where the photo was taken, laid out anew, since old values may lie in the gaps.
+
+    Position, geographic tags, and maker notes (whose formats are secret, and some hold towns and positions) go.
+
+    Args:
+        block: the block.
+        changes: by tag, what makes values of other containers (XMP, IPTC) free of places; empty ones go.
+
+    Raises:
+        ExifError: it is damaged.
+    """
+    found = Block(block)
+    tree = tree_of(found, found.directory(found.first), (GPS_DIRECTORY, *GEOGRAPHIC))
+    for tag, change in changes.items():
+        if tag in tree and isinstance(old := tree[tag].data, bytes):
+            kind = BYTE if tree[tag].kind in (BYTE, LONG, SHORT) else tree[tag].kind  # some declare bytes as numbers
+            new = change(old)
+            tree[tag] = Value(kind, len(new), new)
+    inner = tree.get(EXIF_DIRECTORY)
+    if inner and isinstance(inner.data, dict):
+        kept = {tag: value for tag, value in inner.data.items() if tag not in (MAKER_NOTE, GPS_DIRECTORY)}
+        tree[EXIF_DIRECTORY] = replace(inner, data=kept)
+    result, _ = block_of({tag: value for tag, value in tree.items() if value.data}, found.order, b"")
+    return _with_second(result, block)
+
+
+def _with_second(block: bytes, other: bytes) -> bytes:
+    """A block with the thumbnail of another one."""
+    size = thumbnail_size(other)
+    if not size:
+        return block
+    patched, source = _Patched(block), Block(other)
+    entry = list(source.pages())[1].entries[_THUMBNAIL]
+    place = source.numbers(entry)[0]
+    layout = Layout(patched.order, len(block) + len(block) % 2)
+    at = layout.put(other[place : place + size])
+    words = {_COMPRESSION: (SHORT, "H", 6), _THUMBNAIL: (LONG, "I", at), _THUMBNAIL_LENGTH: (LONG, "I", size)}
+    tree = {tag: Value(kind, 1, struct.pack(patched.order + f, v)) for tag, (kind, f, v) in words.items()}
+    second = layout.put(layout.directory(tree))
+    patched.put(patched.directory(patched.first).link, struct.pack(patched.order + "I", second))
+    return bytes(patched.content) + bytes(len(block) % 2) + bytes(layout.area)
 
 
 def shortened(block: bytes, most: int) -> tuple[bytes, list[str]]:
@@ -458,15 +454,17 @@ def shortened(block: bytes, most: int) -> tuple[bytes, list[str]]:
         return block, []
     found = Block(block)
     tree, gone = tree_of(found, found.directory(found.first)), list[str]()
+    base = base_of(block, tree, most // 2)
     if has_thumbnail(block):
         gone.append("the thumbnail")
     while True:
-        result, lost = block_of(tree, found.order)
+        result, lost = block_of(tree, found.order, base)
         if lost:
             gone.append(NAMES[MAKER_NOTE])
         if len(result) <= most:
-            return result, gone
+            return result, list(dict.fromkeys(gone))
         tag, tree = _without_largest(tree)
+        base = base if tag != MAKER_NOTE else b""
         gone.append(NAMES.get(tag, f"EXIF tag {tag}"))
 
 

@@ -23,8 +23,10 @@ _OF_THE_PIXELS = {
     b"HDR_RI": "the gain map",
 }
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of pictures
 _SOI, _EOI, _SOS = b"\xff\xd8", 0xD9, 0xDA
 _MOST = 65_533  # bytes of a segment
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, what is no pixel
 UNITS = {1: 1.0, 2: 2.54}  # of JFIF: pixels an inch, a centimetre
 
@@ -34,34 +36,27 @@ class Segments:
     """A JPEG file.
 
     Attributes:
-        segments: marker and content of those before the pixels.
-        pixels: where these begin, with the segments that describe them.
+        places: marker, beginning and end of each segment before the pixels.
+        pixels: where these begin, with the segment that is theirs.
         trailer: what follows the picture.
     """
 
-    segments: Sequence[tuple[int, bytes]]
+    places: Sequence[tuple[int, int, int]]
     pixels: int
     trailer: bytes
 
 
 def _segments_of(content: bytes) -> Segments:
-    segments, place = list[tuple[int, bytes]](), 2
-    while place + 4 <= len(content) and content[place] == 0xFF:
-        marker = content[place + 1]
-        if marker == 0xFF:  # may fill the space between segments
-            place += 1
-            continue
-        if not (_APP0 <= marker <= _APP15 or marker == _COMMENT):
-            if marker == _SOS:
-                break
-            (size,) = struct.unpack_from(">H", content, place + 2)
-            segments.append((marker, b""))
-            place += 2 + size
-            continue
+    """Raises struct.error where the file is cut off before its pixels."""
+    places, place = list[tuple[int, int, int]](), 2
+    while found := _MARKER.search(content, place):  # which may follow bytes of no use
+        place, marker = found.start(), content[found.start() + 1]
+        if marker == _SOS:
+            break
         (size,) = struct.unpack_from(">H", content, place + 2)
-        segments.append((marker, content[place + 4 : place + 2 + size]))
+        places.append((marker, place, place + 2 + size))
         place += 2 + size
-    return Segments(segments, place, _trailer(content, place))
+    return Segments(places, place, _trailer(content, place))
 
 
 def _trailer(content: bytes, place: int) -> bytes:
@@ -84,7 +79,10 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
     exif, xmp, extended, photoshop, profile = b"", b"", dict[bytes, dict[int, bytes]](), b"", dict[int, bytes]()
     comments, own, left_out = list[bytes](), list[Own](), list[str]()
     resolution = None
-    for marker, data in found.segments:
+    for marker, start, end in found.places:
+        if not _is_metadata(marker):
+            continue
+        data = content[start + 4 : end]
         reason = next((name for mark, name in _OF_THE_PIXELS.items() if data.startswith(mark)), "")
         if marker == _APP0 and data.startswith(_JFIF) and len(data) >= 12:
             unit, across, down = struct.unpack_from(">BHH", data, 7)
@@ -131,37 +129,30 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
 
 def refusal(content: bytes) -> str:
     """Why a decoder may not be able to read a file, to stand behind its name; empty where it is a usual one."""
-    place = 2
-    while place + 9 <= len(content) and content[place] == 0xFF and content[place + 1] != _SOS:
-        marker = content[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            bits = content[place + 4]
-            if marker in (0xC3, 0xC7, 0xCB, 0xCF):
-                return "is a lossless JPEG, which is not read; convert it first"
-            if marker in (0xC5, 0xC6, 0xCD, 0xCE):
-                return "is a hierarchical JPEG, which is not read; convert it first"
-            return f"is a JPEG of {bits} bits a sample, which is not read; convert it first" if bits != 8 else ""
+    for marker, start, _ in _segments_of(content).places:
+        if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+            return "is a lossless JPEG, which is not read; convert it first"
+        if marker in (0xC5, 0xC6, 0xCD, 0xCE):
+            return "is a hierarchical JPEG, which is not read; convert it first"
         if marker == 0xF7:
             return "is a JPEG-LS picture, which is not read; convert it first"
-        place += 2 + struct.unpack_from(">H", content, place + 2)[0] if marker != 0xFF else 1
+        if marker in _FRAMES and content[start + 4 : start + 5] not in (b"\x08", b""):
+            return f"is a JPEG of {content[start + 4]} bits a sample, which is not read; convert it first"
     return ""
+
+
+def _is_metadata(marker: int) -> bool:
+    return _APP0 <= marker <= _APP15 or marker == _COMMENT
 
 
 def _needed(content: bytes, found: Segments) -> bytes:
     """A file's segments but for those that are metadata; the decoder needs Adobe's and JFIF's to tell the colours."""
-    parts, place = list[bytes](), 2
-    while place < found.pixels:
-        if content[place + 1] == 0xFF:
-            place += 1
-            continue
-        marker, (size,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
-        end = place + 2 + size
-        colours = content.startswith(_ADOBE, place + 4) or content.startswith(_JFIF, place + 4)
-        if colours or not (_APP0 <= marker <= _APP15 or marker == _COMMENT):
-            parts.append(content[place:end])
-        place = end
-    end = len(content) - len(found.trailer)
-    return b"".join(parts) + content[place:end]
+    parts = [
+        content[start:end]
+        for marker, start, end in found.places
+        if not _is_metadata(marker) or content.startswith((_ADOBE, _JFIF), start + 4)
+    ]
+    return b"".join(parts) + content[found.pixels : len(content) - len(found.trailer)]
 
 
 def _whole(xmp: bytes, extended: dict[bytes, dict[int, bytes]], left_out: list[str]) -> bytes:

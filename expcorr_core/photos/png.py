@@ -136,8 +136,12 @@ class _Reading:
 
     def _take_profile(self, data: bytes) -> None:
         try:
-            self.found["icc_profile"] = _inflated(data.partition(b"\0")[2][1:])
-        except (zlib.error, IndexError):
+            profile = zlib.decompressobj().decompress(data.partition(b"\0")[2][1:], _MOST_TEXT)
+            # Some writers leave out the end of the compressed bytes.
+            if len(profile) < max(132, int.from_bytes(profile[:4], "big")):
+                raise ValueError("cut off")
+            self.found["icc_profile"] = profile
+        except (zlib.error, ValueError):
             self.left_out.append("the colour profile, which is damaged")
 
     def _take_text(self, part: Chunk, late: bool) -> None:

@@ -298,9 +298,10 @@ def _upright(photo: Photo) -> Photo:
 def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
     try:
         metadata, picture = jpeg.read(content)
+        refusal = jpeg.refusal(picture)
     except (struct.error, IndexError):  # cut off among the metadata; the decoder says what is missing
-        metadata, picture = Metadata(kind="JPEG"), content
-    with _explained(path, jpeg.refusal(picture)):
+        metadata, picture, refusal = Metadata(kind="JPEG"), content, ""
+    with _explained(path, refusal):
         return _decoded(picture, path, metadata, len(content), at_least)
 
 
@@ -332,12 +333,13 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
     metadata = tiff.read(block, page, directory, further)
     with _explained(path, page.unusual):
         if page.bits <= 8:
+            if metadata.orientation != 1:
+                content = tiff.without_orientation(content, block, directory)
             return _decoded(content, path, metadata, len(content), page=page.number)
         if page.planes and page.tiled:
             planes = [_decode_deep(part, path, metadata) for part in tiff.planes_of(content, block, directory)]
             return _of_planes([plane.pixels[..., 0] for plane in planes], page, metadata)
-        photo = _decode_deep(content, path, metadata, page.number)
-        return _divided(photo) if page.extra[:1] == (1,) else photo
+        return _decode_deep(content, path, metadata, page.number)
 
 
 def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
@@ -351,7 +353,7 @@ def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) 
 
 
 def _divided(photo: Photo) -> Photo:
-    """A photo whose colours were multiplied by alpha, without that."""
+    """A photo whose colours were multiplied by alpha, without that, as libvips gives it where it can."""
     if photo.alpha is None:
         return photo
     peak = np.iinfo(photo.pixels.dtype).max

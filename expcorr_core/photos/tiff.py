@@ -25,9 +25,9 @@ STRUCTURE = (
 _CONTAINERS = (exif.XMP, exif.IPTC, exif.PHOTOSHOP, exif.ICC)
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
-_PREDICTOR, _TILE_PLACES, _SUB_IMAGES, _EXTRA, _FORMAT = 317, 324, 330, 338, 339
+_PREDICTOR, _TILE_PLACES, _TILE_SIZES, _SUB_IMAGES, _EXTRA, _FORMAT = 317, 324, 325, 330, 338, 339
 COMPRESSIONS = {
-    2: "CCITT", 3: "CCITT", 4: "CCITT", 6: "old JPEG", 7: "JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32809:
+    6: "old JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32809:
     "ThunderScan", 33003: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI Log", 34677: "SGI Log", 34712: "JPEG 2000",
     34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546:
     "JPEG XL",
@@ -40,6 +40,7 @@ PHOTOMETRICS = {
 }
 _GREY, _RGB, _DEFLATE, _HORIZONTAL, _ALPHA = 1, 2, 8, 2, 2
 _ORDERS: dict[str, Literal["<", ">"]] = {"<": "<", ">": ">"}
+_UNUSED = 65_000  # a tag of no meaning
 _STRIP_BYTES = 2**18
 _LEVEL = 4  # of Deflate: twice as fast as the usual 6, and 2 % longer
 _MOST_CLASSIC = 2**32 - 2**26  # bytes
@@ -90,7 +91,7 @@ class Page:
     def unusual(self) -> str:
         """What a decoder may stumble over, to stand behind its name; empty where all know it."""
         name = COMPRESSIONS.get(self.compression)
-        return f"is compressed by {name} in a way that cannot be read here; convert it first" if name else ""
+        return f"cannot be read: it is compressed by {name}, which needs another decoder; convert it" if name else ""
 
 
 def page_of(block: Block) -> tuple[Page, Directory, int]:
@@ -141,7 +142,8 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
         else:
             left_out.append("the resolution, which is no number")
     tree = exif.tree_of(block, directory, skipped)
-    encoded, lost = exif.block_of(tree, block.order) if tree else (b"", False)
+    base = _without_pixels(exif.base_of(block.content, tree), block, directory)
+    encoded, lost = exif.block_of(tree, block.order, base) if tree else (b"", False)
     if lost:
         left_out.append(f"{exif.NAMES[exif.MAKER_NOTE]}, which hold only at their own place in the file")
     found = {
@@ -157,6 +159,27 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
     return Metadata(kind="TIFF", exif=encoded, resolution=resolution, left_out=tuple(left_out), **found)  # type: ignore[arg-type]
 
 
+def _without_pixels(base: bytes, block: Block, directory: Directory) -> bytes:
+    """The beginning of a file, with zeros where pixels stand."""
+    changed = bytearray(base)
+    for tags in ((_STRIPS, _STRIP_SIZES), (_TILE_PLACES, _TILE_SIZES)):
+        places, sizes = (block.numbers(directory.entries.get(tag)) for tag in tags)
+        for place, size in zip(places, sizes, strict=False):
+            part = slice(place, min(place + size, len(changed)))
+            changed[part] = bytes(len(changed[part]))
+    return bytes(changed)
+
+
+def without_orientation(content: bytes, block: Block, directory: Directory) -> bytes:
+    """A file that tells no orientation: Pillow turns what it reads."""
+    changed = bytearray(content)
+    if entry := directory.entries.get(exif.ORIENTATION):
+        changed[entry.data : entry.data + entry.size] = struct.pack(block.order + "H", 1).ljust(entry.size, b"\0")
+    if entry := directory.entries.get(exif.XMP):
+        changed[entry.place : entry.place + 2] = struct.pack(block.order + "H", _UNUSED)
+    return bytes(changed)
+
+
 def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]:
     """A file for each sample of a page whose samples lie apart: that page with the places of one sample only."""
     samples = (*block.numbers(directory.entries.get(_SAMPLES)), 1)[0]
@@ -166,7 +189,7 @@ def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]
         tree: Tree = {}
         for tag, entry in directory.entries.items():
             values = block.numbers(entry)
-            if tag in (places, places + 1 if places == _TILE_PLACES else _STRIP_SIZES):
+            if tag in (places, _TILE_SIZES if places == _TILE_PLACES else _STRIP_SIZES):
                 share = len(values) // samples
                 values = values[sample * share : (sample + 1) * share]
             elif tag in (_BITS, _FORMAT):
@@ -209,12 +232,12 @@ def write(
     row = width * samples * dtype.itemsize
     big = height * row > _MOST_CLASSIC
     tree, order, left_out = _tree(metadata)
-    layout = Layout(order, 16 if big else 8, big)
-    tree, lost = layout.pin(tree)
-    if lost:
-        left_out.append(exif.NAMES[exif.MAKER_NOTE])
+    # Where maker notes must stay, the whole block stands at the beginning of the file.
+    layout = Layout(order, 16 if big else 8, big, exif.base_of(metadata.exif, tree))
     rows = max(1, _STRIP_BYTES // row)
     entries = _placed(layout, tree)
+    if layout.lost:
+        left_out.append(exif.NAMES[exif.MAKER_NOTE])
     places, sizes = list[int](), list[int]()
     with path.open("wb") as file:
         file.write(bytes(layout.start) + bytes(layout.area))
@@ -237,15 +260,13 @@ def write(
 
 
 def _tree(metadata: Metadata) -> tuple[Tree, str, list[str]]:
-    """The values of the file's directory but for those of the pixels, and their order of bytes."""
+    """The values of the file's directory but for those of the pixels, their order of bytes, and what is left out."""
     tree, order, left_out = Tree(), "<", list[str]()
     if metadata.exif:
         try:
             block = Block(metadata.exif)
-            pages = list(block.pages())
-            tree, order = exif.tree_of(block, pages[0], {*STRUCTURE, *_CONTAINERS, exif.ORIENTATION}), block.order
-            if len(pages) > 1:
-                left_out.append("the thumbnail")
+            directory = block.directory(block.first)
+            tree, order = exif.tree_of(block, directory, {*STRUCTURE, *_CONTAINERS, exif.ORIENTATION}), block.order
         except exif.ExifError:
             left_out.append("EXIF, which is damaged")
     for tag, kind, data in (

@@ -110,6 +110,8 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
         metadata = replace(metadata, xmp=both or metadata.xmp, extended_xmp=b"")
         if not both:
             metadata = metadata.without("extended XMP, which is damaged")
+    if kind == "TIFF" != metadata.kind and not metadata.iptc:
+        metadata = replace(metadata, iptc=records_of(metadata.photoshop))  # where most programs look for it
     if kind in ("TIFF", "WEBP") and metadata.comments:
         metadata = replace(metadata, comments=()).without("the comment")
     if kind == "WEBP":
@@ -128,29 +130,26 @@ def _tells_resolution(block: bytes) -> bool:
 
 
 def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
-    """Metadata whose thumbnail shows the photo as it is now, or which have none where that has no room."""
+    """Metadata whose thumbnail shows the photo as it is now; without one that is no JPEG file."""
     try:
-        if kind == "TIFF" or not exif.has_thumbnail(metadata.exif):
+        if not exif.has_thumbnail(metadata.exif):
             return metadata
-        most = exif.thumbnail_size(metadata.exif)
-        thumbnail = _thumbnail(photo, most) if most else b""
+        # In a TIFF file it would be a second page.
+        thumbnail = _thumbnail(photo) if kind != "TIFF" and exif.thumbnail_size(metadata.exif) else b""
         changed = replace(metadata, exif=exif.with_thumbnail(metadata.exif, thumbnail))
         return changed if thumbnail else changed.without("the thumbnail")
     except exif.ExifError:
         return replace(metadata, exif=b"").without("EXIF, which is damaged")
 
 
-def _thumbnail(photo: Photo, most: int) -> bytes:
-    """A JPEG file of at most so many bytes; empty where that is too little."""
+def _thumbnail(photo: Photo) -> bytes:
+    """A small JPEG file."""
     step = max(1, min(photo.pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # a whole copy would take time
     image = Image.fromarray(to_eight_bit(photo.pixels[::step, ::step]))
     image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-    for quality in (85, 70, 50, 25):
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=quality)
-        if file.tell() <= most:
-            return file.getvalue()
-    return b""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
 
 
 def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
@@ -185,4 +184,4 @@ def _deep_png(path: Path, photo: Photo) -> bytes:
         data: bytes = image.pngsave_buffer(compression=4)
     except vips.Error as error:
         raise OSError(str(error).splitlines()[0]) from error
-    return data
+    return png.read(data)[1]  # libvips makes up EXIF and a resolution

@@ -63,11 +63,12 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         sideways: by a quarter.
     """
     said: dict[str, None] = {}
+    others = orientation(xmp) != 1
 
     def unwanted(space: str, name: str) -> bool:
         reason = None
         if (space, name) == (_TIFF, "Orientation"):
-            return True
+            return others
         if (space, name) == (_XMP, "Thumbnails"):
             reason = "the XMP's thumbnail"
         elif space in _GAIN_MAPS:
@@ -83,7 +84,7 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         return bool(reason)
 
     wanted = re.search(
-        rb"Orientation|Thumbnails|HDRGainMap|hdr-gain-map|photos/1.0/(container|camera)|dc/terms", xmp
+        rb"Orientation\W+[2-8]|Thumbnails|HDRGainMap|hdr-gain-map|photos/1.0/(container|camera)|dc/terms", xmp
     ) or (turned and re.search(rb"schemas/regions|photo/1.2|photos/1.0/|ImageWidth|PixelXDimension|XResolution", xmp))
     if not wanted:
         return xmp, []

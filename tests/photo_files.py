@@ -1,0 +1,155 @@
+"""Photo files with all that files carry, made from bytes."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"%s/></rdf:RDF></x:xmpmeta>'
+)
+AUTHOR = "Fotohaus M\u00fc\u00dfig".encode()
+PICTURE = b"\xff\xd8\xff\xe0" + b"old picture " * 20 + b"\xff\xd9"  # where a thumbnail was
+NOTE = b"MAKER\0\0\0" + struct.pack("<I", 0) + b"lens 34 mm, "
+
+
+def gradient(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
+    """Dark, with every channel another."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack((x, 2 * y, (x + y) // 2), -1).astype(np.uint8)
+
+
+def exif_block(order: str = "<", orientation: int = 1, comment: bytes = b"", thumbnail: bytes = PICTURE) -> bytes:
+    """An EXIF block with text that is not ASCII, a position, a thumbnail, and maker notes that hold an address.
+
+    The notes say at which place of the block their text stands, which is behind them.
+    """
+    parts = bytearray(8)
+
+    def put(data: bytes) -> int:
+        parts.extend(data + bytes(len(data) % 2))
+        return len(parts) - len(data) - len(data) % 2
+
+    def directory(entries: list[tuple[int, int, int, bytes]], following: int = 0) -> int:
+        encoded = struct.pack(order + "H", len(entries))
+        for tag, kind, count, data in sorted(entries):
+            value = data if len(data) <= 4 else struct.pack(order + "I", put(data))
+            encoded += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
+        return put(encoded + struct.pack(order + "I", following))
+
+    def short(value: int) -> bytes:
+        return struct.pack(order + "H", value)
+
+    note = put(bytes(8 + 4 + len(NOTE)))
+    text = put(b"Canon EF 34mm")
+    parts[note : note + 12] = NOTE[:8] + struct.pack(order + "I", text)
+    pointer = struct.pack(order + "I", note)
+    inner = [(37500, 7, 20, bytes(20)), (40962, 4, 1, struct.pack(order + "I", 96))]
+    inner += [(40963, 4, 1, struct.pack(order + "I", 64))]
+    if comment:
+        inner.append((37510, 7, len(comment) + 8, b"ASCII\0\0\0" + comment))
+    exif = directory(inner)
+    at = bytes(parts).index(struct.pack(order + "HHI", 37500, 7, 20), exif)
+    parts[at + 8 : at + 12] = pointer
+    gps = directory([(1, 2, 2, b"N\0"), (2, 5, 3, struct.pack(order + "6I", 52, 1, 30, 1, 0, 1))])
+    second = 0
+    if thumbnail:
+        place = struct.pack(order + "I", put(thumbnail))
+        size = struct.pack(order + "I", len(thumbnail))
+        second = directory([(259, 3, 1, short(6)), (513, 4, 1, place), (514, 4, 1, size)])
+    first = directory(
+        [
+            (274, 3, 1, short(orientation)),
+            (315, 2, len(AUTHOR) + 1, AUTHOR + b"\0"),
+            (34665, 4, 1, struct.pack(order + "I", exif)),
+            (34853, 4, 1, struct.pack(order + "I", gps)),
+        ],
+        second,
+    )
+    parts[:8] = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
+    return bytes(parts)
+
+
+def iptc(city: bytes = b"") -> bytes:
+    """Image resources: IPTC records, a thumbnail, and one of no known number."""
+    records = b"".join(
+        struct.pack(">BBBH", 0x1C, 2, number, len(value)) + value
+        for number, value in ((25, b"night"), (25, b"harbour"), (120, "S\u00fcden".encode()), (90, city))
+        if value
+    )
+    found = b""
+    for number, data in ((1028, records), (1036, bytes(28) + PICTURE), (4242, b"odd")):
+        found += b"8BIM" + struct.pack(">HHI", number, 0, len(data)) + data + bytes(len(data) % 2)
+    return found
+
+
+def jpeg(path: Path, *segments: tuple[int, bytes], after: bytes = b"") -> Path:
+    """A JPEG file with some segments (marker and content), and something behind the picture."""
+    file = io.BytesIO()
+    Image.fromarray(gradient()).save(file, "JPEG", quality=95, subsampling=0)
+    data = file.getvalue()
+    held = b"".join(struct.pack(">BBH", 0xFF, marker, len(part) + 2) + part for marker, part in segments)
+    path.write_bytes(data[:2] + held + data[2:] + after)
+    return path
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(path: Path, before: bytes = b"", after: bytes = b"", pixels: NDArray[np.generic] | None = None) -> Path:
+    """A PNG file, 8 or 16 bits, with some chunks before and after its pixels."""
+    values = gradient() if pixels is None else pixels
+    depth = 8 * values.dtype.itemsize
+    rows = b"".join(b"\0" + row.astype(values.dtype.newbyteorder(">")).tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + after + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+def tiff(
+    path: Path, *tags: tuple[int, int, int, bytes], order: str = "<", big: bool = False, following: int = 0
+) -> Path:
+    """An uncompressed TIFF or BigTIFF file of 8 bits with some tags (number, type, count, values)."""
+    pixels = gradient()
+    start = 16 if big else 8
+    word, count = ("Q", "Q") if big else ("I", "H")
+    width = struct.calcsize(word)
+    body = bytearray(pixels.tobytes())
+
+    def short(*values: int) -> bytes:
+        return struct.pack(f"{order}{len(values)}H", *values)
+
+    entries = [
+        (256, 3, 1, short(pixels.shape[1])),
+        (257, 3, 1, short(pixels.shape[0])),
+        (258, 3, 3, short(8, 8, 8)),
+        (259, 3, 1, short(1)),
+        (262, 3, 1, short(2)),
+        (273, 4, 1, struct.pack(order + "I", start)),
+        (277, 3, 1, short(3)),
+        (278, 3, 1, short(pixels.shape[0])),
+        (279, 4, 1, struct.pack(order + "I", len(body))),
+        *tags,
+    ]
+    encoded = struct.pack(order + count, len(entries))
+    for tag, kind, number, data in sorted(entries):
+        value = data
+        if len(data) > width:
+            value = struct.pack(order + word, start + len(body))
+            body += data + bytes(len(data) % 2)
+        encoded += struct.pack(order + "HH" + word, tag, kind, number) + value.ljust(width, b"\0")
+    place = start + len(body)
+    mark = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    mark += struct.pack(order + "HHQ", 8, 0, place) if big else struct.pack(order + "I", place)
+    path.write_bytes(mark + bytes(body) + encoded + struct.pack(order + word, following))
+    return path
