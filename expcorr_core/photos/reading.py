@@ -331,15 +331,14 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
     if page.refusal:
         raise ImageError(f"{path} {page.refusal}")
     metadata = tiff.read(block, page, directory, further)
+    size = len(content)
     with _explained(path, page.unusual):
         if page.bits <= 8:
-            if metadata.orientation != 1:
-                content = tiff.without_orientation(content, block, directory)
-            return _decoded(content, path, metadata, len(content), page=page.number)
+            return _decoded(tiff.bare(content, block, directory), path, metadata, size)
         if page.planes and page.tiled:
             planes = [_decode_deep(part, path, metadata) for part in tiff.planes_of(content, block, directory)]
             return _of_planes([plane.pixels[..., 0] for plane in planes], page, metadata)
-        return _decode_deep(content, path, metadata, page.number)
+        return _decode_deep(tiff.bare(content, block, directory), path, metadata)
 
 
 def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
@@ -367,9 +366,7 @@ def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
         return replace(_decoded(content, path, metadata, len(content)), lossless=lossless)
 
 
-def _decoded(
-    picture: bytes, path: Path, metadata: Metadata, size: int, at_least: int | None = None, page: int = 0
-) -> Photo:
+def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least: int | None = None) -> Photo:
     """Through Pillow, as the pixels lie in the file of ``size`` bytes."""
     try:
         image = Image.open(io.BytesIO(picture), formats=list(FORMATS))
@@ -377,8 +374,6 @@ def _decoded(
         raise ValueError("its beginning cannot be read") from error
     with image:
         _check_claim(image, path, size)
-        if page:
-            image.seek(page)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
@@ -445,12 +440,11 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def _decode_deep(content: bytes, path: Path, metadata: Metadata, page: int = 0) -> Photo:
+def _decode_deep(content: bytes, path: Path, metadata: Metadata) -> Photo:
     """Through pyvips, as the pixels lie in the file."""
     vips = pyvips_for(path)
-    options = {"page": page} if page else {}
     # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
-    image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error", **options).copy_memory()
+    image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory()
     pixels = image.numpy()
     if pixels.dtype != np.uint16:
         raise ImageError(f"{path} holds samples of type {pixels.dtype}; convert it to 8 or 16 bits first")

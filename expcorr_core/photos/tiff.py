@@ -22,6 +22,11 @@ STRUCTURE = (
     *range(320, 326), 330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 343, 344, 347, *range(512, 533),
     34664, 37393, 50674, 50784,
 )  # fmt: skip
+# Of these, what a decoder needs to know.
+_DECODING = (
+    *range(256, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326), 332, 334, 338, 339, 347,
+    *range(512, 522), *range(529, 533),
+)  # fmt: skip
 _CONTAINERS = (exif.XMP, exif.IPTC, exif.PHOTOSHOP, exif.ICC)
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
@@ -40,7 +45,6 @@ PHOTOMETRICS = {
 }
 _GREY, _RGB, _DEFLATE, _HORIZONTAL, _ALPHA = 1, 2, 8, 2, 2
 _ORDERS: dict[str, Literal["<", ">"]] = {"<": "<", ">": ">"}
-_UNUSED = 65_000  # a tag of no meaning
 _STRIP_BYTES = 2**18
 _LEVEL = 4  # of Deflate: twice as fast as the usual 6, and 2 % longer
 _MOST_CLASSIC = 2**32 - 2**26  # bytes
@@ -51,7 +55,7 @@ class Page:
     """How the pixels of a TIFF file lie.
 
     Attributes:
-        number: of the page, the first that is no reduced copy.
+        number: of the page, from 0: the first that is no reduced copy.
         bits: a sample.
         sample_format: 1: whole numbers, 2: with sign, 3: floating-point.
         compression, photometric: TIFF's numbers.
@@ -170,43 +174,39 @@ def _without_pixels(base: bytes, block: Block, directory: Directory) -> bytes:
     return bytes(changed)
 
 
-def without_orientation(content: bytes, block: Block, directory: Directory) -> bytes:
-    """A file that tells no orientation: Pillow turns what it reads."""
-    changed = bytearray(content)
-    if entry := directory.entries.get(exif.ORIENTATION):
-        changed[entry.data : entry.data + entry.size] = struct.pack(block.order + "H", 1).ljust(entry.size, b"\0")
-    if entry := directory.entries.get(exif.XMP):
-        changed[entry.place : entry.place + 2] = struct.pack(block.order + "H", _UNUSED)
-    return bytes(changed)
+def bare(content: bytes, block: Block, directory: Directory) -> bytes:
+    """A classic file of one page, with nothing but what decoding its pixels takes.
+
+    Decoders stumble over the rest: Pillow turns pixels, and not all know BigTIFF.
+    """
+    return _with_directory(content, block, exif.tree_of(block, directory, directory.entries.keys() - set(_DECODING)))
 
 
 def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]:
-    """A file for each sample of a page whose samples lie apart: that page with the places of one sample only."""
+    """Such a file for each sample of a page whose samples lie apart."""
     samples = (*block.numbers(directory.entries.get(_SAMPLES)), 1)[0]
     places = next(tag for tag in (_TILE_PLACES, _STRIPS) if tag in directory.entries)
+    whole = exif.tree_of(block, directory, directory.entries.keys() - set(_DECODING))
+
+    def numbers(*values: int) -> Value:
+        return Value(LONG, len(values), struct.pack(f"{block.order}{len(values)}I", *values))
+
     files = []
     for sample in range(samples):
-        tree: Tree = {}
-        for tag, entry in directory.entries.items():
-            values = block.numbers(entry)
-            if tag in (places, _TILE_SIZES if places == _TILE_PLACES else _STRIP_SIZES):
-                share = len(values) // samples
-                values = values[sample * share : (sample + 1) * share]
-            elif tag in (_BITS, _FORMAT):
-                values = values[:1]
-            elif tag == _SAMPLES:
-                values = (1,)
-            elif tag == _PHOTOMETRIC:
-                values = (_GREY,)
-            elif tag not in (_WIDTH, _HEIGHT, _COMPRESSION, _ROWS, _PREDICTOR, 322, 323, 266):
-                continue
-            tree[tag] = Value(LONG, len(values), struct.pack(f"{block.order}{len(values)}I", *values))
-        layout = Layout(block.order, len(content) + len(content) % 2)
-        encoded = layout.directory(tree)
-        place = layout.put(encoded)
-        mark = (b"II*\0" if block.order == "<" else b"MM\0*") + struct.pack(block.order + "I", place)
-        files.append(mark + content[8:] + bytes(len(content) % 2) + bytes(layout.area))
+        tree = {**whole, _BITS: numbers(16), _SAMPLES: numbers(1), _PHOTOMETRIC: numbers(_GREY), _PLANAR: numbers(1)}
+        for tag in (places, _TILE_SIZES if places == _TILE_PLACES else _STRIP_SIZES):
+            values = block.numbers(directory.entries.get(tag))
+            share = len(values) // samples
+            tree[tag] = numbers(*values[sample * share : (sample + 1) * share])
+        files.append(_with_directory(content, block, {k: v for k, v in tree.items() if k not in (_EXTRA, _FORMAT)}))
     return files
+
+
+def _with_directory(content: bytes, block: Block, tree: Tree) -> bytes:
+    layout = Layout(block.order, len(content) + len(content) % 2)
+    place = layout.put(layout.directory(tree))
+    mark = (b"II*\0" if block.order == "<" else b"MM\0*") + struct.pack(block.order + "I", place)
+    return b"".join((mark, content[8:], bytes(len(content) % 2), layout.area))
 
 
 def write(
