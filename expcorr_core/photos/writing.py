@@ -145,7 +145,9 @@ def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
 def _thumbnail(photo: Photo) -> bytes:
     """A small JPEG file."""
     step = max(1, min(photo.pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # a whole copy would take time
-    image = Image.fromarray(to_eight_bit(photo.pixels[::step, ::step]))
+    small = photo.pixels[::step, ::step]
+    shown = (photo.tone.display(small) * 255).round().astype(np.uint8) if photo.tone else to_eight_bit(small)
+    image = Image.fromarray(shown)
     image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
