@@ -23,7 +23,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from expcorr_core.bulk import prepare
+from expcorr_core.batch.bulk import prepare
 from expcorr_core.photos.reading import SUFFIXES, ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 

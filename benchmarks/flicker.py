@@ -22,10 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from expcorr_core.bilateral import BilateralGrid, resize
-from expcorr_core.colour import luma
-from expcorr_core.corrector import Corrector, reduce_to
-from expcorr_core.exposure import shift_exposure
+from expcorr_core.bilateral.grid import BilateralGrid
+from expcorr_core.corrector import Corrector
+from expcorr_core.image.colour import luma
+from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.image.resize import reduce_to, resize
 from expcorr_core.motion import camera_motion
 from expcorr_core.photos.reading import find_photos, read_photo
 from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare

@@ -22,12 +22,12 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from torch import Tensor
 
-from expcorr_core.colour import srgb_to_linear
 from expcorr_core.corrector import Corrector
-from expcorr_core.exposure import CameraCurve, shift_exposure
+from expcorr_core.image.colour import srgb_to_linear
+from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from expcorr_core.image.report import histogram_picture
+from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.reading import Photo
-from expcorr_core.pyramid import laplacian_pyramid
-from expcorr_core.report import histogram_picture
 from expcorr_core.sequence import SequenceCorrector
 from rendering.colour import to_prophoto
 from rendering.tone import Scene, render

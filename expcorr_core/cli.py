@@ -13,8 +13,8 @@ from pathlib import Path
 
 from . import __version__
 from .hub import REPOSITORY, download_weights
+from .method.weights_file import DEFAULT_NAME
 from .settings import TIME_LIMIT, WORKING_SIZE, Settings, Smoothing, UsageError
-from .weights_file import DEFAULT_NAME
 
 
 def _gains(text: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .bulk import (
+from .batch.bulk import (
     FAILED,
     REPORT,
     Job,
@@ -28,19 +28,19 @@ from .bulk import (
     prepare,
     write_report,
 )  # fmt: skip
+from .batch.inputs import find_inputs, is_bulk, is_one_photo, plan_jobs, unread
+from .batch.pool import Stopped
 from .corrector import Corrector
-from .evaluate import agreement, evaluate, summarise
+from .data.evaluation import agreement, evaluate, summarise
+from .data.pairs import ev_of, find_pairs, find_scenes
 from .files import remove_leftovers, replacing
 from .machine import cores
-from .pairs import ev_of, find_pairs, find_scenes
+from .method.pyramid import laplacian_pyramid
+from .method.weights import default_weights_path, load_weights, read_metadata
 from .photos.reading import Photo, read_photo
 from .photos.writing import write_photo
-from .planning import find_inputs, is_bulk, is_one_photo, plan_jobs, unread
-from .pyramid import laplacian_pyramid
 from .sequence import SequenceCorrector
 from .settings import UsageError
-from .weights import default_weights_path, load_weights, read_metadata
-from .workers import Stopped
 
 FEW = 8  # photos are corrected in this process
 GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
@@ -109,7 +109,7 @@ def command_correct(args: argparse.Namespace) -> int:
 
 def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:
     if args.ray is not None:
-        from .bulk_ray import correct_on_ray
+        from .batch.ray import correct_on_ray
 
         return correct_on_ray(jobs, work, args.ray, args.workers)
     workers = args.workers

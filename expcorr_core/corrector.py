@@ -11,33 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bilateral import BilateralGrid, resize
-from .checks import check_image, check_shape
-from .contrast import normalise_range, stretch_contrast
-from .fusion import fuse_exposures
-from .network import ExposureNetwork
+from .bilateral.grid import BilateralGrid
+from .image.checks import check_image, check_shape
+from .image.resize import reduce_to
+from .method.contrast import normalise_range, stretch_contrast
+from .method.fusion import fuse_exposures
+from .method.network import ExposureNetwork
+from .method.pyramid import laplacian_pyramid, scale_bands
+from .method.weights import load_weights
 from .photos.icc import ColourSpace
-from .pyramid import laplacian_pyramid, scale_bands
 from .settings import WORKING_SIZE, Settings
-from .weights import load_weights
 
-__all__ = ["PAIR_SIZE", "WORKING_SIZE", "Corrector", "Settings", "native_dtype", "reduce_to"]
+__all__ = ["PAIR_SIZE", "WORKING_SIZE", "Corrector", "Settings", "native_dtype"]
 
 # Height and width of the pair that the grid is fitted to. The reference takes 200 x 200; the network's result is
 # softer than its input, and at 32 x 32 that does not reach the photo (validation: 0.7 dB and 0.04 SSIM better).
 PAIR_SIZE = (32, 32)
 # Instruction sets that oneDNN may be limited to, by its environment variable, and that have no bfloat16.
 WITHOUT_BFLOAT16 = re.compile("SSE41|AVX|AVX2.*|AVX512_CORE(_VNNI)?")
-
-
-def reduce_to(image: Tensor, larger_side: int) -> Tensor:
-    """Antialiased float32 reduction so that the larger side is at most ``larger_side`` pixels."""
-    height, width = image.shape[2:]
-    scale = larger_side / max(height, width)
-    if scale >= 1:
-        return image.float()
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return resize(image, size)
 
 
 def native_dtype(device: torch.device | str) -> torch.dtype:
@@ -89,7 +80,7 @@ class Corrector:
                 those in float32.
 
         Raises:
-            WeightsError: see :func:`~expcorr_core.weights.load_weights`.
+            WeightsError: see :func:`~expcorr_core.method.weights.load_weights`.
         """
         dtype = dtype or native_dtype(device)
         return cls(load_weights(weights).to(device, dtype), device, dtype)

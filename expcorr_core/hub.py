@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from .files import digest
-from .weights_file import DEFAULT_NAME, WeightsError, read_metadata
+from .method.weights_file import DEFAULT_NAME, WeightsError, read_metadata
 
 # "owner/name" of the repository with the published weights, set by whoever publishes them; there is none yet.
 REPOSITORY = ""
@@ -41,7 +41,7 @@ def download_weights(
 
     Raises:
         WeightsError: the file cannot be had, its checksum differs (then it is removed from the cache), or it is
-            not one of this program, see :func:`~expcorr_core.weights_file.read_metadata`.
+            not one of this program, see :func:`~expcorr_core.method.weights_file.read_metadata`.
     """
     repository = repository or REPOSITORY
     if not repository:

@@ -20,9 +20,10 @@ from itertools import islice, tee
 import torch
 from torch import Tensor
 
-from .bilateral import BilateralGrid, resize
-from .colour import luma
+from .bilateral.grid import BilateralGrid
 from .corrector import PAIR_SIZE, Corrector, Settings
+from .image.colour import luma
+from .image.resize import resize
 from .motion import camera_motion, warp
 from .photos.icc import ColourSpace
 from .settings import Smoothing

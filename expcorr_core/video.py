@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bilateral import BilateralGrid
+from .bilateral.grid import BilateralGrid
 from .files import replacing
 from .sequence import SequenceCorrector
 

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..expcorr_core.bilateral import BilateralGrid
+from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.corrector import PAIR_SIZE, Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview

@@ -10,8 +10,8 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..expcorr_core.corrector import reduce_to
-from ..expcorr_core.masking import limit_change
+from ..expcorr_core.image.masking import limit_change
+from ..expcorr_core.image.resize import reduce_to
 
 PREVIEW_SIDE = 512  # larger side of the pictures in the nodes
 

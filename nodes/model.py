@@ -14,7 +14,7 @@ from comfy_api.latest import io
 from ..expcorr_core.corrector import Corrector, native_dtype
 from ..expcorr_core.files import digest
 from ..expcorr_core.hub import download_weights, misnamed
-from ..expcorr_core.weights import default_weights_path, load_weights
+from ..expcorr_core.method.weights import default_weights_path, load_weights
 
 FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
 BUNDLED = "bundled"

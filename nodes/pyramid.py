@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..expcorr_core.checks import check_image
-from ..expcorr_core.corrector import reduce_to
-from ..expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
+from ..expcorr_core.image.checks import check_image
+from ..expcorr_core.image.resize import reduce_to
+from ..expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
 from .layout import PREVIEW_SIDE, Steps, new_image, to_comfy, to_core, with_preview
 

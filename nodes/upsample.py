@@ -7,7 +7,7 @@ from collections.abc import Callable
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..expcorr_core.bilateral import DEFAULT_SIZE, BilateralGrid
+from ..expcorr_core.bilateral.grid import DEFAULT_SIZE, BilateralGrid
 from .inputs import factor
 from .layout import each_frame, to_core
 

@@ -15,7 +15,7 @@ import torch
 from comfy_api.latest import InputImpl, Types, io
 from torch import Tensor
 
-from ..expcorr_core.bilateral import BilateralGrid
+from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.corrector import Settings
 from ..expcorr_core.sequence import SequenceCorrector, Smoothing
 from ..expcorr_core.video import correct_video

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from expcorr_core.weights import default_weights_path
+from expcorr_core.method.weights import default_weights_path
 
 ROOT = Path(__file__).parent.parent
 

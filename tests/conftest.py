@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.corrector import Corrector
-from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.method.network import Architecture, ExposureNetwork
 
 settings.register_profile("any machine", deadline=None)  # the first example may compile kernels
 settings.load_profile("any machine")

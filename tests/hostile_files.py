@@ -32,13 +32,13 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from expcorr_core.bulk import prepare
+from expcorr_core.batch.bulk import prepare
+from expcorr_core.batch.pool import Task, spread
 from expcorr_core.machine import cores
-from expcorr_core.network import Architecture, ExposureNetwork
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.weights import WeightsError, load_weights, save_weights
 from expcorr_core.photos.icc import colour_space
 from expcorr_core.photos.reading import ImageError, read_photo
-from expcorr_core.weights import WeightsError, load_weights, save_weights
-from expcorr_core.workers import Task, spread
 
 BATCH = 100
 SECONDS, BYTES = 10.0, 2 * 2**30

@@ -9,7 +9,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from expcorr_core.colour import srgb_to_linear
+from expcorr_core.image.colour import srgb_to_linear
 
 BLACK, WHITE = 512, 15000
 NEUTRAL = (0.5, 1.0, 0.625)  # what the sensor's channels see of white

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import average
-from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.weights import load_weights, read_metadata, save_weights
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.weights import load_weights, read_metadata, save_weights
 
 
 def write(path: Path, value: float, normalised: bool = True) -> Path:

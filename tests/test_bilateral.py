@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from skimage import data
 from torch import Tensor
 
-from expcorr_core import slicing
-from expcorr_core.bilateral import BilateralGrid, resize
-from expcorr_core.bilateral_energy import luminance
-from expcorr_core.bilateral_nodes import fit_by_nodes
-from expcorr_core.bilateral_pixels import fit_by_pixels
-from expcorr_core.slicing import choose_path
+from expcorr_core.bilateral import slicing
+from expcorr_core.bilateral.direct import fit_by_pixels
+from expcorr_core.bilateral.energy import luminance
+from expcorr_core.bilateral.grid import BilateralGrid
+from expcorr_core.bilateral.iterative import fit_by_nodes
+from expcorr_core.bilateral.slicing import choose_path
+from expcorr_core.image.resize import resize
 
 
 def slice_matrix(image: Tensor, size: tuple[int, int, int]) -> Tensor:
@@ -193,7 +194,7 @@ def test_the_fastest_path_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 INTERPRETED = """
 import torch
-from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral.grid import BilateralGrid
 
 torch.manual_seed(0)
 for size, shape, dtype in (((5, 6, 4), (3, 37), None), ((22, 22, 8), (2, 300), torch.float16)):
@@ -364,7 +365,7 @@ def test_a_path_that_fails_is_left_once_and_with_a_warning(monkeypatch: pytest.M
 
 THREADS = """
 import torch
-from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral.grid import BilateralGrid
 
 torch.set_num_threads(1)
 for _ in range(2):  # the first call starts numba's threads
@@ -385,7 +386,7 @@ def test_threads_are_left_as_they_were() -> None:
 
 DEVICES = """
 import contextlib, torch
-from expcorr_core import slice_triton
+from expcorr_core.bilateral import slicing_triton
 
 entered = []
 
@@ -400,8 +401,8 @@ class OnSecond(torch.Tensor):
 torch.cuda.device = device
 image = torch.rand(3, 4, 5).as_subclass(OnSecond)
 out = torch.empty(3, 4, 5)
-slice_triton._kernel = {(4, 1): lambda *_: entered.append("launched")}
-slice_triton.slice_image(torch.rand(2, 2, 2, 3, 4), image, out, True)
+slicing_triton._kernel = {(4, 1): lambda *_: entered.append("launched")}
+slicing_triton.slice_image(torch.rand(2, 2, 2, 3, 4), image, out, True)
 print(entered == [image.device, "launched"])
 """
 

@@ -21,14 +21,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core import bulk
-from expcorr_core.bulk import REPORT, Job, Work, correct_all, correct_file, needs
+from expcorr_core.batch import bulk
+from expcorr_core.batch.bulk import REPORT, Job, Work, correct_all, correct_file, needs
+from expcorr_core.batch.journal import JOURNALS, Journal
+from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
 from expcorr_core.cli import main
 from expcorr_core.corrector import Settings
 from expcorr_core.files import digest, remove_leftovers, replacing
-from expcorr_core.journal import JOURNALS, Journal
 from expcorr_core.photos.reading import decode_photo
-from expcorr_core.workers import WORKER_BYTES, Task, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

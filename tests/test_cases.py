@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.bulk import Job, Work, correct_file
+from expcorr_core.batch.bulk import Job, Work, correct_file
+from expcorr_core.batch.inputs import takes_cases_for_the_same
 from expcorr_core.cli import main
 from expcorr_core.photos import exif, xmp
 from expcorr_core.photos.icc import Tone, power, tone_of
 from expcorr_core.photos.metadata import Metadata, Own
 from expcorr_core.photos.reading import ImageError, Photo, read_photo
 from expcorr_core.photos.writing import write_photo
-from expcorr_core.planning import takes_cases_for_the_same
 
 DEEP = make.gradient().astype(np.uint16) * 257
 
@@ -284,7 +284,7 @@ def test_names_that_differ_by_case(
     command = ["correct", str(folder), "--strength", "0", "--quiet", "-o"]
     assert run(*command, tmp_path / "out") == 0
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == set(names)
-    monkeypatch.setattr("expcorr_core.planning.takes_cases_for_the_same", lambda folder: True)
+    monkeypatch.setattr("expcorr_core.batch.inputs.takes_cases_for_the_same", lambda folder: True)
     assert run(*command, tmp_path / "other") == 1
     error = capsys.readouterr().err
     assert "a.jpg would be written to" in error

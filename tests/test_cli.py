@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli, commands
-from expcorr_core.bulk import REPORT, corrector_of
+from expcorr_core.batch.bulk import REPORT, corrector_of
+from expcorr_core.batch.journal import JOURNALS
 from expcorr_core.corrector import Corrector
-from expcorr_core.exposure import shift_exposure
-from expcorr_core.journal import JOURNALS
-from expcorr_core.network import ExposureNetwork
-from expcorr_core.pairs import EXPOSURES
+from expcorr_core.data.pairs import EXPOSURES
+from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.method.network import ExposureNetwork
+from expcorr_core.method.weights import default_weights_path, load_weights
 from expcorr_core.photos.reading import Photo, read_photo
-from expcorr_core.weights import default_weights_path, load_weights
 
 
 def run(*arguments: object) -> int:
@@ -303,7 +303,7 @@ def test_agreement_of_a_scenes_exposures(
 
 def test_metrics_are_those_of_the_definition() -> None:
     metrics = pytest.importorskip("skimage.metrics", reason="SSIM needs the eval extra")
-    from expcorr_core.metrics import psnr, ssim
+    from expcorr_core.image.metrics import psnr, ssim
 
     first = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     second = (first // 2 + 60).astype(np.uint8)

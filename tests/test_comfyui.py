@@ -22,13 +22,13 @@ from PIL import Image
 from video_files import make_video, pictures, sound
 
 from expcorr_core import cli
-from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
-from expcorr_core.exposure import gain_exposure, shift_exposure
-from expcorr_core.fusion import fuse_exposures
-from expcorr_core.masking import limit_change
-from expcorr_core.pyramid import laplacian_pyramid, reconstruct, scale_bands
-from expcorr_core.weights import default_weights_path
+from expcorr_core.image.exposure import gain_exposure, shift_exposure
+from expcorr_core.image.masking import limit_change
+from expcorr_core.method.fusion import fuse_exposures
+from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
+from expcorr_core.method.weights import default_weights_path
 
 pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expcorr_core.contrast import normalise_range, stretch_contrast
 from expcorr_core.corrector import Corrector, Settings, native_dtype
-from expcorr_core.exposure import CameraCurve, shift_exposure
-from expcorr_core.fusion import fuse_exposures
-from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.photos.reading import read_photo
-from expcorr_core.pyramid import reconstruct
-from expcorr_core.sequence import SequenceCorrector
-from expcorr_core.weights import (
+from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from expcorr_core.method.contrast import normalise_range, stretch_contrast
+from expcorr_core.method.fusion import fuse_exposures
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.pyramid import reconstruct
+from expcorr_core.method.weights import (
     WeightsError,
     default_weights_path,
     load_weights,
     read_metadata,
     save_weights,
 )
+from expcorr_core.photos.reading import read_photo
+from expcorr_core.sequence import SequenceCorrector
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -368,7 +368,7 @@ def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> No
 CLAIMS = """
 import json, resource, struct, sys
 from pathlib import Path
-from expcorr_core.weights import WeightsError, load_weights
+from expcorr_core.method.weights import WeightsError, load_weights
 
 first = "unets.0.encoder.0.0.weight"
 claims = (

@@ -32,9 +32,9 @@ import render_raw
 import train
 import verify
 from evaluate import main as evaluate
-from expcorr_core.dataset import find_training_files
+from expcorr_core.data.dataset import find_training_files
+from expcorr_core.data.pairs import find_exposure_pairs
 from expcorr_core.files import digest
-from expcorr_core.pairs import find_exposure_pairs
 from rendering.build import Made, Options, Record, _read_journal, build
 from rendering.colour import prophoto_profile
 from rendering.scenes import PAPER_SCENES, assign_splits, group_scenes, perceptual_hash, torn_groups

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from expcorr_core import dataset
-from expcorr_core.contrast import normalise_range
-from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
-from expcorr_core.exposure import ExposureSimulator
-from expcorr_core.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
+from expcorr_core.batch.inputs import find_inputs
+from expcorr_core.data import dataset
+from expcorr_core.data.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
+from expcorr_core.data.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
+from expcorr_core.data.simulator import ExposureSimulator
+from expcorr_core.method.contrast import normalise_range
 from expcorr_core.photos.reading import ImageError, find_photos
-from expcorr_core.planning import find_inputs
 
 
 def add(path: Path, pixels: object = (9, 9, 9)) -> Path:

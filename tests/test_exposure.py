@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 import fit_curve
-from expcorr_core.exposure import CameraCurve, ExposureSimulator, edge_aware_mean, shift_exposure
+from expcorr_core.data.simulator import ExposureSimulator, edge_aware_mean
+from expcorr_core.image.exposure import CameraCurve, shift_exposure
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core import bulk
+from expcorr_core.batch import bulk
+from expcorr_core.batch.pool import Task, spread
 from expcorr_core.cli import main
+from expcorr_core.method.weights import WeightsError, load_weights
+from expcorr_core.method.weights_file import MAX_HEADER
 from expcorr_core.photos.reading import ImageError, read_photo
-from expcorr_core.weights import WeightsError, load_weights
-from expcorr_core.weights_file import MAX_HEADER
-from expcorr_core.workers import Task, spread
 
 FILES = 10_000
 
@@ -124,7 +124,7 @@ def test_absurdly_many_entries_are_refused_before_they_are_parsed(
     def parse(*args: object, **options: object) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("expcorr_core.weights.safe_open", parse)
+    monkeypatch.setattr("expcorr_core.method.weights.safe_open", parse)
     path = weights_file(tmp_path / "w.safetensors", b" " * (MAX_HEADER + 1))
     with pytest.raises(WeightsError, match="claims a header of 1048577 bytes"):
         load_weights(path)

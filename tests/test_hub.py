@@ -18,8 +18,8 @@ from safetensors.torch import save
 
 from expcorr_core import hub as hub_module
 from expcorr_core.hub import download_weights
-from expcorr_core.network import ExposureNetwork
-from expcorr_core.weights import DEFAULT_NAME, WeightsError, save_weights
+from expcorr_core.method.network import ExposureNetwork
+from expcorr_core.method.weights import DEFAULT_NAME, WeightsError, save_weights
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub comes with the train extra")
 

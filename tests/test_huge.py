@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from expcorr_core import bulk
-from expcorr_core.bilateral import BilateralGrid
-from expcorr_core.bulk import Job, Work, correct_file
+from expcorr_core.batch import bulk
+from expcorr_core.batch.bulk import Job, Work, correct_file
+from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Settings
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from expcorr_core import journal
+from expcorr_core.batch import journal
+from expcorr_core.batch.journal import JOURNALS, Entry, Journal
 from expcorr_core.files import host
-from expcorr_core.journal import JOURNALS, Entry, Journal
 
 ENTRY = Entry(target="a.jpg", source="0" * 64, key="1" * 64, files={"a.jpg": "2" * 64}, exposure=-0.5, change=12.0)
 FIELDS = asdict(ENTRY)
@@ -130,7 +130,7 @@ def test_nothing_is_lost_while_another_run_gathers(tmp_path: Path, monkeypatch: 
     def meanwhile(self: Journal, pattern: str) -> Iterator[Path]:
         found = list(listed(self, pattern))
         monkeypatch.setattr(Journal, "_files", listed)
-        command = "import sys, pathlib, expcorr_core.journal as j; j.Journal(pathlib.Path(sys.argv[1])).gather()"
+        command = "import sys, pathlib, expcorr_core.batch.journal as j; j.Journal(pathlib.Path(sys.argv[1])).gather()"
         subprocess.run([sys.executable, "-c", command, tmp_path], check=True)
         return iter(found)
 

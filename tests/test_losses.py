@@ -8,15 +8,15 @@ import math
 import pytest
 import torch
 
-from expcorr_core.discriminator import Discriminator
-from expcorr_core.losses import (
+from expcorr_core.data.discriminator import Discriminator
+from expcorr_core.data.losses import (
     adversarial_loss,
     consistency_loss,
     discriminator_loss,
     pyramid_loss,
     reconstruction_loss,
 )
-from expcorr_core.pyramid import gaussian_pyramid, upsample
+from expcorr_core.method.pyramid import gaussian_pyramid, upsample
 
 
 def test_reconstruction_is_a_sum_for_each_photo() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from expcorr_core.network import Architecture, ExposureNetwork, UNet
-from expcorr_core.pyramid import laplacian_pyramid
+from expcorr_core.method.network import Architecture, ExposureNetwork, UNet
+from expcorr_core.method.pyramid import laplacian_pyramid
 
 
 def count(module: nn.Module) -> int:

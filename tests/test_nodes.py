@@ -21,11 +21,11 @@ from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
 from video_files import make_video, pictures, sound
 
-from expcorr_core.bilateral import BilateralGrid
+from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.exposure import gain_exposure
-from expcorr_core.fusion import fuse_exposures
-from expcorr_core.masking import limit_change
+from expcorr_core.image.exposure import gain_exposure
+from expcorr_core.image.masking import limit_change
+from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.sequence import SequenceCorrector
 
 
@@ -258,7 +258,7 @@ def test_images_on_another_device(
 
     pack = nodes["ExpCorr_Correct"].__module__.removesuffix(".nodes.correct")
     if full == "in the change":
-        fill(sys.modules[f"{pack}.expcorr_core.bilateral"].BilateralGrid, "slice")
+        fill(sys.modules[f"{pack}.expcorr_core.bilateral.grid"].BilateralGrid, "slice")
         fill(sys.modules[f"{pack}.nodes.exposure"], "gain_exposure")
     elif full == "in the mask":
         fill(sys.modules[f"{pack}.nodes.layout"], "limit_change")

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from expcorr_core.cli import main
 from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.metrics import psnr
+from expcorr_core.image.metrics import psnr
 from expcorr_core.photos.icc import colour_space
 
 D65 = (0.3127, 0.329)

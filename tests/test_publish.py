@@ -12,8 +12,8 @@ from PIL import Image
 
 import publish
 from expcorr_core.cli import main as cli
-from expcorr_core.network import ExposureNetwork
-from expcorr_core.weights import load_weights, save_weights
+from expcorr_core.method.network import ExposureNetwork
+from expcorr_core.method.weights import load_weights, save_weights
 
 hub = hub_server.hub  # the fixture
 REPOSITORY = "tester/mended-photos"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expcorr_core.pyramid import (
+from expcorr_core.method.pyramid import (
     KERNEL,
     downsample,
     gaussian_pyramid,

@@ -18,7 +18,7 @@ from raw_files import light_of, write_dng
 from skimage import data
 
 import check_raw
-from expcorr_core.colour import LUMA
+from expcorr_core.image.colour import LUMA
 from expcorr_core.photos.reading import ImageError
 from rendering.align import Misaligned, align
 from rendering.colour import (

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expcorr_core.colour import linear_to_srgb, srgb_to_linear
-from expcorr_core.exposure import gain_exposure
-from expcorr_core.masking import limit_change, soften
-from expcorr_core.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
+from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
+from expcorr_core.image.exposure import gain_exposure
+from expcorr_core.image.masking import limit_change, soften
+from expcorr_core.image.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
 
 
 def test_srgb_curve_is_the_standards() -> None:

@@ -15,10 +15,10 @@ from measures import psnr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expcorr_core.bilateral import resize
-from expcorr_core.colour import luma
 from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.exposure import shift_exposure
+from expcorr_core.image.colour import luma
+from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.image.resize import resize
 from expcorr_core.motion import camera_motion, warp
 from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare, tone_matched
 

@@ -24,9 +24,9 @@ from skimage import data
 import options
 import schedule
 import train
-from expcorr_core.exposure import shift_exposure
-from expcorr_core.network import Architecture
-from expcorr_core.weights import load_weights, read_metadata
+from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.method.network import Architecture
+from expcorr_core.method.weights import load_weights, read_metadata
 from schedule import Stage
 
 SCRIPT = Path(train.__file__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from expcorr_core.workers import Task, spread
+from expcorr_core.batch.pool import Task, spread
 
 
 def crash(path: str, name: str) -> str:
@@ -83,7 +83,7 @@ def test_tasks_wait_for_their_share_of_the_budget(tmp_path: Path, costs: Sequenc
 
 SLEEPERS = """
 import sys, time
-from expcorr_core.workers import Stopped, Task, spread
+from expcorr_core.batch.pool import Stopped, Task, spread
 if __name__ == "__main__":
     print("begun", flush=True)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import train
 from expcorr_core.files import replacing
-from expcorr_core.weights import load_weights
+from expcorr_core.method.weights import load_weights
 from tables import markdown
 
 FULL = ("reconstruction", "pyramid")

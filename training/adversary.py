@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from expcorr_core.discriminator import Discriminator
-from expcorr_core.losses import discriminator_loss
+from expcorr_core.data.discriminator import Discriminator
+from expcorr_core.data.losses import discriminator_loss
 from processes import Processes
 
 

@@ -13,7 +13,7 @@ import math
 import sys
 from pathlib import Path
 
-from expcorr_core.weights import WeightsError, load_weights, read_metadata, save_weights
+from expcorr_core.method.weights import WeightsError, load_weights, read_metadata, save_weights
 
 
 def average(files: list[tuple[Path, float]], path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.colour import srgb_to_linear
+from expcorr_core.image.colour import srgb_to_linear
 from render_raw import EVS
 from rendering.colour import to_prophoto
 from rendering.commands import guarded

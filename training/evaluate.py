@@ -20,11 +20,11 @@ import torch
 from tqdm import tqdm
 
 from expcorr_core.corrector import Corrector
-from expcorr_core.evaluate import evaluate
+from expcorr_core.data.evaluation import evaluate
+from expcorr_core.data.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
 from expcorr_core.files import digest, replacing
-from expcorr_core.metrics import EQUAL_PSNR, PerceptualIndex
-from expcorr_core.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
-from expcorr_core.weights import default_weights_path
+from expcorr_core.image.metrics import EQUAL_PSNR, PerceptualIndex
+from expcorr_core.method.weights import default_weights_path
 from journal import check_started, complete_lines
 from tables import markdown
 

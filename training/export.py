@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.weights import save_weights
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.weights import save_weights
 from train import read_checkpoint
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from expcorr_core.colour import linear_to_srgb, srgb_to_linear
-from expcorr_core.dataset import load_photo
-from expcorr_core.exposure import CameraCurve, gain_exposure, shift_exposure
-from expcorr_core.metrics import psnr
-from expcorr_core.pairs import ev_of, exposure_of
+from expcorr_core.data.dataset import load_photo
+from expcorr_core.data.pairs import ev_of, exposure_of
+from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
+from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
+from expcorr_core.image.metrics import psnr
 from expcorr_core.photos.reading import ImageError, Photo, find_photos
 from rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
 

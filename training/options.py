@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from expcorr_core.corrector import native_dtype
-from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.machine import cores
 from schedule import Stage
 

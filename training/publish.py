@@ -23,7 +23,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from expcorr_core.files import digest
-from expcorr_core.weights import load_weights, read_metadata
+from expcorr_core.method.weights import load_weights, read_metadata
 from tables import markdown
 
 # Of the client's HTTP library, which is another one in other versions.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from expcorr_core.network import Architecture
+from expcorr_core.method.network import Architecture
 from tables import markdown
 
 PAPER_PHOTOS = 17_675  # inputs of the paper's training set

@@ -35,15 +35,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from adversary import Adversary, flipped
+from expcorr_core.batch.pool import Stop
 from expcorr_core.corrector import native_dtype
-from expcorr_core.dataset import PhotoStore, TrainingBatches, find_training_files
-from expcorr_core.exposure import ExposureSimulator
+from expcorr_core.data.dataset import PhotoStore, TrainingBatches, find_training_files
+from expcorr_core.data.losses import adversarial_loss, consistency_loss, pyramid_loss, reconstruction_loss
+from expcorr_core.data.pairs import Pair, find_exposure_pairs, find_pairs, find_split
+from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.files import replacing
-from expcorr_core.losses import adversarial_loss, consistency_loss, pyramid_loss, reconstruction_loss
-from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.pairs import Pair, find_exposure_pairs, find_pairs, find_split
-from expcorr_core.weights import load_weights, read_metadata, save_weights
-from expcorr_core.workers import Stop
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.weights import load_weights, read_metadata, save_weights
 from monitor import Monitor
 from options import build_parser, check_resumed, parse, parse_over, plain
 from processes import Processes

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expcorr_core.contrast import normalise_range
-from expcorr_core.dataset import load_photo
-from expcorr_core.metrics import EQUAL_PSNR, psnr, ssim
-from expcorr_core.network import Architecture, ExposureNetwork
-from expcorr_core.pairs import Pair
+from expcorr_core.data.dataset import load_photo
+from expcorr_core.data.pairs import Pair
+from expcorr_core.image.metrics import EQUAL_PSNR, psnr, ssim
+from expcorr_core.method.contrast import normalise_range
+from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.reading import Photo
-from expcorr_core.pyramid import laplacian_pyramid
 from schedule import Stage
 
 WHOLE_SIDE = 512  # largest side at which networks trained on patches are validated

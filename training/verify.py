@@ -19,9 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from expcorr_core.files import digest, files_of
-from expcorr_core.machine import cores
-from expcorr_core.pairs import (
+from expcorr_core.data.pairs import (
     EXPERTS,
     EXPOSURES,
     INPUTS,
@@ -33,6 +31,8 @@ from expcorr_core.pairs import (
     find_test_pairs,
     scenes_of,
 )
+from expcorr_core.files import digest, files_of
+from expcorr_core.machine import cores
 from expcorr_core.photos.reading import ImageError, read_photo
 from rendering.build import MANIFEST
 from rendering.commands import guarded

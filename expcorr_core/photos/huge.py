@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..bilateral import BilateralGrid
+from ..bilateral.grid import BilateralGrid
 from . import tiff
 from .exif import Block, ExifError
 from .icc import ColourSpace, Tone, colour_space, tone_of

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from ..colour import linear_to_srgb
+from ..image.colour import linear_to_srgb
 
 STEPS = 9  # a side of the colours that tell whether a space is sRGB
 NEAR = 2  # of 255: profiles of sRGB itself differ by rounding

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
+from expcorr_core.data.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.files import digest, replacing
 from expcorr_core.machine import memory
-from expcorr_core.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.photos.reading import ImageError, Photo
 from expcorr_core.photos.writing import write_photo
-from expcorr_core.workers import WORKER_BYTES, Task, spread
 from journal import check_started
 from tables import markdown
 

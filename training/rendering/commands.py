@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from expcorr_core.batch.pool import Stopped
+from expcorr_core.data.pairs import suffix_of
 from expcorr_core.machine import cores
-from expcorr_core.pairs import suffix_of
 from expcorr_core.photos.reading import ImageError, find_photos
-from expcorr_core.workers import Stopped
 
 from .build import Maker, Options, build
 from .scenes import PAPER_SCENES

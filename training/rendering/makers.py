@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from expcorr_core.fusion import fuse_exposures
-from expcorr_core.pairs import EXPERTS, photos_by_stem, suffix_of
+from expcorr_core.data.pairs import EXPERTS, photos_by_stem, suffix_of
+from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.photos.reading import ImageError, Photo, read_photo
 
 from .align import Alignment, Box, Misaligned, align

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.pairs import SPLITS, scenes_by_split
+from expcorr_core.data.pairs import SPLITS, scenes_by_split
 from expcorr_core.photos.reading import ImageError
 
 from .extras import extra

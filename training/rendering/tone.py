@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from expcorr_core.colour import srgb_to_linear
+from expcorr_core.image.colour import srgb_to_linear
 
 from .colour import ROMM_GAMMA, prophoto_profile, to_srgb
 from .extras import extra

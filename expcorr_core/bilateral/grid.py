@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .bilateral_energy import lower_nodes
-from .bilateral_nodes import FIT_BYTES, fit_by_nodes, fit_bytes
-from .bilateral_pixels import MOST_PIXELS, fit_by_pixels
-from .checks import NOT_FINITE, check_image, check_same_shape, check_shape
+from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
+from ..image.resize import resize
+from .direct import MOST_PIXELS, fit_by_pixels
+from .energy import lower_nodes
+from .iterative import FIT_BYTES, fit_by_nodes, fit_bytes
 from .slicing import slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
@@ -49,7 +49,7 @@ class BilateralGrid:
         The ridge draws towards the identity, which is the answer where the pair says nothing. The energy is the
         squared error of the sliced transforms over all pixels, plus squared first differences along x and y and second
         differences along luminance, with the reference program's weights. It is solved in float64 on the CPU (see
-        :mod:`~expcorr_core.bilateral_energy`).
+        :mod:`~expcorr_core.bilateral.energy`).
 
         Args:
             source: images before the operator, ``(B, 3, h, w)``, 0..1; some 200 x 200 pixels suffice.
@@ -174,15 +174,6 @@ class BilateralGrid:
                 edges = [torch.lerp(below, above, edge * (nodes - 1) / height - node) for edge in (start, bottom)]
                 yield start, bottom, BilateralGrid(torch.stack(edges, 1))
                 start = bottom
-
-
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images ``(B, C, H, W)`` at another height and width, in float32, antialiased."""
-    image = image.float()
-    try:
-        return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
-    except NotImplementedError:  # on MPS before PyTorch 2.7
-        return resize(image.cpu(), size).to(image.device)
 
 
 def _empty_like(image: Tensor) -> Tensor:

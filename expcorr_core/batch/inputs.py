@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import files_of
+from ..photos.reading import SUFFIXES, UNREAD
+from ..settings import UsageError
 from .bulk import Job
-from .files import files_of
-from .photos.reading import SUFFIXES, UNREAD
-from .settings import UsageError
 
 
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .files import replacing
+from ..files import replacing
 from .network import Architecture, ExposureNetwork
 from .weights_file import (
     AS_IT_IS,
@@ -69,7 +69,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
 
     Args:
         path: safetensors file; None takes the bundled one.
-        operations: see :class:`~expcorr_core.network.ExposureNetwork`.
+        operations: see :class:`~expcorr_core.method.network.ExposureNetwork`.
 
     Returns:
         The network in float32 and channels_last, in evaluation mode, on the CPU.

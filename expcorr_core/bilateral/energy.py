@@ -2,7 +2,7 @@
 
 The energy is the squared error of the sliced transforms over all pixels, plus squared first differences of the
 coefficients along y and x and second differences along luminance. Two solvers find its minimum:
-:mod:`~expcorr_core.bilateral_pixels` for few pixels, :mod:`~expcorr_core.bilateral_nodes` for many.
+:mod:`~expcorr_core.bilateral.direct` for few pixels, :mod:`~expcorr_core.bilateral.iterative` for many.
 """
 
 from __future__ import annotations

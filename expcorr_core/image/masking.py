@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bilateral import resize
 from .checks import check_same_shape
+from .resize import resize
 
 
 def soften(mask: Tensor, radius: float) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bilateral_energy import hat, lower_nodes, luminance
+from .energy import hat, lower_nodes, luminance
 
 NEEDS = {"numba": "numba, of the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
 # Most rows and columns of a tile of the torch path. Smaller ones would fit into a core's own cache, but leave each
@@ -27,12 +27,12 @@ def _module(name: str) -> Any:
     """The module of a fused path, or None where what it needs is missing."""
     try:
         if name == "numba":
-            from . import slice_numba
+            from . import slicing_numba
 
-            return slice_numba
-        from . import slice_triton
+            return slicing_numba
+        from . import slicing_triton
 
-        return slice_triton
+        return slicing_triton
     # RuntimeError: numba finds no folder where it may keep what it has compiled.
     except (ImportError, RuntimeError):
         return None

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .bilateral_energy import LUMINANCE
+from .energy import LUMINANCE
 
 BLOCK = 256  # pixels of a program
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from .bilateral import resize
-from .contrast import normalise_range
-from .exposure import ExposureSimulator
+from ..image.resize import resize
+from ..method.contrast import normalise_range
+from ..photos.reading import ImageError, find_photos, read_photo
 from .pairs import find_exposure_pairs, find_split
-from .photos.reading import ImageError, find_photos, read_photo
+from .simulator import ExposureSimulator
 
 # Whole photos come in one of these shapes (height, width as shares of the size): all divisible as the network needs.
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
@@ -40,7 +40,7 @@ def find_training_files(folder: Path) -> tuple[list[tuple[Path, ...]], list[str]
     """What there is to train on.
 
     Args:
-        folder: laid out as the paper's data set (see :mod:`expcorr_core.pairs`), or with well-exposed photos in it
+        folder: laid out as the paper's data set (see :mod:`expcorr_core.data.pairs`), or with well-exposed photos in it
             and below.
 
     Returns:

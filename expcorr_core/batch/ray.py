@@ -14,13 +14,13 @@ from typing import Any
 
 from .bulk import FAILED, Job, Outcome, Work, correct_file, crashed, gather, journal_of, needs
 from .journal import Entry, Journal
-from .workers import Stop, Stopped
+from .pool import Stop, Stopped
 
 RETRIES = 3  # of a photo whose worker dies
 
 
 def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int | None) -> Iterator[Outcome]:
-    """Correct photos with Ray Data; see :func:`~expcorr_core.bulk.correct_all`.
+    """Correct photos with Ray Data; see :func:`~expcorr_core.batch.bulk.correct_all`.
 
     Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished. A photo that
     brings each of its workers down, or takes each of them longer than it may, is given up.

@@ -26,20 +26,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .bilateral import BilateralGrid
-from .corrector import Corrector, Settings, reduce_to
-from .files import digest, replacing
+from ..bilateral.grid import BilateralGrid
+from ..corrector import Corrector, Settings
+from ..files import digest, replacing
+from ..image.report import exposure_error
+from ..image.resize import reduce_to
+from ..machine import cores, memory
+from ..method.weights import default_weights_path
+from ..photos.huge import HugePhoto, find_huge, write_huge
+from ..photos.icc import ColourSpace, tone_of
+from ..photos.metadata import Metadata
+from ..photos.reading import ImageError, Photo, decode_photo, photo_size, read_content
+from ..photos.writing import format_of, save_photo
+from ..settings import TIME_LIMIT
 from .journal import Entry, Journal
-from .machine import cores, memory
-from .photos.huge import HugePhoto, find_huge, write_huge
-from .photos.icc import ColourSpace, tone_of
-from .photos.metadata import Metadata
-from .photos.reading import ImageError, Photo, decode_photo, photo_size, read_content
-from .photos.writing import format_of, save_photo
-from .report import exposure_error
-from .settings import TIME_LIMIT
-from .weights import default_weights_path
-from .workers import WORKER_BYTES, Stop, Stopped, Task, spread
+from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 
 REPORT = "expcorr-report.csv"
 COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out")

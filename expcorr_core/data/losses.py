@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from .pyramid import gaussian_pyramid, upsample
+from ..method.pyramid import gaussian_pyramid, upsample
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .bilateral import resize
+from ..image.resize import resize
 
 INPUT_SIZE = 256  # images of any size are resized to it
 CHANNELS = (8, 16, 32, 64, 128, 128, 256)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .photos.reading import ImageError, find_photos
+from ..photos.reading import ImageError, find_photos
 
 EXPOSURES = {"N1.5": -1.5, "N1": -1.0, "0": 0.0, "P1": 1.0, "P1.5": 1.5}  # suffix, relative EV
 _RENDERING = re.compile(r"(.+)_(0|[NP]\d(?:\.\d+)?)")

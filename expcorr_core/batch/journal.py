@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
-from .files import flush, host, is_written
+from ..files import flush, host, is_written
 
 JOURNALS = ".expcorr-journal*.jsonl"  # those of former versions too
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .bilateral_energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
+from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
 
 MOST_PIXELS = 1600  # above, the other solver is faster
 
 
 def fit_by_pixels(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral_nodes.fit_by_nodes`."""
+    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral.iterative.fit_by_nodes`."""
     height, width = source.shape[1:]
     pixels, depth = height * width, size[2]
     (along_y, modes_y), (along_x, modes_x), (along_z, modes_z) = (

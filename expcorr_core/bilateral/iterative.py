@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .bilateral_energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
+from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
 
 # Iteration ends where the preconditioned residual has fallen to this share: 120 dB in the sliced image.
 TOLERANCE = 1e-6

@@ -23,7 +23,7 @@ def default_weights_path() -> Path:
     Raises:
         WeightsError: they are in neither place.
     """
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
     for folder in (root / "weights", root / "expcorr_weights"):
         if (folder / DEFAULT_NAME).is_file():
             return folder / DEFAULT_NAME

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .corrector import WORKING_SIZE, Corrector, Settings, reduce_to
-from .metrics import EQUAL_PSNR, psnr, ssim
+from ..corrector import WORKING_SIZE, Corrector, Settings
+from ..image.metrics import EQUAL_PSNR, psnr, ssim
+from ..image.resize import reduce_to
+from ..photos.reading import ImageError, Photo, read_photo
 from .pairs import Pair
-from .photos.reading import ImageError, Photo, read_photo
 
 
 class Score(NamedTuple):
@@ -67,7 +68,7 @@ def agreement(
     """How alike the renderings of one scene are, before and after their correction.
 
     Args:
-        scene: the file of each exposure, as :func:`~expcorr_core.pairs.find_scenes` gives them.
+        scene: the file of each exposure, as :func:`~expcorr_core.data.pairs.find_scenes` gives them.
         larger_side: the renderings are reduced to it first, pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Slicing on CPUs by kernels that numba compiles (the ``fast`` extra); see ``slice_kernels.py``."""
+"""Slicing on CPUs by kernels that numba compiles (the ``fast`` extra); see ``numba_kernels.py``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bilateral_energy import LUMINANCE
+from .energy import LUMINANCE
 
 BLOCK = 2**20  # pixels of a block, where an image has to be copied
 NOT_FINITE = 0x7F800000  # bits of a float32, without its sign, from which on it is infinite or NaN
@@ -25,7 +25,7 @@ _lock = threading.Lock()
 
 def _load_kernels() -> Any:
     """The kernels' module, by its path and under a name that is the same in all hosts, as numba's cache needs it."""
-    spec = spec_from_file_location("expcorr_slice_kernels", Path(__file__).with_name("slice_kernels.py"))
+    spec = spec_from_file_location("expcorr_slice_kernels", Path(__file__).with_name("numba_kernels.py"))
     assert spec
     assert spec.loader
     module = module_from_spec(spec)

@@ -1,0 +1,1 @@
+"""Many photos: inputs, processes, journal, report."""

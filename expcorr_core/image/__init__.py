@@ -1,0 +1,1 @@
+"""Images as tensors: colour, resizing, masks, metrics, reports."""

@@ -1,0 +1,1 @@
+"""The paper's method, a module a part: pyramid, network, contrast, fusion, weights."""
