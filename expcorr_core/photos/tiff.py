@@ -144,7 +144,7 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
         if unit == (1,):  # none: only the shape of a pixel
             skipped -= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
         else:
-            left_out.append("the resolution, which is no number")
+            left_out.append("the resolution, which is not a number")
     tree = exif.tree_of(block, directory, skipped)
     base = _without_pixels(exif.base_of(block.content, tree), block, directory)
     encoded, lost = exif.block_of(tree, block.order, base) if tree else (b"", False)
