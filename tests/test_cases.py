@@ -68,7 +68,7 @@ def test_resolution_of_no_number(tmp_path: Path) -> None:
     source = make.tiff(tmp_path / "a.tif", *tags)
     for suffix in ("jpg", "png", "tif", "webp"):
         left_out = write_photo(tmp_path / f"b.{suffix}", read_photo(source))
-        assert left_out == ("the resolution, which is no number",)
+        assert left_out == ("the resolution, which is not a number",)
         with Image.open(tmp_path / f"b.{suffix}") as image:
             assert "dpi" not in image.info or suffix == "tif"  # Pillow makes one up
 

@@ -37,7 +37,7 @@ class ExifError(ValueError):
     """A block is damaged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """A value of a directory.
 
@@ -109,7 +109,8 @@ class Block:
             size = _SIZES.get(kind, 0) * values
             data = at + 4 + word if size <= word else self._number(self._word, at + 4 + word)
             if size and data + size <= len(self.content):
-                entries.setdefault(tag, Entry(tag, kind, values, at, data, size))
+                entry = Entry(tag=tag, kind=kind, count=values, place=at, data=data, size=size)
+                entries.setdefault(tag, entry)
         following = self._number(self._word, link) if link + word <= len(self.content) else 0
         return Directory(place, entries, link, following)
 

@@ -11,7 +11,7 @@ import io
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,7 @@ class Photo:
     alpha: NDArray[Any] | None = None
     grey: bool = False
     metadata: Metadata = field(default_factory=Metadata)
+    _: KW_ONLY
     tone: Tone | None = None
     lossless: bool = False
 
@@ -347,7 +348,7 @@ def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) 
         raise ValueError(f"{colours} colours")
     pixels = np.stack((planes * 3)[:3] if colours == 1 else planes[:3], 2)
     alpha = planes[colours] if page.extra and page.extra[0] in (1, 2) else None
-    photo = Photo(pixels, alpha, colours == 1, metadata, tone_of(metadata.icc_profile, pixels.dtype))
+    photo = Photo(pixels, alpha, colours == 1, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
     return _divided(photo) if page.extra[:1] == (1,) else photo
 
 
@@ -388,7 +389,7 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
         rgba = np.array(shown.convert("RGBA" if has_alpha else "RGB"))
     pixels = np.ascontiguousarray(rgba[..., :3])
     alpha = np.ascontiguousarray(rgba[..., 3]) if has_alpha else None
-    return Photo(pixels, alpha, grey, metadata, tone_of(metadata.icc_profile, pixels.dtype))
+    return Photo(pixels, alpha, grey, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
 
 
 def photo_size(source: Path | io.BytesIO) -> int:
@@ -453,4 +454,4 @@ def _decode_deep(content: bytes, path: Path, metadata: Metadata) -> Photo:
     rgb = pixels[..., :3] if colours >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     alpha = np.ascontiguousarray(pixels[..., colours]) if image.hasalpha() else None
     tone = tone_of(metadata.icc_profile, pixels.dtype)
-    return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata, tone)
+    return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata, tone=tone)

@@ -50,7 +50,7 @@ _LEVEL = 4  # of Deflate: twice as fast as the usual 6, and 2 % longer
 _MOST_CLASSIC = 2**32 - 2**26  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """How the pixels of a TIFF file lie.
 
@@ -113,14 +113,14 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     number = next(whole, 0)
     directory = pages[number]
     page = Page(
-        number,
-        max(numbers(directory, _BITS, 1)),
-        max(numbers(directory, _FORMAT, 1)),
-        numbers(directory, _COMPRESSION, 1)[0],
-        numbers(directory, _PHOTOMETRIC, 1)[0],
-        block.numbers(directory.entries.get(_EXTRA)),
-        numbers(directory, _PLANAR, 1)[0] == 2,
-        _TILE_PLACES in directory.entries,
+        number=number,
+        bits=max(numbers(directory, _BITS, 1)),
+        sample_format=max(numbers(directory, _FORMAT, 1)),
+        compression=numbers(directory, _COMPRESSION, 1)[0],
+        photometric=numbers(directory, _PHOTOMETRIC, 1)[0],
+        extra=block.numbers(directory.entries.get(_EXTRA)),
+        planes=numbers(directory, _PLANAR, 1)[0] == 2,
+        tiled=_TILE_PLACES in directory.entries,
     )
     return page, directory, len(pages) - 1
 
@@ -144,7 +144,7 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
         if unit == (1,):  # none: only the shape of a pixel
             skipped -= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
         else:
-            left_out.append("the resolution, which is no number")
+            left_out.append("the resolution, which is not a number")
     tree = exif.tree_of(block, directory, skipped)
     base = _without_pixels(exif.base_of(block.content, tree), block, directory)
     encoded, lost = exif.block_of(tree, block.order, base) if tree else (b"", False)
