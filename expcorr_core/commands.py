@@ -31,8 +31,6 @@ from .batch.bulk import (
 from .batch.inputs import find_inputs, is_bulk, is_one_photo, plan_jobs, unread
 from .batch.pool import Stopped
 from .corrector import Corrector
-from .data.evaluation import agreement, evaluate, summarise
-from .data.pairs import ev_of, find_pairs, find_scenes
 from .files import remove_leftovers, replacing
 from .machine import cores
 from .method.pyramid import laplacian_pyramid
@@ -205,6 +203,9 @@ def command_decompose(args: argparse.Namespace) -> int:
 
 
 def command_evaluate(args: argparse.Namespace) -> int:
+    from .data.evaluation import evaluate, summarise
+    from .data.pairs import find_pairs
+
     if args.csv and args.csv.exists() and not args.overwrite:
         raise UsageError(f"{args.csv} exists; add --overwrite or choose another name")
     pairs = find_pairs(args.inputs, args.targets, args.groups)
@@ -226,6 +227,9 @@ def command_evaluate(args: argparse.Namespace) -> int:
 
 
 def command_agree(args: argparse.Namespace) -> int:
+    from .data.evaluation import agreement
+    from .data.pairs import find_scenes
+
     corrector, scenes = _corrector(args), find_scenes(args.renderings)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scene in tqdm(scenes.values(), unit="scene", disable=args.quiet):
@@ -240,6 +244,8 @@ def command_agree(args: argparse.Namespace) -> int:
 
 
 def _evs(exposures: Sequence[str]) -> str:
+    from .data.pairs import ev_of
+
     return " ".join(f"{ev_of(exposure):+g}" for exposure in exposures)
 
 
