@@ -29,8 +29,8 @@ from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.reading import Photo
 from expcorr_core.sequence import SequenceCorrector
-from rendering.colour import to_prophoto
-from rendering.tone import Scene, render
+from training.rendering.colour import to_prophoto
+from training.rendering.tone import Scene, render
 
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
