@@ -98,12 +98,12 @@ def test_the_network_gets_its_device_and_type() -> None:
             return [pyramid[0] * 0 + 0.5]
 
     image = torch.rand(1, 3, 20, 20)
-    result = Corrector(Recorder(), "cpu", torch.bfloat16).correct_small(image)
+    result = Corrector(Recorder(), device="cpu", dtype=torch.bfloat16).correct_small(image)
     assert result.dtype == torch.float32
     assert {dtype for _, dtype in seen} == {torch.bfloat16}
     seen.clear()
     with pytest.raises((NotImplementedError, RuntimeError)):  # nothing comes back from the meta device
-        Corrector(Recorder(), "meta").correct_small(image)
+        Corrector(Recorder(), device="meta").correct_small(image)
     assert {device.type for device, _ in seen} == {"meta"}
 
 

@@ -68,6 +68,7 @@ FLOORS = (
     {"files", "machine", "settings", "image"},
     {"bilateral", "method"},
     {"hub", "photos"},
+    {"pretrained"},
     {"corrector"},
     {"batch", "data", "video"},
     {"commands"},

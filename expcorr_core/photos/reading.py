@@ -189,12 +189,12 @@ def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
 
 
-def pyvips_for(path: Path) -> Any:
-    """pyvips; ImageError where it is missing."""
+def pyvips_for(name: object) -> Any:
+    """pyvips; ImageError where it is missing, that names what it is needed for."""
     try:
         import pyvips
     except (ImportError, OSError) as error:
-        raise ImageError(f"{path} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
+        raise ImageError(f"{name} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
     return pyvips
 
 
@@ -227,7 +227,7 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
     return decode_photo(read_content(path), path, at_least)
 
 
-def _kind_of(beginning: bytes) -> str:
+def _sniffed(beginning: bytes) -> str:
     """The format of a file by its first bytes; empty where it is none of those that are read."""
     if beginning.startswith(b"\xff\xd8"):
         return "JPEG"
@@ -238,9 +238,9 @@ def _kind_of(beginning: bytes) -> str:
     return "WEBP" if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP" else ""
 
 
-def _check_kind(beginning: bytes, path: Path) -> str:
-    """The format; ImageError where it is another."""
-    if kind := _kind_of(beginning):
+def kind_of(beginning: bytes, path: Path) -> str:
+    """The format of a file by its first 32 bytes; ImageError where it is another."""
+    if kind := _sniffed(beginning):
         return kind
     if not beginning:
         raise ImageError(f"{path} is empty; leave it out or convert it")
@@ -260,7 +260,7 @@ def read_content(path: Path) -> bytes:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
     with _explained(path), path.open("rb") as file:
-        _check_kind(file.read(32), path)  # what is no photo is not read as a whole
+        kind_of(file.read(32), path)  # what is no photo is not read as a whole
         if file.seek(0, io.SEEK_END) > memory():
             raise MemoryError
         file.seek(0)
@@ -282,7 +282,7 @@ def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Pho
     Raises:
         ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
     """
-    kind = _check_kind(content[:32], path)
+    kind = kind_of(content[:32], path)
     decode = {"JPEG": _decode_jpeg, "PNG": _decode_png, "TIFF": _decode_tiff, "WEBP": _decode_webp}[kind]
     return _upright(decode(content, path, at_least))
 

@@ -6,8 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,7 +209,7 @@ def _with_directory(content: bytes, block: Block, tree: Tree) -> bytes:
 
 
 def write(
-    path: Path,
+    file: BinaryIO,
     strips: Iterable[NDArray[Any]],
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
@@ -219,7 +218,7 @@ def write(
     """Write a file with Deflate, classic or, where it may become too long, BigTIFF.
 
     Args:
-        path: the file.
+        file: what to write to, from its beginning.
         strips: ``(rows, W, C)`` each, from the top to the bottom, of any height.
         shape: ``(H, W, C)`` of the whole; C is 1 or 3 colours, and alpha.
         dtype: uint8 or uint16.
@@ -239,23 +238,20 @@ def write(
     if layout.lost:
         left_out.append(exif.NAMES[exif.MAKER_NOTE])
     places, sizes = list[int](), list[int]()
-    with path.open("wb") as file:
-        file.write(bytes(layout.start) + bytes(layout.area))
-        for data in _compressed(strips, rows, dtype.newbyteorder(_ORDERS[order])):
-            places.append(file.tell())
-            sizes.append(len(data))
-            file.write(data)
-        end = file.tell()
-        own = _structure(order, shape, dtype, rows, places, sizes, big)
-        last = Layout(order, end + end % 2, big)
-        encoded = last.directory({**own, **entries})
-        place = last.put(encoded)
-        file.write(bytes(end % 2) + bytes(last.area))
-        file.seek(0)
-        mark = b"II" if order == "<" else b"MM"
-        file.write(
-            mark + (struct.pack(order + "HHHQ", 43, 8, 0, place) if big else struct.pack(order + "HI", 42, place))
-        )
+    file.write(bytes(layout.start) + bytes(layout.area))
+    for data in _compressed(strips, rows, dtype.newbyteorder(_ORDERS[order])):
+        places.append(file.tell())
+        sizes.append(len(data))
+        file.write(data)
+    end = file.tell()
+    own = _structure(order, shape, dtype, rows, places, sizes, big)
+    last = Layout(order, end + end % 2, big)
+    encoded = last.directory({**own, **entries})
+    place = last.put(encoded)
+    file.write(bytes(end % 2) + bytes(last.area))
+    file.seek(0)
+    mark = b"II" if order == "<" else b"MM"
+    file.write(mark + (struct.pack(order + "HHHQ", 43, 8, 0, place) if big else struct.pack(order + "HI", 42, place)))
     return left_out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +53,16 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str,
 
 
 def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
-    """Write a photo over a file. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+    """Write a photo over a file; see :func:`encode_photo`."""
+    with path.open("wb") as file:
+        return encode_photo(file, photo, kind)
+
+
+def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
+    """Write a photo. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
 
     Args:
-        path: the file.
+        file: what to write to, from its beginning.
         photo: what to write.
         kind: a key of :data:`FORMATS`.
 
@@ -80,7 +86,7 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
         photo = replace(photo, pixels=photo.eight_bit(), alpha=alpha)
     if kind == "TIFF":
         channels = _channels(photo, with_alpha=True)
-        left_out = tiff.write(path, [channels], channels.shape, channels.dtype, metadata)
+        left_out = tiff.write(file, [channels], channels.shape, channels.dtype, metadata)
         return metadata.without(*left_out).left_out
     left_out = []
     if kind == "WEBP":
@@ -88,8 +94,8 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
     elif kind == "JPEG":
         data, left_out = jpeg.write(_encoded(photo, kind, quality=JPEG_QUALITY, subsampling=0), metadata)
     else:
-        data = png.write(_deep_png(path, photo) if photo.deep else _encoded(photo, kind, compress_level=4), metadata)
-    path.write_bytes(data)
+        data = png.write(_deep_png(photo) if photo.deep else _encoded(photo, kind, compress_level=4), metadata)
+    file.write(data)
     return metadata.without(*left_out).left_out
 
 
@@ -178,8 +184,8 @@ def _webp_options(photo: Photo, metadata: Metadata) -> dict[str, Any]:
     return {**quality, **{key: value for key, value in held.items() if value}}
 
 
-def _deep_png(path: Path, photo: Photo) -> bytes:
-    vips = pyvips_for(path)
+def _deep_png(photo: Photo) -> bytes:
+    vips = pyvips_for("a PNG file")
     image = vips.Image.new_from_array(_channels(photo, with_alpha=True))
     image = image.copy(interpretation="grey16" if photo.grey else "rgb16")
     try:
