@@ -71,6 +71,7 @@ PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "444
 DNXHD_RATES = (36, 45, 60, 63, 75, 84, 90, 100, 110, 115, 120, 145, 175, 180, 185, 220, 240, 290, 350, 365, 390, 440)
 DNXHR = {(1.0, 8): "dnxhr_hq", (1.0, 10): "dnxhr_hqx"}  # by height of chroma and depth; dnxhr_444 else
 HIGHEST_AVI_RATE = 240  # frames/s; above, it is rather the clock's
+COARSE = {"matroska": 1000, "webm": 1000, "avi": 1000}  # most frames/s that have times of their own
 TRIED = 8  # pixel formats of an encoder
 
 
@@ -272,8 +273,20 @@ def plans_for(encoder: Any, picture: Picture, encoding: Encoding, container: str
         for one in _qualities(plan, encoder, picture, encoding):
             for way in times:
                 options = one.options if way == "source" else {**one.options, "bf": "0"}
-                found.append(replace(one, options=options, times=way))
+                timed = replace(one, options=options, times=way)
+                found += [timed, *_untagged(timed, container)]
     return found
+
+
+def _untagged(plan: Plan, container: str) -> list[Plan]:
+    """The plan without tags that change how players show the picture, for formats that have no room for them."""
+    tags = {**plan.tags, "colorspace": UNSPECIFIED}
+    if plan.tags["color_range"] == FULL:
+        tags["color_range"] = LIMITED
+    if layout_of(plan.pixels).rgb or plan.encoder in FULL_RANGE or tags == plan.tags:
+        return []
+    note = f"matrix and range of colours are written as players assume them: of {plan.codec}, {container} notes none"
+    return [replace(plan, tags=tags, notes=(*plan.notes, note))]
 
 
 def _tags(encoder: Any, picture: Picture, pixels: str) -> dict[str, int]:
@@ -355,12 +368,18 @@ def _unlike(result: Any, pixels: NDArray[Any], frames: int, plan: Plan) -> str:
     with result as container:
         reader = Reader(container, "the result")
         found = [reader.unpacked(frame, "gbrap", BILINEAR) for frame in reader.frames()]
+        tags = {tag: getattr(reader.stream.codec_context, tag) for tag in TAGS}
     if len(found) != frames:
         return f"it holds {len(found)} of {frames} frames"
     if found[0].shape != pixels.shape:
         return "its size changes"
     if np.abs(found[-1][..., :3].astype(int) - pixels[..., :3]).mean() > 12:
         return "its colours change"
+    if not layout_of(plan.pixels).rgb:
+        if plan.tags["color_range"] == FULL != tags["color_range"] and not plan.pixels.startswith("yuvj"):
+            return "its range of colours is lost"
+        if plan.tags["colorspace"] not in (RGB, UNSPECIFIED, tags["colorspace"]):
+            return "its matrix of colours is lost"
     if layout_of(plan.pixels).alpha and np.abs(found[-1][..., 3].astype(int) - pixels[..., 3]).mean() > 12:
         return "its transparency is lost"
     return ""
@@ -378,6 +397,9 @@ def plan_encoding(container: str, target: object, picture: Picture, encoding: En
     Raises:
         VideoError: there is no such encoder, or none works in this format at this size.
     """
+    if picture.rate[0] > COARSE.get(container, picture.rate[0]):
+        rates = f"{float(picture.rate[0]):g} frames/s; this format holds at most {COARSE[container]}"
+        raise VideoError(f"{target}: has {rates}: choose .mp4 or .mov")
     own = encoding.codec or picture.codec
     usual = "vp9" if container == "webm" else "h264"
     groups = [own] if encoding.codec else list(dict.fromkeys((own, usual)))
@@ -417,7 +439,7 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
     order = [plan for encoder in encoders for plan in plans_for(encoder, picture, encoding, container)]
     order.sort(key=lambda plan: loss(picture.layout, plan.pixels))
     if not named and any(loss(picture.layout, order[0].pixels)[:2]):
-        raise ValueError(f"its encoder {order[0].encoder} has fewer colours")
+        raise ValueError(f"the encoder {order[0].encoder} has fewer colours")
     failures = []
     for plan in order:
         failure = attempt(container, picture, plan)
@@ -431,14 +453,14 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
     if named:
         hint = "choose another, or another suffix"
         raise VideoError(f"{named}: cannot be begun with the encoder {group} ({wrong}); {hint}")
-    raise ValueError(f"the encoder of {group} fails: {wrong}")
+    raise ValueError(f"a trial in {container} failed ({wrong})")
 
 
 def _with_notes(plan: Plan, picture: Picture, encoding: Encoding, wrongs: list[str]) -> Plan:
     """The plan with what it changes."""
     notes = list(plan.notes)
     if plan.codec != picture.codec and not encoding.codec:
-        notes.append(f"{picture.codec} is written as {plan.codec}: {wrongs[0]}")
+        notes.append(f"{picture.codec} is written as {plan.codec}, since {wrongs[0]}")
     before, after = picture.layout, layout_of(plan.pixels)
     # Of transparency it is only known at the end whether there was any.
     if replace(before, alpha=False) != replace(after, alpha=False):
