@@ -7,13 +7,18 @@ from typing import Any
 
 # Of the file as it was written, not of what is in it: muxers write their own.
 _TECHNICAL = re.compile(
-    r"(major_brand|minor_version|compatible_brands|encoder|duration|handler_name|vendor_id|alpha_mode|rotate|bps"
+    r"(major_brand|minor_version|compatible_brands|encoder|duration|handler_name|vendor_id|alpha_mode|rotate|bps|software"
     r"|number_of_\w+|_statistics_\w+|filename|mimetype)(-\w+)?"
 )
 _PLACE = re.compile(r"location|gps|iso6709|(^|[^a-z])(xyz|geo)|latitude|longitude|altitude|^xmp$")
 _PLACE_IN_TEXT = re.compile(rb"(?i)\bgps\b|latitude")
 # What QuickTime calls tags that FFmpeg else writes where players look for them, but not beside keys of phones.
 _QUICKTIME = ("title", "artist", "album", "comment", "copyright", "description", "genre")
+# Languages that ISO 639-2 has two names of, and FFmpeg's list of QuickTime's languages the other one.
+_MAC_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "swe": "sve"},
+    **{"fre": "fra", "per": "fas", "rum": "ron", "cze": "ces", "slo": "slk"},
+}
 REFORMATTED = ("creation_time", "location", "location-eng", "timecode", "date", "language")
 
 
@@ -51,6 +56,12 @@ def with_quicktime(tags: dict[str, str]) -> dict[str, str]:
     """Tags with those of players beside them, under the names that they have among the keys of phones."""
     named = {f"com.apple.quicktime.{key}": tags[key] for key in _QUICKTIME if key in tags}
     return {**named, **tags}
+
+
+def with_mac_language(tags: dict[str, str]) -> dict[str, str]:
+    """The tags of a stream with the name of its language that QuickTime's list has, where FFmpeg needs that."""
+    language = tags.get("language", "")
+    return {**tags, "language": _MAC_LANGUAGES[language]} if language in _MAC_LANGUAGES else tags
 
 
 def missing(before: dict[str, str], after: dict[str, str]) -> list[str]:

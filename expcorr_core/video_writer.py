@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -17,9 +18,11 @@ from .video_av import av, ffmpegs_errors, opened, reason
 from .video_colour import FULL, TAGS, UNSPECIFIED, layout_of, side_data
 from .video_encoder import MPEGTS, Picture, Plan, Track
 from .video_reader import Reader, reading
-from .video_tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_quicktime
+from .video_tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_mac_language, with_quicktime
 
 LOOKED_AT = 400  # packets, for the first ones of streams that are copied
+SHOWN = 10  # of these packets, that a rehearsal takes: some codecs are known by several
+LATE = 0.05  # seconds, from which on sound that comes too early is told
 MDTA = {"movflags": "use_metadata_tags"}  # keys of any name; without, MOV and MP4 take a few
 # What a frame may have beside pixels that no encoder here gets again, and is no matter of the encoding itself.
 SIDE_DATA = {
@@ -73,6 +76,8 @@ class Writer:
         self.plan, self.left_out, self.notes = plan, [*extras.left_out], [*plan.notes, *extras.notes]
         self.track = Track(container, picture, plan)
         self.copies: dict[Any, Any] = {}
+        self.covers = extras.covers
+        self.last: dict[Any, int] = {}  # time of each copy's last packet
         self.shift = picture.start if plan.times == "even" else Fraction(0)
         self.beside: set[str] = set()  # kinds of side data that frames had
         self.sizes: set[tuple[int, int]] = set()
@@ -100,24 +105,43 @@ class Writer:
             raise ValueError(f"mpegts cannot hold {codec.codec.canonical_name}")
         copy = self.container.add_stream_from_template(stream, opaque=True)
         copy.metadata.clear()
-        copy.metadata.update(kept_of_stream(stream.metadata, extras.metadata))
+        tags = kept_of_stream(stream.metadata, extras.metadata)
+        if self.container.format.name == "mov":
+            tags = with_mac_language(tags)
+        copy.metadata.update(tags)
         copy.disposition = _value(stream.disposition)
         return copy
 
     def copy(self, packet: Any) -> None:
         """Copy a packet of another stream; one that fails ends that stream, and is told."""
         stream = packet.stream
-        if packet.dts is None or stream not in self.copies:
+        copy = self.copies.get(stream)
+        if copy is None or not packet.size:
             return
-        if self.shift:
-            ticks = round(self.shift / packet.time_base)
-            packet.pts, packet.dts = packet.pts - ticks if packet.pts is not None else None, packet.dts - ticks
-        packet.stream = self.copies[stream]
+        if packet.dts is None:  # pictures that are attached have no times
+            if stream.index not in self.covers:
+                return
+            packet.pts = packet.dts = 0
+        # In the file's own ticks: where these are coarser, two packets may come to have one time, which is refused.
+        packet.pts = packet.dts if packet.pts is None else packet.pts
+        ticks = packet.time_base / copy.time_base
+        delay = packet.pts - packet.dts
+        dts = max(round((packet.dts - self.shift / packet.time_base) * ticks), self.last.get(copy, -1 << 62) + 1)
+        if copy not in self.last and self.plan.times == "even":
+            self._note_delay(stream, float(packet.pts * packet.time_base - self.shift))
+        self.last[copy] = dts
+        packet.pts, packet.dts = dts + round(delay * ticks), dts
+        packet.duration = round((packet.duration or 0) * ticks)
+        packet.time_base, packet.stream = copy.time_base, copy
         try:
             self.container.mux(packet)
         except (av.error.ArgumentError, av.error.InvalidDataError) as error:  # of this packet, not of the disk
             del self.copies[stream]
             self.notes.append(f"{_name(stream)} ends early ({reason(error)})")
+
+    def _note_delay(self, stream: Any, seconds: float) -> None:
+        if stream.type == "audio" and seconds > LATE:
+            self.notes.append(f"AVI holds no start times: {_name(stream)} begins {seconds:.2f} s too early")
 
     def write(self, source: Any, pixels: NDArray[Any]) -> None:
         """Encode a corrected frame with the times of its original."""
@@ -194,7 +218,7 @@ def plan_extras(source: Path | io.BytesIO, container: str, picture: Picture, pla
     if container in ("mp4", "mov") and found and missing(extras.tags, found.tags):
         richer = replace(extras, options=MDTA, tags=with_quicktime(extras.tags))
         again, _ = _rehearsal(source, container, picture, plan, richer)
-        if again:
+        if again and not again.unlike:  # beside keys of any name, there is no room for covers
             extras, found = richer, again
     return _with_losses(extras, found, container) if found else extras
 
@@ -336,11 +360,11 @@ def _act(writer: Writer, reader: Reader, picture: Picture) -> None:
             writer.container.mux(packet)
     for packet in writer.track.flush():
         writer.container.mux(packet)
-    awaited = {stream.index for stream in writer.copies}
+    awaited = Counter({stream.index: SHOWN for stream in writer.copies})
     for packet in _early(reader, [*writer.copies]):
-        awaited.discard(packet.stream.index)
+        awaited[packet.stream.index] -= 1
         writer.copy(packet)
-        if not awaited:
+        if max(awaited.values()) <= 0:
             return
 
 
@@ -387,7 +411,8 @@ def _with_losses(extras: Extras, found: _Found, container: str) -> Extras:
     if len(extras.chapters) > found.chapters:
         lost.append("chapters")
     for name, wanted, before, tags, after in found.streams:
-        lost += [f"tag {key} of {name}" for key in missing(wanted, tags)]
+        own = {key: value for key, value in wanted.items() if extras.tags.get(key) != value}  # what the file has not
+        lost += [f"tag {key} of {name}" for key in missing(own, tags)]
         roles = [role.name for role in av.stream.Disposition if role.value & before & ~after & ~1 and role.name]
         lost += [f"note of {name} that it is {role.replace('_', ' ')}" for role in roles]
     if not found.aspect:
