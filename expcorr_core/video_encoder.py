@@ -128,6 +128,10 @@ class Picture:
         """What players take for the matrix where no tag tells."""
         return BT709 if self.size[1] >= HD_HEIGHT else BT601
 
+    def ticks(self, rate: Fraction) -> tuple[int, int]:
+        """When frames of this rate may begin that are all shown, and the time from one to the next."""
+        return max(0, round(self.start / self.time_base)), max(1, round(1 / (self.time_base * rate)))
+
 
 def picture_of(reader: Reader, first: Any) -> Picture:
     """What a file has to encode, whose first frame is given."""
@@ -348,8 +352,7 @@ def attempt(container: str, picture: Picture, plan: Plan) -> str:
             output = av.open(contents, "w", format=container)
             try:
                 track = Track(output, picture, plan)
-                start = round(picture.start / picture.time_base)
-                step = max(1, round(1 / (picture.time_base * track.rate)))
+                start, step = picture.ticks(track.rate)
                 for index in range(frames):
                     for packet in track.encode(pixels, name, start + index * step, step):
                         output.mux(packet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections import Counter
 from collections.abc import Iterator
@@ -135,7 +136,9 @@ class Writer:
         packet.time_base, packet.stream = copy.time_base, copy
         try:
             self.container.mux(packet)
-        except (av.error.ArgumentError, av.error.InvalidDataError) as error:  # of this packet, not of the disk
+        except av.error.FFmpegError as error:
+            if error.errno != errno.EINVAL and not isinstance(error, av.error.InvalidDataError):
+                raise  # it is of the disk, not of this packet
             del self.copies[stream]
             self.notes.append(f"{_name(stream)} ends early ({reason(error)})")
 
@@ -202,7 +205,7 @@ def plan_extras(source: Path | io.BytesIO, container: str, picture: Picture, pla
         firsts = _first_packets(reader, extras) if metadata != "all" else {}
     for index, contents in firsts.items():
         if tells_place(contents):
-            gone = f"subtitle stream {index}, which tells of places,"
+            gone = f"subtitle stream {index} (tells of places)"
             extras = _without(extras, index, gone)
     extras, failure = _holdable(source, container, picture, plan, extras)
     if failure:  # then of nothing but what is beside the streams
@@ -237,6 +240,8 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
     copies, covers, attachments, left_out, notes = [], [], [], [], []
     tags, picture_tags = kept(reader.container.metadata, metadata), kept_of_stream(reader.stream.metadata, metadata)
     chapters = kept_chapters(reader.container.chapters(), metadata)
+    if tags.pop("xmp", None):  # which muxers do not write where programs look for it
+        left_out.append("XMP")
     for stream in reader.container.streams:
         if stream is reader.stream:
             continue
@@ -244,7 +249,7 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
         if attached or stream.type == "attachment":
             contents = bytes(next(reader.container.demux(stream))) if attached else bytes(stream.data)
             if metadata != "all" and (attached or b"Exif" in contents[:64]) and b"Exif\0\0" in contents:
-                left_out.append(f"{_name(stream)}, which may tell of a place,")
+                left_out.append(f"{_name(stream)}, as it may tell of a place")
             elif container == "matroska":
                 name = stream.metadata.get("filename") or f"cover.{'png' if _codec(stream) == 'png' else 'jpg'}"
                 kind = stream.metadata.get("mimetype") or f"image/{'png' if _codec(stream) == 'png' else 'jpeg'}"
@@ -261,7 +266,7 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
             elif chapters and _codec(stream) == "bin_data":
                 pass  # their titles, which MOV and MP4 have as a stream
             elif metadata != "all":
-                left_out.append(f"{_name(stream)}, which may tell of places,")
+                left_out.append(f"{_name(stream)}, as it may tell of places")
             else:
                 copies.append(stream.index)
         elif stream.codec_context is None:
@@ -353,7 +358,7 @@ def _rehearsal(
 
 def _act(writer: Writer, reader: Reader, picture: Picture) -> None:
     """Write a few grey frames and the first packets of the streams that are copied."""
-    start, step = round(picture.start / picture.time_base), max(1, round(1 / (picture.time_base * writer.track.rate)))
+    start, step = picture.ticks(writer.track.rate)
     grey = np.full((picture.size[1], picture.size[0], 4), 128, np.uint8)
     for index in range(2):
         for packet in writer.track.encode(grey, "gbrap", start + index * step, step):
