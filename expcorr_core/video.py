@@ -19,7 +19,7 @@ from torch import Tensor
 from .bilateral import BilateralGrid
 from .files import replacing
 from .sequence import SequenceCorrector
-from .video_av import VideoError, av, reason, require_pyav
+from .video_av import VideoError, av, open_video, reason, require_pyav
 from .video_encoder import Encoding, picture_of, plan_encoding
 from .video_reader import Reader, reading
 from .video_writer import Writer, plan_extras
@@ -126,9 +126,7 @@ def correct_video(
             grids = sequence.corrections(looked_at(), cuts)
         temporary = stack.enter_context(replacing(target, overwrite))
         try:
-            container = av.open(
-                str(temporary), "w", format=form, container_options=extras.options, metadata_errors="surrogateescape"
-            )
+            container = open_video(str(temporary), "w", form, extras.options)
             stack.callback(_abandon, container)
             writer = Writer(container, behind, picture, plan, extras)
             stopped = _write(behind, grids, writer, lambda: progress(ahead.count, writer.frames, behind.expected))

@@ -35,10 +35,25 @@ def reason(error: BaseException) -> str:
 DEMUXERS = {"mp4": "mov", "mov": "mov", "matroska": "matroska", "webm": "matroska", "avi": "avi", "mpegts": "mpegts"}
 
 
+def open_video(
+    file: str | io.BytesIO, mode: str, form: str | None = None, options: dict[str, str] | None = None
+) -> Any:
+    """Open a file to read ("r") or write ("w") it; tags that are no UTF-8 come out, and are written, as they are.
+
+    Args:
+        file: its name, or its contents.
+        mode: "r" or "w".
+        form: FFmpeg's name of the format; None where the contents tell.
+        options: of the format.
+    """
+    # PyAV 19 does so without being told, and cannot be told.
+    errors = {"metadata_errors": "surrogateescape"} if int(av.__version__.partition(".")[0]) < 19 else {}
+    return av.open(file, mode, format=form, container_options=options, **errors)
+
+
 def opened(contents: io.BytesIO, form: str) -> Any:
     """Open what was written in the format of this name, which may be too short to be known by itself."""
-    options = {"format": DEMUXERS[form], "metadata_errors": "surrogateescape"}
-    return av.open(io.BytesIO(contents.getvalue()), **options)
+    return open_video(io.BytesIO(contents.getvalue()), "r", DEMUXERS[form])
 
 
 @contextmanager

@@ -107,17 +107,18 @@ def range_of(frame: Any) -> int:
     return int(frame.color_range) if frame.color_range in (LIMITED, FULL) else LIMITED
 
 
-def side_data(frame: Any) -> dict[str, Any]:
-    """What a frame has beside pixels, by FFmpeg's names."""
+def side_data(frame: Any, *kinds: str) -> dict[str, Any]:
+    """What a frame has beside pixels, of these kinds, by FFmpeg's names of them."""
     try:
-        return {part.type.name: part for part in frame.side_data}
+        found = {kind: frame.side_data.get(kind) for kind in kinds}
     except ValueError:  # PyAV before 19 stumbles over kinds of side data that it does not know, such as EXIF
         return {}
+    return {kind: part for kind, part in found.items() if part is not None}
 
 
 def orientation(frame: Any) -> tuple[int, bool]:
     """What puts a frame upright: quarter turns, counter-clockwise, and whether it is flipped upside down before."""
-    matrix = side_data(frame).get("DISPLAYMATRIX")
+    matrix = side_data(frame, "DISPLAYMATRIX").get("DISPLAYMATRIX")
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32) / (1 << 16) if matrix else (1, 0, 0, 0, 1)
     return round(frame.rotation / 90) % 4, bool(a * d < b * c)
 

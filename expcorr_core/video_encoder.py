@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import VideoError, av, ffmpegs_errors, opened, reason
+from .video_av import VideoError, av, ffmpegs_errors, open_video, opened, reason
 from .video_colour import (
     BILINEAR,
     BT601,
@@ -303,6 +303,8 @@ def _tags(encoder: Any, picture: Picture, pixels: str) -> dict[str, int]:
         return tags
     if before.rgb or tags["colorspace"] == RGB:  # no matrix, which Y'CbCr must have
         tags["colorspace"] = picture.matrix
+    if encoder.name in FULL_RANGE:
+        tags["colorspace"] = BT601  # that of JPEG's files
     if encoder.name in FULL_RANGE or (picture.pixels.startswith("yuvj") and not before.rgb):
         tags["color_range"] = FULL
     elif before.rgb:
@@ -349,7 +351,7 @@ def attempt(container: str, picture: Picture, plan: Plan) -> str:
     pixels, name = _patch(picture)
     with ffmpegs_errors() as said:
         try:
-            output = av.open(contents, "w", format=container)
+            output = open_video(contents, "w", container)
             try:
                 track = Track(output, picture, plan)
                 start, step = picture.ticks(track.rate)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .bilateral import BilateralGrid
-from .video_av import VideoError, av, reason
+from .video_av import VideoError, av, open_video, reason
 from .video_colour import (
     AREA,
     BILINEAR,
@@ -48,10 +48,8 @@ def reading(source: Path | io.BytesIO) -> Iterator[Reader]:
     name = str(source) if isinstance(source, Path) else "the video"
     options = {"export_xmp": "1"}  # of MP4 and MOV: else nothing tells that it was there
     try:
-        container = av.open(
-            name if isinstance(source, Path) else io.BytesIO(source.getbuffer()),
-            container_options=options,
-            metadata_errors="surrogateescape",  # written again, they are the bytes that they were,
+        container = open_video(
+            name if isinstance(source, Path) else io.BytesIO(source.getbuffer()), "r", options=options
         )
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{name}: cannot be read as a video ({reason(error)})") from error
@@ -145,7 +143,7 @@ class Reader:
             raise VideoError(f"{self.name}: has no frame that can be read")
         self._refuse_hdr(getattr(frame, "color_trc", UNSPECIFIED))  # PyAV 16 has none
         # Without tags, Dolby Vision has colours of its own; with them, what is below it is as they say.
-        if "DOVI_METADATA" in side_data(frame) and context.color_trc in (0, UNSPECIFIED):
+        if side_data(frame, "DOVI_METADATA") and context.color_trc in (0, UNSPECIFIED):
             raise VideoError(f"{self.name}: is HDR video (Dolby Vision); convert it to SDR first")
         if frame.interlaced_frame:
             raise VideoError(f"{self.name}: is interlaced; deinterlace it first")

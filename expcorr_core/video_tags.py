@@ -31,6 +31,8 @@ def kept(tags: dict[str, str], metadata: str) -> dict[str, str]:
     if metadata == "none":
         return {}
     own = {key: value for key, value in tags.items() if not _is_technical(key)}
+    if "creation_time" in own:  # newer FFmpeg joins those of header and keys
+        own["creation_time"] = own["creation_time"].partition(";")[0]
     return own if metadata == "all" else {key: value for key, value in own.items() if not _PLACE.search(key.lower())}
 
 

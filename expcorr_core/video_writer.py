@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import av, ffmpegs_errors, opened, reason
+from .video_av import av, ffmpegs_errors, open_video, opened, reason
 from .video_colour import FULL, TAGS, UNSPECIFIED, layout_of, side_data
 from .video_encoder import MPEGTS, Picture, Plan, Track
 from .video_reader import Reader, reading
@@ -91,6 +91,7 @@ class Writer:
         for stream in reader.container.streams:
             if stream.index in extras.copies:
                 self.copies[stream] = self._copied(stream, extras)
+        self.sources = {copy.index: stream for stream, copy in self.copies.items()}
         for name, kind, contents in extras.attachments:
             container.add_attachment(name, kind, contents)
         container.start_encoding()
@@ -148,7 +149,7 @@ class Writer:
 
     def write(self, source: Any, pixels: NDArray[Any]) -> None:
         """Encode a corrected frame with the times of its original."""
-        self.beside |= side_data(source).keys() & SIDE_DATA.keys()
+        self.beside |= side_data(source, *SIDE_DATA).keys()
         self.sizes.add((source.width, source.height))
         for packet in self.track.encode(pixels, self.pixels, source.pts, source.duration):
             self.container.mux(packet)
@@ -339,9 +340,7 @@ def _rehearsal(
     contents = io.BytesIO()
     with ffmpegs_errors() as said, reading(source) as reader:
         try:
-            output = av.open(
-                contents, "w", format=container, container_options=extras.options, metadata_errors="surrogateescape"
-            )
+            output = open_video(contents, "w", container, extras.options)
             try:
                 writer = Writer(output, reader, picture, plan, extras)
                 _act(writer, reader, picture)
@@ -380,8 +379,7 @@ def _early(reader: Reader, streams: list[Any]) -> Iterator[Any]:
 def _found(result: Any, writer: Writer, picture: Picture, extras: Extras) -> _Found:
     pairs, unlike = [], False
     streams = [stream for stream in result.streams if stream.type != "attachment"]
-    others = {copy.index: stream for stream, copy in writer.copies.items()}
-    for index, before in others.items():
+    for index, before in writer.sources.items():
         after = next((stream for stream in streams if stream.index == index), None)
         if after is None or after.type != before.type or _codec(after) != _codec(before):
             unlike = True
@@ -416,7 +414,8 @@ def _with_losses(extras: Extras, found: _Found, container: str) -> Extras:
     if len(extras.chapters) > found.chapters:
         lost.append("chapters")
     for name, wanted, before, tags, after in found.streams:
-        own = {key: value for key, value in wanted.items() if extras.tags.get(key) != value}  # what the file has not
+        # What the file has not; of times, it may leave out fractions of seconds.
+        own = {key: value for key, value in wanted.items() if extras.tags.get(key, "")[:19] != value[:19]}
         lost += [f"tag {key} of {name}" for key in missing(own, tags)]
         roles = [role.name for role in av.stream.Disposition if role.value & before & ~after & ~1 and role.name]
         lost += [f"note of {name} that it is {role.replace('_', ' ')}" for role in roles]
