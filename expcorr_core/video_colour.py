@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Layout:
         return f"{colours}, {self.depth} bits{', transparency' if self.alpha else ''}"
 
 
+@cache
 def layout_of(name: str) -> Layout:
     """The layout of FFmpeg's pixel format of this name."""
     side = 64
@@ -101,10 +103,15 @@ def matrix_of(frame: Any, height: int) -> int:
 
 def range_of(frame: Any) -> int:
     """FFmpeg's colour range; where the frame does not tell, limited for Y'CbCr and full for others."""
-    name = frame.format.name
-    if frame.format.is_rgb or frame.format.has_palette or name.startswith("yuvj"):
+    if always_full(frame.format.name):
         return FULL
     return int(frame.color_range) if frame.color_range in (LIMITED, FULL) else LIMITED
+
+
+def always_full(pixels: str) -> bool:
+    """Whether FFmpeg takes a pixel format to be of full range, whatever is noted: RGB, grey, and JPEG's own."""
+    layout = layout_of(pixels)
+    return layout.rgb or layout.chroma == (0.0, 0.0) or pixels.startswith("yuvj")
 
 
 def side_data(frame: Any, *kinds: str) -> dict[str, Any]:

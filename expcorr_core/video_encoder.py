@@ -25,6 +25,7 @@ from .video_colour import (
     TAGS,
     UNSPECIFIED,
     Layout,
+    always_full,
     layout_of,
     loss,
     orientation,
@@ -49,7 +50,7 @@ OPTIONS = {
     "libx264": {"crf": "18", "preset": "veryfast"},
     "libx264rgb": {"crf": "18", "preset": "veryfast"},
     "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
-    "libvpx": {"crf": "10", "cpu-used": "4"},
+    "libvpx": {"crf": "10", "cpu-used": "4", "auto-alt-ref": "0"},  # which cannot be with transparency
     "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"},
     "libsvtav1": {"crf": "24", "preset": "8"},
     "libaom-av1": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "6"},
@@ -229,7 +230,7 @@ class Track:
             plan.pixels,
             dst_colorspace=self.picture.matrix if matrix in (RGB, UNSPECIFIED) else matrix,
             src_color_range=FULL,
-            dst_color_range=FULL if full or layout_of(plan.pixels).rgb or plan.pixels.startswith("yuvj") else LIMITED,
+            dst_color_range=FULL if full or always_full(plan.pixels) else LIMITED,
             interpolation=BILINEAR,
         )
         for tag, value in plan.tags.items():
@@ -287,7 +288,7 @@ def _untagged(plan: Plan, container: str) -> list[Plan]:
     tags = {**plan.tags, "colorspace": UNSPECIFIED}
     if plan.tags["color_range"] == FULL:
         tags["color_range"] = LIMITED
-    if layout_of(plan.pixels).rgb or plan.encoder in FULL_RANGE or tags == plan.tags:
+    if always_full(plan.pixels) or plan.encoder in FULL_RANGE or tags == plan.tags:
         return []
     note = f"matrix and range of colours are written as players assume them: of {plan.codec}, {container} notes none"
     return [replace(plan, tags=tags, notes=(*plan.notes, note))]
@@ -380,8 +381,8 @@ def _unlike(result: Any, pixels: NDArray[Any], frames: int, plan: Plan) -> str:
         return "its size changes"
     if np.abs(found[-1][..., :3].astype(int) - pixels[..., :3]).mean() > 12:
         return "its colours change"
-    if not layout_of(plan.pixels).rgb:
-        if plan.tags["color_range"] == FULL != tags["color_range"] and not plan.pixels.startswith("yuvj"):
+    if not always_full(plan.pixels):
+        if plan.tags["color_range"] == FULL != tags["color_range"]:
             return "its range of colours is lost"
         if plan.tags["colorspace"] not in (RGB, UNSPECIFIED, tags["colorspace"]):
             return "its matrix of colours is lost"
@@ -439,7 +440,7 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
     if encoders[0].type != "video":
         raise VideoError(f"{named}: {group} encodes {encoders[0].type} streams, not video")
     if container == "mpegts" and encoders[0].canonical_name not in MPEGTS:
-        wrong = f"{container} cannot hold {encoders[0].canonical_name}"
+        wrong = f"PyAV writes no {encoders[0].canonical_name} into {container}"
         raise VideoError(f"{named}: cannot hold video of the encoder {group}") if named else ValueError(wrong)
     order = [plan for encoder in encoders for plan in plans_for(encoder, picture, encoding, container)]
     order.sort(key=lambda plan: loss(picture.layout, plan.pixels))
@@ -452,7 +453,7 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
             return plan
         failures.append(failure)
         if "format does not support" in failure or "not currently supported in container" in failure:
-            wrong = f"{container} cannot hold {encoders[0].canonical_name}"
+            wrong = f"PyAV writes no {encoders[0].canonical_name} into {container}"
             raise VideoError(f"{named}: cannot hold video of the encoder {group}") if named else ValueError(wrong)
     wrong = Counter(failures).most_common(1)[0][0]
     if named:

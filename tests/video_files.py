@@ -110,7 +110,7 @@ def make_plain(
         movflags: of MOV and MP4.
     """
     tags = tags or {}
-    full = tags.get("color_range") == 2 or pixels.startswith("yuvj")
+    full = tags.get("color_range") == 2 or pixels.startswith(("yuvj", "gray"))
     still = np.broadcast_to(np.array(colour, np.uint8), (size[1], size[0], 4)).copy()
     with av.open(str(path), "w", container_options={"movflags": movflags} if movflags else {}) as container:
         container.metadata.update(metadata or {})
@@ -148,9 +148,9 @@ def look(path: Path) -> tuple[Any, NDArray[np.uint8]]:
     frame = frames[-1]
     rgb = frame.format.is_rgb
     matrix = frame.colorspace if frame.colorspace not in (0, 2) else 1 if frame.height >= 720 else 5
-    full = rgb or frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    full = rgb or frame.color_range == 2 or frame.format.name.startswith(("yuvj", "gray"))
     shown = frame.reformat(
-        format="gbrap", src_colorspace=matrix, src_color_range=2 if full else 1, dst_color_range=2
+        format="gbrap", src_colorspace=matrix, dst_colorspace=0, src_color_range=2 if full else 1, dst_color_range=2
     ).to_ndarray()
     return frame, shown[shown.shape[0] // 4 :, shown.shape[1] // 4 :].mean((0, 1)).round().astype(np.uint8)
 
