@@ -318,10 +318,10 @@ def _qualities(plan: Plan, encoder: Any, picture: Picture, encoding: Encoding) -
     options, notes = dict(OPTIONS.get(plan.encoder, {})), plan.notes
     width, height = picture.size
     by_size = int(BITS_A_PIXEL * width * height * min(float(picture.rate[0]), HIGHEST_AVI_RATE)) + 100_000
-    if encoding.crf is not None:
-        options["crf"] = f"{encoding.crf:g}"
-    elif plan.encoder in QUANTIZERS:
+    if plan.encoder in QUANTIZERS:
         options |= {"flags": "+qscale", "global_quality": str(QUANTIZERS[plan.encoder] * LAMBDA)}
+    elif encoding.crf is not None:
+        options["crf"] = f"{encoding.crf:g}"
     # Profiles of 4:4:4 are for 4:4:4 only, and the others are not.
     profile = PRORES.get(picture.profile, "") if plan.encoder == "prores_ks" else ""
     if profile and (layout_of(plan.pixels).chroma == (1.0, 1.0)) == (profile >= "4"):
@@ -334,7 +334,7 @@ def _qualities(plan: Plan, encoder: Any, picture: Picture, encoding: Encoding) -
             better = replace(better, notes=("DNxHD is written as DNxHR of high quality",))
             return [replace(plan, bit_rate=rate * 1_000_000), better]
         return [better]
-    known = "crf" in options or "global_quality" in options or (encoder.lossless and not encoder.lossy)
+    known = plan.encoder in (*OPTIONS, *QUANTIZERS) or (encoder.lossless and not encoder.lossy)
     bit_rate = by_size if plan.encoder == "libvpx" else 0 if known else max(picture.bit_rate, by_size)
     return [replace(plan, options=options, bit_rate=bit_rate, notes=notes)]
 
@@ -462,6 +462,17 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
     raise ValueError(f"a trial in {container} failed ({wrong})")
 
 
+def _knows_crf(plan: Plan, picture: Picture) -> bool:
+    """Whether an encoder takes a constant rate factor: what it does not know, it leaves among its options."""
+    context = av.CodecContext.create(plan.encoder, "w")
+    context.width, context.height = picture.size
+    context.pix_fmt, context.time_base, context.options = plan.pixels, Fraction(1, 25), {**plan.options, "crf": "20"}
+    with suppress(av.error.FFmpegError):
+        context.open()
+        return "crf" not in context.options
+    return False
+
+
 def _with_notes(plan: Plan, picture: Picture, encoding: Encoding, wrongs: list[str]) -> Plan:
     """The plan with what it changes."""
     notes = list(plan.notes)
@@ -471,8 +482,8 @@ def _with_notes(plan: Plan, picture: Picture, encoding: Encoding, wrongs: list[s
     # Of transparency it is only known at the end whether there was any.
     if replace(before, alpha=False) != replace(after, alpha=False):
         notes.append(f"the picture is written as {replace(after, alpha=False)}; it was {replace(before, alpha=False)}")
-    if encoding.crf is not None and plan.encoder not in OPTIONS:
-        notes.append(f"{plan.encoder} may have no rate factor: --crf is only passed on to it")
+    if encoding.crf is not None and not _knows_crf(plan, picture):
+        notes.append(f"{plan.encoder} has no rate factor, so that {encoding.crf:g} is not used")
     if picture.tags["colorspace"] == RGB and not before.rgb:
         notes.append("the colour tag of the matrix was not valid (that of RGB) and is mended")
     if before.rgb is False and not after.rgb and picture.tags["color_range"] == LIMITED != plan.tags["color_range"]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .video_av import av, ffmpegs_errors, open_video, opened, reason
-from .video_colour import FULL, TAGS, UNSPECIFIED, layout_of, side_data
+from .video_colour import FULL, TAGS, UNSPECIFIED, always_full, layout_of, side_data
 from .video_encoder import MPEGTS, Picture, Plan, Track
 from .video_reader import Reader, reading
 from .video_tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_mac_language, with_quicktime
@@ -389,7 +389,7 @@ def _found(result: Any, writer: Writer, picture: Picture, extras: Extras) -> _Fo
     stream = result.streams.video[0]
     tags, found = writer.plan.tags, stream.codec_context
     colours = [tag for tag in TAGS[:3] if tags[tag] not in (0, UNSPECIFIED, getattr(found, tag))]
-    if tags["color_range"] == FULL != found.color_range and not layout_of(writer.plan.pixels).rgb:
+    if tags["color_range"] == FULL != found.color_range and not always_full(writer.plan.pixels):
         colours.append("color_range")
     return _Found(
         tags=result.metadata,

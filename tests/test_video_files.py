@@ -243,6 +243,17 @@ def test_codecs_without_rate_factor_get_a_good_quality(
     assert np.sqrt(((grey[0] - grey[1]) ** 2).mean()) < 6
 
 
+@pytest.mark.parametrize(
+    ("codec", "known"), [("mpeg4", False), ("ffv1", False), ("libx264", True), ("libvpx-vp9", True)]
+)
+def test_a_rate_factor_that_an_encoder_does_not_know_is_told(
+    unchanged: SequenceCorrector, tmp_path: Path, codec: str, known: bool
+) -> None:
+    source = make_plain(tmp_path / "in.mkv", "ffv1", "yuv420p", RED)
+    notes = correct_video(source, tmp_path / "out.mkv", unchanged, encoding=Encoding(codec, 20)).notes
+    assert notes == (() if known else (f"{codec} has no rate factor, so that 20 is not used",))
+
+
 def test_dnxhd_as_such_or_as_dnxhr(unchanged: SequenceCorrector, tmp_path: Path) -> None:
     source = make_plain(tmp_path / "in.mov", "dnxhd", "yuv422p", RED, size=(320, 240), options={"profile": "dnxhr_sq"})
     summary = correct_video(source, tmp_path / "out.mov", unchanged)
