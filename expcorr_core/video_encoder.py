@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -406,6 +407,7 @@ def plan_encoding(container: str, target: object, picture: Picture, encoding: En
     if picture.rate[0] > COARSE.get(container, picture.rate[0]):
         rates = f"{float(picture.rate[0]):g} frames/s; this format holds at most {COARSE[container]}"
         raise VideoError(f"{target}: has {rates}: choose .mp4 or .mov")
+    os.environ.setdefault("SVT_LOG", "1")  # only errors: else SVT-AV1 tells of its settings on stderr, at every trial
     own = encoding.codec or picture.codec
     usual = "vp9" if container == "webm" else "h264"
     groups = [own] if encoding.codec else list(dict.fromkeys((own, usual)))
