@@ -248,8 +248,10 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
             continue
         attached = stream.type == "video" and stream.disposition & av.stream.Disposition.attached_pic
         if attached or stream.type == "attachment":
-            contents = bytes(next(reader.container.demux(stream))) if attached else bytes(stream.data)
-            if metadata != "all" and (attached or b"Exif" in contents[:64]) and b"Exif\0\0" in contents:
+            contents = bytes(next(reader.packets(stream), b"")) if attached else bytes(stream.data)
+            if not contents:
+                left_out.append(_name(stream))
+            elif metadata != "all" and b"Exif\0\0" in contents:
                 left_out.append(f"{_name(stream)}, as it may tell of a place")
             elif container == "matroska":
                 name = stream.metadata.get("filename") or f"cover.{'png' if _codec(stream) == 'png' else 'jpg'}"

@@ -17,6 +17,7 @@ from expcorr_core.cli import main
 from expcorr_core.corrector import Corrector, Settings
 from expcorr_core.sequence import SequenceCorrector
 from expcorr_core.video import Encoding, Summary, VideoError, correct_video
+from expcorr_core.video_tags import tells_place, with_mac_language
 
 DARK, RED, GLASS = (16, 16, 16, 255), (150, 60, 90, 255), (150, 60, 90, 128)
 BT709, BT601, FULL, RGB = 1, 5, 2, 0
@@ -425,6 +426,17 @@ def test_the_command_line_tells_all_of_it(tmp_path: Path, capsys: pytest.Capture
     assert f"expcorr: {target}: left out: tag com.apple.quicktime.make, tag com.android.version" in told
     assert any("qtrle is written as h264" in line for line in told)
     assert any("its transparency is left out" in line for line in told)
+
+
+def test_text_that_tells_of_places() -> None:
+    assert tells_place(b"[iso: 100] [latitude: 48.1] [longitude: 11.5]")
+    assert tells_place(b"GPS (11.5, 48.1, 500)")
+    assert not tells_place(b"We are lost, and so are the maps")
+
+
+def test_languages_have_the_names_of_quicktime() -> None:
+    assert with_mac_language({"language": "deu", "title": "Ton"}) == {"language": "ger", "title": "Ton"}
+    assert with_mac_language({"language": "eng"}) == {"language": "eng"}
 
 
 def test_a_summary_without_notes() -> None:
