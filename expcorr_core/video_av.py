@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 try:
@@ -25,6 +26,11 @@ def require_pyav() -> None:
         found = av.__version__ if av else "none"
         hint = "install it with: pip install 'av>=16' (the extra video of expcorr)"
         raise VideoError(f"video needs PyAV 16 or newer, and found {found}; {hint}")
+
+
+def fraction(value: Any) -> Fraction:
+    """A rate, time base or aspect, which PyAV 19 gives as numbers of its own kind."""
+    return Fraction(int(value.numerator), int(value.denominator))
 
 
 def reason(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import VideoError, av, ffmpegs_errors, open_video, opened, reason
+from .video_av import VideoError, av, ffmpegs_errors, fraction, open_video, opened, reason
 from .video_colour import (
     BILINEAR,
     BT601,
@@ -139,9 +139,13 @@ def picture_of(reader: Reader, first: Any) -> Picture:
     """What a file has to encode, whose first frame is given."""
     stream, source = reader.stream, reader.stream.codec_context
     sideways = orientation(first)[0] % 2
-    aspect = stream.sample_aspect_ratio or Fraction(1)
+    aspect = fraction(stream.sample_aspect_ratio or Fraction(1))
     width, height = source.width or first.width, source.height or first.height
-    starts = [s.start_time * s.time_base for s in reader.container.streams if s.start_time is not None and s.time_base]
+    starts = [
+        s.start_time * fraction(s.time_base)
+        for s in reader.container.streams
+        if s.start_time is not None and s.time_base
+    ]
     return Picture(
         codec=source.codec.canonical_name,
         profile=source.profile or "",
@@ -149,7 +153,7 @@ def picture_of(reader: Reader, first: Any) -> Picture:
         size=(height, width) if sideways else (width, height),
         aspect=1 / aspect if sideways else aspect,
         rate=(reader.rate, reader.highest_rate),
-        time_base=first.time_base or stream.time_base,
+        time_base=fraction(first.time_base or stream.time_base),
         start=min(starts, default=Fraction(0)),
         bit_rate=stream.bit_rate or 0,
         tags={tag: int(getattr(source, tag)) for tag in TAGS},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .bilateral import BilateralGrid
-from .video_av import VideoError, av, open_video, reason
+from .video_av import VideoError, av, fraction, open_video, reason
 from .video_colour import (
     AREA,
     BILINEAR,
@@ -73,11 +73,11 @@ class Reader:
         self.stream.thread_type = "AUTO"
         self.decoder = self._alpha_decoder()
         # Of files with frames at uneven times, one of these may be that of the time base.
-        rates = [*filter(None, (self.stream.average_rate, self.stream.guessed_rate))]
+        rates = [fraction(rate) for rate in (self.stream.average_rate, self.stream.guessed_rate) if rate]
         self.rate, self.highest_rate = min(rates, default=Fraction(25)), max(rates, default=Fraction(25))
         self.seconds = self._seconds()
         mean = (self.stream.frames and self.stream.average_rate) or self.rate
-        by_time = int(self.seconds * mean + Fraction(1, 2))
+        by_time = int(self.seconds * float(mean) + 0.5)
         # An edit list may hide frames, which are counted all the same.
         self.expected = min(self.stream.frames or by_time, by_time or self.stream.frames)
         self.count, self.damaged, self.hidden, self.broken = 0, 0, 0, ""

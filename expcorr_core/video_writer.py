@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import av, ffmpegs_errors, open_video, opened, reason
+from .video_av import av, ffmpegs_errors, fraction, open_video, opened, reason
 from .video_colour import FULL, TAGS, UNSPECIFIED, always_full, layout_of, side_data
 from .video_encoder import MPEGTS, Picture, Plan, Track
 from .video_reader import Reader, reading
@@ -126,11 +126,12 @@ class Writer:
             packet.pts = packet.dts = 0
         # In the file's own ticks: where these are coarser, two packets may come to have one time, which is refused.
         packet.pts = packet.dts if packet.pts is None else packet.pts
-        ticks = packet.time_base / copy.time_base
+        base = fraction(packet.time_base)
+        ticks = base / fraction(copy.time_base)
         delay = packet.pts - packet.dts
-        dts = max(round((packet.dts - self.shift / packet.time_base) * ticks), self.last.get(copy, -1 << 62) + 1)
+        dts = max(round((packet.dts - self.shift / base) * ticks), self.last.get(copy, -1 << 62) + 1)
         if copy not in self.last and self.plan.times == "even":
-            self._note_delay(stream, float(packet.pts * packet.time_base - self.shift))
+            self._note_delay(stream, float(packet.pts * base - self.shift))
         self.last[copy] = dts
         packet.pts, packet.dts = dts + round(delay * ticks), dts
         packet.duration = round((packet.duration or 0) * ticks)
