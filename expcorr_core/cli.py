@@ -157,6 +157,12 @@ def build_parser() -> argparse.ArgumentParser:
     video.add_argument(
         "--crf", type=float, help="rate factor: lower is better and larger (default 18 to 24, by encoder)"
     )
+    video.add_argument(
+        "--metadata",
+        choices=("all", "no-gps", "none"),
+        default="all",
+        help="what is kept of tags: all, all but those that tell of places, or none (default all)",
+    )
 
     decompose = commands.add_parser("decompose", parents=[overwrite], help="write a photo's Laplacian pyramid")
     decompose.add_argument("input", type=Path, metavar="INPUT")

@@ -175,11 +175,14 @@ def command_video(args: argparse.Namespace) -> int:
             cuts=args.cuts,
             one_correction=args.one_correction,
             encoding=Encoding(args.codec, args.crf),
+            metadata=args.metadata,
             overwrite=args.overwrite,
             progress=progress,
         )
     if summary.left_out:
-        print(f"expcorr: {args.output}: cannot hold {', '.join(summary.left_out)}; left out", file=sys.stderr)
+        print(f"expcorr: {args.output}: left out: {', '.join(summary.left_out)}", file=sys.stderr)
+    for note in summary.notes:
+        print(f"expcorr: {args.output}: {note}", file=sys.stderr)
     if summary.stopped:
         print("expcorr: stopped; what was finished is kept", file=sys.stderr)
     if summary.problem:

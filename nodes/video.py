@@ -184,7 +184,7 @@ class CorrectVideo(io.ComfyNode):
             one_correction=one_correction,
             progress=progress,
         )
-        for told in (summary.problem, *(f"left out: {stream}" for stream in summary.left_out)):
+        for told in (summary.problem, *(f"left out: {part}" for part in summary.left_out), *summary.notes):
             if told:
                 logging.warning("Exposure Correct (Video): %s", told)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
