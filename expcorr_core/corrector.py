@@ -262,7 +262,13 @@ def correct(
         >>> correct("photo.jpg")
         'photo_corrected.jpg'
     """
-    used = corrector or _bundled()
+    result: PhotoLike = _corrected(photo, output, settings, corrector or _bundled(), overwrite)
+    return result
+
+
+def _corrected(
+    photo: Any, output: str | Path | None, settings: Settings | None, used: Corrector, overwrite: bool
+) -> Any:
     if output is not None and not isinstance(photo, str | Path):
         raise ValueError("an output can only be named for a photo that is named itself")
     if isinstance(photo, str | Path):
@@ -289,7 +295,7 @@ def _correct_image(image: Image.Image, corrector: Corrector, settings: Settings 
     profile = upright.info.get("icc_profile") or b""
     alpha = upright.has_transparency_data
     grey = upright.mode in ("1", "L", "LA")
-    pixels = np.asarray(upright.convert("RGBA" if alpha else "RGB"))
+    pixels = np.array(upright.convert("RGBA" if alpha else "RGB"))
     if upright.mode == "CMYK":
         profile = b""
     held = Photo(

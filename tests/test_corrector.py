@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expcorr_core.corrector import Corrector, Settings, native_dtype
+from expcorr_core.corrector import Corrector, native_dtype
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from expcorr_core.method.contrast import normalise_range, stretch_contrast
 from expcorr_core.method.fusion import fuse_exposures
@@ -30,7 +30,8 @@ from expcorr_core.method.weights import (
     save_weights,
 )
 from expcorr_core.photos.reading import read_photo
-from expcorr_core.sequence import SequenceCorrector
+from expcorr_core.settings import Settings
+from expcorr_core.video.sequence import SequenceCorrector
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

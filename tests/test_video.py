@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from video_files import make_video, pictures, remux, sound
 
-from expcorr_core import video, video_av, video_colour
 from expcorr_core.cli import main
-from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.sequence import SequenceCorrector, Smoothing
-from expcorr_core.video import Encoding, Summary, VideoError, correct_video
-from expcorr_core.video_reader import reading
-from expcorr_core.video_writer import Writer
+from expcorr_core.corrector import Corrector
+from expcorr_core.settings import Settings
+from expcorr_core.video import colour as video_colour
+from expcorr_core.video import files as video
+from expcorr_core.video import pyav as video_av
+from expcorr_core.video.files import Encoding, Summary, VideoError, correct_video
+from expcorr_core.video.reader import reading
+from expcorr_core.video.sequence import SequenceCorrector, Smoothing
+from expcorr_core.video.writer import Writer
 
 FRAMES = 24
 FAST = Smoothing(8, 8)

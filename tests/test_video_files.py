@@ -14,10 +14,11 @@ from PIL import Image
 from video_files import add_streams, look, make_plain, make_video, pictures
 
 from expcorr_core.cli import main
-from expcorr_core.corrector import Corrector, Settings
-from expcorr_core.sequence import SequenceCorrector
-from expcorr_core.video import Encoding, Summary, VideoError, correct_video
-from expcorr_core.video_tags import tells_place, with_mac_language
+from expcorr_core.corrector import Corrector
+from expcorr_core.settings import Settings
+from expcorr_core.video.files import Encoding, Summary, VideoError, correct_video
+from expcorr_core.video.sequence import SequenceCorrector
+from expcorr_core.video.tags import tells_place, with_mac_language
 
 DARK, RED, GLASS = (16, 16, 16, 255), (150, 60, 90, 255), (150, 60, 90, 128)
 BT709, BT601, FULL, RGB = 1, 5, 2, 0

@@ -16,13 +16,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .bilateral.grid import BilateralGrid
-from .files import replacing
+from ..bilateral.grid import BilateralGrid
+from ..files import replacing
+from .encoder import Encoding, picture_of, plan_encoding
+from .pyav import VideoError, av, open_video, reason, require_pyav
+from .reader import Reader, reading
 from .sequence import SequenceCorrector
-from .video_av import VideoError, av, open_video, reason, require_pyav
-from .video_encoder import Encoding, picture_of, plan_encoding
-from .video_reader import Reader, reading
-from .video_writer import Writer, plan_extras
+from .writer import Writer, plan_extras
 
 __all__ = ["FORMATS", "Encoding", "Summary", "VideoError", "correct_video", "require_pyav"]
 
@@ -79,7 +79,7 @@ def correct_video(
         source: the video, 8 to 16 bits.
         target: the file to write; its suffix tells the format (see ``FORMATS``).
         sequence: corrects the frames.
-        cuts: as for :class:`~expcorr_core.sequence.SequenceCorrector`.
+        cuts: as for :class:`~expcorr_core.video.sequence.SequenceCorrector`.
         one_correction: the same correction for all frames.
         encoding: of the picture.
         metadata: what is kept of tags: ``all``, all but those that tell of places (``no-gps``), or ``none``.

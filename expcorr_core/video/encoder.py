@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import VideoError, av, ffmpegs_errors, fraction, open_video, opened, reason
-from .video_colour import (
+from .colour import (
     BILINEAR,
     BT601,
     BT709,
@@ -31,7 +30,8 @@ from .video_colour import (
     loss,
     orientation,
 )
-from .video_reader import Reader
+from .pyav import VideoError, av, ffmpegs_errors, fraction, open_video, opened, reason
+from .reader import Reader
 
 # What MPEG-TS has names for; FFmpeg writes all else there too, as data that nothing can read.
 MPEGTS = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import av
+from .pyav import av
 
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 # Format of unpacked pixels by whether there is alpha, and more than 8 bits. Planar: packed, FFmpeg gets 16 bits wrong.

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_av import av, ffmpegs_errors, fraction, open_video, opened, reason
-from .video_colour import FULL, TAGS, UNSPECIFIED, always_full, layout_of, side_data
-from .video_encoder import MPEGTS, Picture, Plan, Track
-from .video_reader import Reader, reading
-from .video_tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_mac_language, with_quicktime
+from .colour import FULL, TAGS, UNSPECIFIED, always_full, layout_of, side_data
+from .encoder import MPEGTS, Picture, Plan, Track
+from .pyav import av, ffmpegs_errors, fraction, open_video, opened, reason
+from .reader import Reader, reading
+from .tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_mac_language, with_quicktime
 
 LOOKED_AT = 400  # packets, for the first ones of streams that are copied
 SHOWN = 10  # of these packets, that a rehearsal takes: some codecs are known by several

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bilateral import BilateralGrid
-from .video_av import VideoError, av, fraction, open_video, reason
-from .video_colour import (
+from ..bilateral.grid import BilateralGrid
+from .colour import (
     AREA,
     BILINEAR,
     FULL,
@@ -33,6 +32,7 @@ from .video_colour import (
     range_of,
     side_data,
 )
+from .pyav import VideoError, av, fraction, open_video, reason
 
 # What may be missing, since headers are not exact: a share of the frames where they are counted, else seconds.
 MISSING, SLACK = 0.02, 1.0
