@@ -202,7 +202,7 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         end = len(content)
     if content[end:].strip(b"\0\r\n "):
         found.left_out.append("data after the picture")
-    depth, colours = content[24], content[25]  # in the header
+    depth, colours = _header(content)
     if colours == 3 or any(part.startswith(b"tRNS", 4) for part in kept) or depth < 8:  # the result has other channels
         gone = [own for own in found.own if own.mark in (b"sBIT", b"bKGD")]
         found.own = [own for own in found.own if own not in gone]
@@ -218,9 +218,15 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
     return metadata, b"".join(kept)
 
 
+def _header(content: bytes) -> tuple[int, int]:
+    """Bits a sample, and type of the colours."""
+    depth, colours = content[24:26].ljust(2, b"\0")
+    return depth, colours
+
+
 def _for_pillow(transparency: bytes, content: bytes) -> bytes:
     """Pillow compares the transparent grey of 2 and 4 bits with pixels that it has brought to 8."""
-    depth, colours = content[24], content[25]
+    depth, colours = _header(content)
     if colours or depth not in (2, 4) or len(transparency) != 14:
         return transparency
     (value,) = struct.unpack_from(">H", transparency, 8)
