@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,9 @@ from .xmp import joined
 
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
+# White, red, green, blue: x and y, of 100,000.
+_SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # pixels
 _THUMBNAIL_SIDE = 160  # pixels, as EXIF asks for
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI", b"pHYs")
 
@@ -75,6 +79,9 @@ def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
     if photo.tone and not photo.metadata.icc_profile and (kind, photo.metadata.kind) != ("PNG", "PNG"):
         # Only PNG's own chunks said how its numbers mean tones.
         photo = replace(photo, tone=None).with_tensor(photo.to_tensor())
+    most = _MOST_SIDE.get(kind)
+    if most and max(photo.pixels.shape[:2]) > most:
+        raise ValueError(f"{kind} holds at most {most} pixels a side; write it as TIFF or PNG")
     metadata = _for_format(photo.metadata, kind)
     if metadata.exif:
         metadata = _with_thumbnail(metadata, photo, kind)
@@ -104,6 +111,10 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
     if metadata.kind != kind:
         carried = [own for own in metadata.own if own.mark in _COLOUR_CHUNKS or own.name == "the text 'Comment'"]
         gone = [own.name for own in metadata.own if own not in carried]
+        if _has_own_primaries(metadata):
+            gone.append("the colour space of PNG's cHRM")
+        if any(own.mark == b"pHYs" and own.data[8:] == b"\0" and own.data[:4] != own.data[4:8] for own in metadata.own):
+            gone.append("the shape of its pixels, which are not square")
         if any(own.mark == b"cICP" and own.data[:1] != b"\1" for own in metadata.own) and not metadata.icc_profile:
             gone.append("the colour space of PNG's cICP")
         metadata = replace(metadata, own=()).without(*gone)
@@ -122,9 +133,21 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
         metadata = replace(metadata, comments=()).without("the comment")
     if kind == "WEBP":
         names = ["IPTC and image resources"] if metadata.photoshop else []
+        if metadata.icc_profile[16:20] == b"GRAY":  # WebP is always RGB
+            names.append("the grey profile")
+            metadata = replace(metadata, icc_profile=b"")
         names += ["the resolution"] if metadata.resolution and not _tells_resolution(metadata.exif) else []
         metadata = replace(metadata, photoshop=b"", resolution=None).without(*names)
     return metadata
+
+
+def _has_own_primaries(metadata: Metadata) -> bool:
+    """Whether only PNG's cHRM chunk tells the colour space, and it is not sRGB's."""
+    chunks = {own.mark: own.data for own in metadata.own}
+    found = chunks.get(b"cHRM", b"")
+    if metadata.icc_profile or len(found) != 32 or b"sRGB" in chunks or b"cICP" in chunks:
+        return False
+    return any(abs(a - b) > 1000 for a, b in zip(struct.unpack(">8I", found), _SRGB_PRIMARIES, strict=True))
 
 
 def _tells_resolution(block: bytes) -> bool:
