@@ -230,7 +230,7 @@ def measure_correction(name: str, device: str, network: float) -> list[Row]:
     parts = {
         "reduce": timed(lambda: reduce_to(image, WORKING_SIZE), device, repeats),
         "network, on the photo and its mirror image": timed(
-            lambda: corrector.correct_small(small, mirror=True), device, repeats
+            lambda: corrector.correct_small(small, flip=True), device, repeats
         ),
         "fit": timed(lambda: BilateralGrid.fit_reduced(small, changed, PAIR_SIZE), device, repeats),
         "slice": timed(lambda: grid.slice(image), device, repeats),

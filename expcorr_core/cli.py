@@ -72,9 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--working-size", type=int, default=WORKING_SIZE, metavar="PIXELS", help=f"default {WORKING_SIZE}"
     )
     options.add_argument(
+        "--flip",
         "--mirror",
         action=argparse.BooleanOptionalAction,
-        default=Settings.mirror,
+        default=Settings.flip,
         help="average with the mirrored photo's correction: steadier, twice the network's time (default: on)",
     )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
@@ -135,7 +136,9 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"time that corrections are smoothed over; 0: each frame on its own (default {Smoothing.frames:g})",
     )
     video.add_argument(
+        "--keyframe-every",
         "--every",
+        dest="every",
         type=int,
         default=Smoothing.every,
         metavar="K",
@@ -175,11 +178,15 @@ def build_parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--groups", type=Path, metavar="CSV", help="groups (default: pairs.csv beside INPUT_DIR)")
     evaluation.add_argument("--csv", type=Path, help="also write each pair's figures")
 
-    agree = commands.add_parser(
-        "agree", parents=[options], help="PSNR between the results of one scene's exposures (SCENE_N1.5, SCENE_0, ...)"
+    consistency = commands.add_parser(
+        "consistency",
+        aliases=["agree"],
+        parents=[options],
+        help="PSNR between the corrections of different exposures of one scene (SCENE_N1.5, SCENE_0, ...)",
     )
-    agree.add_argument("renderings", type=Path, metavar="DIR")
-    agree.add_argument(
+    consistency.set_defaults(command="consistency")
+    consistency.add_argument("renderings", type=Path, metavar="DIR")
+    consistency.add_argument(
         "--larger-side", type=_count, default=WORKING_SIZE, metavar="PIXELS", help=f"default {WORKING_SIZE}"
     )
 
@@ -205,7 +212,7 @@ def _run(args: argparse.Namespace) -> int:
                 fusion=args.fusion,
                 stretch=args.stretch,
                 working_size=args.working_size,
-                mirror=args.mirror,
+                flip=args.flip,
             )
         if "smoothing" in args:
             args.smoothing = Smoothing(args.smoothing, args.every, threshold=args.scene_threshold)

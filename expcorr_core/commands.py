@@ -229,14 +229,14 @@ def command_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def command_agree(args: argparse.Namespace) -> int:
-    from .data.evaluation import agreement
+def command_consistency(args: argparse.Namespace) -> int:
+    from .data.evaluation import consistency
     from .data.pairs import find_scenes
 
     corrector, scenes = _corrector(args), find_scenes(args.renderings)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scene in tqdm(scenes.values(), unit="scene", disable=args.quiet):
-        for exposures, figures in agreement(corrector, scene, args.settings, args.larger_side).items():
+        for exposures, figures in consistency(corrector, scene, args.settings, args.larger_side).items():
             found.setdefault(exposures, []).append(figures)
     print(f"{'exposures':<14}{'scenes':>7}{'inputs':>9}{'results':>9}")
     everything = [figures for part in found.values() for figures in part]
@@ -264,7 +264,7 @@ COMMANDS = {
     "video": command_video,
     "decompose": command_decompose,
     "evaluate": command_evaluate,
-    "agree": command_agree,
+    "consistency": command_consistency,
     "info": command_info,
 }
 

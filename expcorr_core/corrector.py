@@ -184,19 +184,19 @@ class Corrector(Pretrained, nn.Module):
             ``(B, 3, h, w)`` float32, 0..1.
         """
         seen = space.to_srgb(small) if space else small
-        corrected = self.correct_small(seen, settings.gains, settings.mirror)
+        corrected = self.correct_small(seen, settings.gains, settings.flip)
         if settings.fusion:
             corrected = fuse_exposures((seen, corrected))
         if settings.stretch:
             corrected = stretch_contrast(corrected, settings.stretch)
         return space.carry_back(small, corrected) if space else corrected
 
-    def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, mirror: bool = False) -> Tensor:
+    def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, flip: bool = False) -> Tensor:
         """Run the network alone, at the image's own size.
 
         Args:
             image: ``(B, 3, h, w)`` float32, 0..1.
-            gains, mirror: see :class:`Settings`.
+            gains, flip: see :class:`Settings`.
 
         Returns:
             ``(B, 3, h, w)`` float32, 0..1, on the image's device.
@@ -207,7 +207,7 @@ class Corrector(Pretrained, nn.Module):
         if self.network.normalised:
             image = normalise_range(image)
         result = self._run(image, gains)
-        if mirror:
+        if flip:
             result = (result + self._run(image.flip(3), gains).flip(3)) / 2
         return result
 

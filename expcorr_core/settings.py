@@ -25,7 +25,7 @@ class Settings:
         fusion: fuse the corrected photo with the input (Mertens et al. 2007).
         stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
         working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
-        mirror: average the network's result with that of the mirrored photo: steadier, at twice the network's time.
+        flip: average the result with that of the mirrored photo (flip self-ensemble): steadier, twice the time.
     """
 
     strength: float = 1.0
@@ -33,7 +33,7 @@ class Settings:
     fusion: bool = False
     stretch: float = 0.0
     working_size: int = WORKING_SIZE
-    mirror: bool = True
+    flip: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 2:

@@ -90,7 +90,7 @@ class ExposureCorrect(io.ComfyNode):
             fusion=fusion,
             stretch=stretch,
             working_size=working_size,
-            mirror=mirror,
+            flip=mirror,
         )
         corrector = model.corrector(working_size)
         grids: dict[int, Tensor] = {}

@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
-from ..expcorr_core.image.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
+from ..expcorr_core.image.report import clipped_highlights, clipped_shadows, exposure_error, histogram_picture
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
 from ..expcorr_core.settings import WORKING_SIZE
@@ -137,7 +137,7 @@ class ExposureReport(io.ComfyNode):
         lines = []
         step = Steps(len(image))
         for index, frame in enumerate(torch.split(colours, 1)):
-            shadows[index], highlights[index] = lost_shadows(frame)[0], lost_highlights(frame)[0]
+            shadows[index], highlights[index] = clipped_shadows(frame)[0], clipped_highlights(frame)[0]
             drawn[index] = histogram_picture(frame[0], *HISTOGRAM)
             line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
             if corrector:

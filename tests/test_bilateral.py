@@ -17,10 +17,10 @@ from skimage import data
 from torch import Tensor
 
 from expcorr_core.bilateral import slicing
-from expcorr_core.bilateral.direct import fit_by_pixels
+from expcorr_core.bilateral.direct import fit_directly
 from expcorr_core.bilateral.energy import luminance
 from expcorr_core.bilateral.grid import BilateralGrid
-from expcorr_core.bilateral.iterative import fit_by_nodes
+from expcorr_core.bilateral.iterative import fit_iteratively
 from expcorr_core.bilateral.slicing import choose_path
 from expcorr_core.image.resize import resize
 
@@ -68,7 +68,7 @@ def dense_fit(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, i
     return torch.linalg.lstsq(matrix, right_side).solution.view(gh, gw, gd, 4, 3).mT
 
 
-SOLVERS = (fit_by_nodes, fit_by_pixels)
+SOLVERS = (fit_iteratively, fit_directly)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -278,7 +278,7 @@ def test_agreement_of_a_scenes_exposures(
 ) -> None:
     for exposure, step in (("P1", 10), ("N1.5", 0), ("0", 20)):
         Image.fromarray(scene // 2 + step).save(tmp_path / f"a_0_{exposure}.png")
-    assert run("agree", tmp_path, "--quiet", "--strength", 0) == 0
+    assert run("consistency", tmp_path, "--quiet", "--strength", 0) == 0
     lines = capsys.readouterr().out.splitlines()
     # Levels that differ by d are 20 log10(255 / d) dB apart.
     for line, names, step in ((lines[1], "-1.5 +0", 20), (lines[2], "-1.5 +1", 10), (lines[3], "+0 +1", 10)):

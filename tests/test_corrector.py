@@ -85,7 +85,7 @@ def test_a_mirrored_photo_is_corrected_alike(corrector: Corrector) -> None:
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 7), (130, 140), mode="bicubic").clamp(0, 1)
     corrected, mirrored = corrector(image), corrector(image.flip(3)).flip(3)
     assert psnr(corrected, mirrored) > 45
-    alone, turned = (corrector(x, Settings(mirror=False)) for x in (image, image.flip(3)))
+    alone, turned = (corrector(x, Settings(flip=False)) for x in (image, image.flip(3)))
     assert psnr(corrected, mirrored) > psnr(alone, turned.flip(3)) + 5
 
 

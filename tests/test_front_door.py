@@ -134,7 +134,7 @@ def test_a_corrector_is_a_module(small_network: ExposureNetwork) -> None:
 def test_gradients_reach_the_network(small_network: ExposureNetwork) -> None:
     corrector = ec.Corrector(small_network).requires_grad_()
     image = torch.rand(2, 3, 18, 22, requires_grad=True)
-    corrector.correct_small(image, mirror=True).square().mean().backward()
+    corrector.correct_small(image, flip=True).square().mean().backward()
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
     assert all(p.grad is not None for p in corrector.parameters())

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from comfyui_stand_in import loaded
+from comfyui_stub import loaded
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("de", "en", "es", "fr", "ja", "zh")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui_stand_in import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
+from comfyui_stub import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
 from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
 from video_files import make_video, pictures, sound
@@ -312,8 +312,8 @@ def test_one_image_shows_progress_and_heeds_cancel(
 
 def test_a_report_heeds_cancel(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules[nodes["ExpCorr_ExposureReport"].__module__]
-    find, looked_at = module.lost_shadows, []
-    monkeypatch.setattr(module, "lost_shadows", lambda images: (looked_at.extend(images), find(images))[1])
+    find, looked_at = module.clipped_shadows, []
+    monkeypatch.setattr(module, "clipped_shadows", lambda images: (looked_at.extend(images), find(images))[1])
     monkeypatch.setattr(Progress, "cancel_after", 2)
     with pytest.raises(Interrupted):
         run(nodes, "ExposureReport", image=photo.repeat(9, 1, 1, 1))

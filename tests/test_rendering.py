@@ -33,7 +33,17 @@ from training.rendering.colour import (
 from training.rendering.makers import HdrMaker
 from training.rendering.radiance import metered, read_radiance, views
 from training.rendering.raw import read_raw
-from training.rendering.tone import MID_GREY, Scene, ToneCurve, expose, fitting, render, resize, show, spare_highlights
+from training.rendering.tone import (
+    MID_GREY,
+    Scene,
+    ToneCurve,
+    expose,
+    fitting,
+    render,
+    resize,
+    spare_highlights,
+    tone_map,
+)
 
 PATCHES = ((0.02, 0.02, 0.02), (0.1, 0.1, 0.1), (0.3, 0.3, 0.3), (0.2, 0.1, 0.05), (0.05, 0.2, 0.1), (0.1, 0.05, 0.2))
 EVS = (-1.5, -1.0, 0.0, 1.0, 1.5)
@@ -116,9 +126,9 @@ def test_what_saturates_stays_white_and_hdr_light_does_not() -> None:
 def test_pictures_brighten_with_light_and_exposure(ev: float, light: NDArray[np.float32]) -> None:
     scene = Scene(np.zeros((1, 1, 3), np.uint16))
     ordered = np.sort(light)[:, None].repeat(3, 1)
-    shown = show(expose(ordered, ev), scene, ev)
+    shown = tone_map(expose(ordered, ev), scene, ev)
     assert (np.diff(shown, axis=0) >= -1e-6).all()
-    assert (show(expose(ordered, ev + 0.5), scene, ev + 0.5) >= shown - 1e-6).all()
+    assert (tone_map(expose(ordered, ev + 0.5), scene, ev + 0.5) >= shown - 1e-6).all()
     spared = spare_highlights(expose(ordered, ev), ev)
     assert (spared >= expose(ordered, ev) - 1e-6).all()
     assert (spared <= 1 + 1e-5).all() or ev > 0
@@ -126,7 +136,7 @@ def test_pictures_brighten_with_light_and_exposure(ev: float, light: NDArray[np.
 
 @given(arrays.arrays(np.float32, (5, 3), elements=st.floats(2**-10, 1, width=32)), st.floats(-2, 0))
 def test_tone_curve_keeps_the_order_of_the_channels(light: NDArray[np.float32], ev: float) -> None:
-    shown = show(expose(light, ev), Scene(light, saturates=False), ev)
+    shown = tone_map(expose(light, ev), Scene(light, saturates=False), ev)
     for one, other in ((0, 1), (1, 2), (0, 2)):
         above = light[:, one] > light[:, other]
         assert (shown[above, one] >= shown[above, other] - 1e-6).all()

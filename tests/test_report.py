@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import gain_exposure
 from expcorr_core.image.masking import limit_change, soften
-from expcorr_core.image.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
+from expcorr_core.image.report import clipped_highlights, clipped_shadows, exposure_error, histogram_picture
 
 
 def test_srgb_curve_is_the_standards() -> None:
@@ -40,8 +40,8 @@ def test_lost_parts() -> None:
     image[..., 0] = 0
     image[:, :, 0, 1] = torch.tensor([0, 0, 0.5])
     image[:, 1, 0, 2] = 1
-    assert lost_shadows(image).tolist() == [[[True, False, False, False]]]
-    assert lost_highlights(image).tolist() == [[[False, False, True, False]]]
+    assert clipped_shadows(image).tolist() == [[[True, False, False, False]]]
+    assert clipped_highlights(image).tolist() == [[[False, False, True, False]]]
 
 
 def test_histogram_shows_each_channel_where_it_is() -> None:

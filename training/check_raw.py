@@ -27,7 +27,7 @@ from .render_raw import EVS
 from .rendering.colour import to_prophoto
 from .rendering.commands import guarded
 from .rendering.raw import read_raw
-from .rendering.tone import Scene, expose, fitting, render, resize, show
+from .rendering.tone import Scene, expose, fitting, render, resize, tone_map
 
 BLOCK = 24
 FLAT = 0.1  # standard deviation by mean, at most: noise, but no edges
@@ -39,7 +39,7 @@ def light_behind(pixels: NDArray[np.uint8], scene: Scene, ev: float) -> NDArray[
     linear = srgb_to_linear(torch.from_numpy(pixels / np.float32(255))).numpy()
     shown = to_prophoto(linear).astype(float)
     light = expose(np.linspace(0, 1, 2**14, dtype=np.float32) ** 2, ev)
-    display = show(light[:, None].repeat(3, 1), scene, ev)[:, 0]
+    display = tone_map(light[:, None].repeat(3, 1), scene, ev)[:, 0]
     top, bottom = shown.max(-1, keepdims=True), shown.min(-1, keepdims=True)
     high, low = (np.interp(x, display, light) for x in (top, bottom))
     place = (shown - bottom) / np.maximum(top - bottom, 1e-9)

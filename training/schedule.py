@@ -78,14 +78,14 @@ class Stage:
         """Raise ValueError unless all levels can work at this size."""
         if not 1 <= self.finest <= architecture.levels:
             raise ValueError(f"finest must be 1..{architecture.levels}, got {self.finest}")
-        granule = self.granule(architecture)
+        multiple = self.size_multiple(architecture)
         if not self.patches:
-            granule *= 4  # the shorter sides of whole photos are three quarters of the size
-        if self.size % granule:
+            multiple *= 4  # the shorter sides of whole photos are three quarters of the size
+        if self.size % multiple:
             kind = "patches" if self.patches else "whole photos"
-            raise ValueError(f"{kind} with finest={self.finest} need a size divisible by {granule}, got {self.size}")
+            raise ValueError(f"{kind} with finest={self.finest} need a size divisible by {multiple}, got {self.size}")
 
-    def granule(self, architecture: Architecture) -> int:
+    def size_multiple(self, architecture: Architecture) -> int:
         """What the sides of a photo of the size of ``Y(finest)`` must be divisible by."""
         return architecture.multiple >> max(0, self.finest - 2)
 

@@ -38,11 +38,11 @@ class Validation:
     def __init__(self, pairs: list[Pair], stage: Stage, levels: int, normalise: bool) -> None:
         self.finest, self.levels, self.normalise = stage.finest, levels, normalise
         side = WHOLE_SIDE if stage.patches else stage.size
-        granule = stage.granule(Architecture.of_levels(levels))
+        size_multiple = stage.size_multiple(Architecture.of_levels(levels))
         self.pairs = [
             (
-                _to_multiple(load_photo(pair.input, side), side, granule),
-                _to_multiple(load_photo(pair.target, side), side, granule),
+                _to_multiple(load_photo(pair.input, side), side, size_multiple),
+                _to_multiple(load_photo(pair.target, side), side, size_multiple),
             )
             for pair in pairs
         ]
@@ -78,10 +78,10 @@ class Validation:
         return min(psnr(*values), EQUAL_PSNR), similarity
 
 
-def _to_multiple(photo: Tensor, side: int, granule: int) -> Tensor:
+def _to_multiple(photo: Tensor, side: int, size_multiple: int) -> Tensor:
     """Reduce a uint8 photo to a larger side, and resize it so that both sides are divisible as the network needs."""
     scale = min(1.0, side / max(photo.shape[1:]))
-    height, width = (max(1, round(length * scale / granule)) * granule for length in photo.shape[1:])
+    height, width = (max(1, round(length * scale / size_multiple)) * size_multiple for length in photo.shape[1:])
     return nn.functional.interpolate(photo[None], (height, width), mode="bilinear", antialias=True)
 
 

@@ -16,8 +16,8 @@ from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
 MOST_PIXELS = 1600  # above, the other solver is faster
 
 
-def fit_by_pixels(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral.iterative.fit_by_nodes`."""
+def fit_directly(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral.iterative.fit_iteratively`."""
     height, width = source.shape[1:]
     pixels, depth = height * width, size[2]
     (along_y, modes_y), (along_x, modes_x), (along_z, modes_z) = (

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
 from ..image.resize import resize
-from .direct import MOST_PIXELS, fit_by_pixels
+from .direct import MOST_PIXELS, fit_directly
 from .energy import lower_nodes
-from .iterative import FIT_BYTES, fit_by_nodes, fit_bytes
+from .iterative import FIT_BYTES, fit_bytes, fit_iteratively
 from .slicing import slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
@@ -82,7 +82,7 @@ class BilateralGrid:
             weight64 = weight.detach().cpu().double()
             if not (weight64.isfinite() & (weight64 >= 0)).all():
                 raise ValueError("weight must be finite and not negative")
-        solve = fit_by_pixels if height * width <= MOST_PIXELS else fit_by_nodes
+        solve = fit_directly if height * width <= MOST_PIXELS else fit_iteratively
         # Smoothness does not see the identity, so that the rest can be fitted by itself, towards zero.
         grids = [solve(*images, size) for images in zip(source64, change, weight64, strict=True)]
         identity = torch.eye(3, 4, dtype=torch.float64)

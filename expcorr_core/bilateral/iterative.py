@@ -36,7 +36,7 @@ def fit_bytes(size: tuple[int, int, int]) -> int:
     return 8 * (2 * grid_h * grid_w * depth * LOCAL**2 + 3 * columns + 2 * coarse**2)
 
 
-def fit_by_nodes(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+def fit_iteratively(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Fit one pair.
 
     Args:

@@ -63,7 +63,7 @@ def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
     }
 
 
-def agreement(
+def consistency(
     corrector: Corrector, scene: dict[str, Path], settings: Settings | None = None, larger_side: int = WORKING_SIZE
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """How alike the renderings of one scene are, before and after their correction.

@@ -11,12 +11,12 @@ from .colour import luma, srgb_to_linear
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
 
 
-def lost_shadows(image: Tensor) -> Tensor:
+def clipped_shadows(image: Tensor) -> Tensor:
     """Where all channels are black: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
     return image.amax(1) < BLACK
 
 
-def lost_highlights(image: Tensor) -> Tensor:
+def clipped_highlights(image: Tensor) -> Tensor:
     """Where a channel is clipped to white: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
     return image.amax(1) > WHITE
 
@@ -36,7 +36,9 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     check_image(image)
     check_same_shape(corrected, "corrected", image, "image")
     light, wanted = (luma(srgb_to_linear(x.float()))[:, 0] for x in (image, corrected))
-    counts = ~(lost_shadows(image) | lost_highlights(image) | lost_shadows(corrected) | lost_highlights(corrected))
+    counts = ~(
+        clipped_shadows(image) | clipped_highlights(image) | clipped_shadows(corrected) | clipped_highlights(corrected)
+    )
     errors = [
         (a[chosen] / b[chosen]).log2().median() if chosen.any() else a.new_zeros(())
         for a, b, chosen in zip(light, wanted, counts, strict=True)

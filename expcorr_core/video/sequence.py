@@ -182,9 +182,9 @@ class SequenceCorrector:
     def _corrected(self, small: Tensor, number: int) -> Tensor:
         """The correction of a key; where it is averaged with others, every second one of the mirrored key."""
         averaged = self.smoothing.lookahead and self.smoothing.frames >= 2 * self.smoothing.every
-        if not self.settings.mirror or not averaged:
+        if not self.settings.flip or not averaged:
             return self.corrector.correct_reduced(small, self.settings, self.space)
-        settings = replace(self.settings, mirror=False)
+        settings = replace(self.settings, flip=False)
         if number % 2 == 0:
             return self.corrector.correct_reduced(small, settings, self.space)
         return self.corrector.correct_reduced(small.flip(3), settings, self.space).flip(3)

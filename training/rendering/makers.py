@@ -21,7 +21,7 @@ from .colour import to_srgb
 from .radiance import is_panorama, metered, read_radiance, views
 from .raw import raw_pixels, read_raw
 from .scenes import perceptual_hash
-from .tone import Scene, expose, fitting, render, resize, show
+from .tone import Scene, expose, fitting, render, resize, tone_map
 
 FUSED_EVS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # the bracket that HDR targets are fused from
 # Of memory, while a raw file is rendered: whole, and at half its size; without targets and with them.
@@ -113,7 +113,7 @@ class RawMaker:
 def _preview(scene: Scene) -> Pixels:
     """The green channel at EV 0, ``(H, W, 1)``: enough to align by."""
     light = scene.light[..., 1:2].astype(np.float32) / np.float32(65535)
-    preview: Pixels = (show(expose(light, scene.ev), scene, scene.ev) ** 0.45 * 255 + 0.5).astype(np.uint8)
+    preview: Pixels = (tone_map(expose(light, scene.ev), scene, scene.ev) ** 0.45 * 255 + 0.5).astype(np.uint8)
     return preview
 
 

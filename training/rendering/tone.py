@@ -109,7 +109,7 @@ def spare_highlights(light: Floats, ev: float) -> Floats:
     return spared
 
 
-def show(light: Floats, scene: Scene, ev: float) -> Floats:
+def tone_map(light: Floats, scene: Scene, ev: float) -> Floats:
     """The tone stage: exposed light of a scene to linear display light, ``(..., 3)``, 0..1."""
     if scene.saturates:
         light = spare_highlights(light, ev)
@@ -139,7 +139,7 @@ def render(scene: Scene, ev: float, size: tuple[int, int] | None = None) -> NDAr
     for top in range(0, len(coded), _ROWS):
         light = scene.light[top : top + _ROWS]
         scaled = light.astype(np.float32) * np.float32(1 / 65535) if light.dtype == np.uint16 else light
-        shown = show(expose(scaled, total), scene, total)
+        shown = tone_map(expose(scaled, total), scene, total)
         coded[top : top + _ROWS] = (shown ** np.float32(1 / ROMM_GAMMA)) * 65535 + 0.5
     return to_srgb(resize(coded, size or coded.shape[:2]), prophoto_profile())
 
