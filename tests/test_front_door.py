@@ -9,15 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hub_server
 import numpy as np
 import photo_files as make
 import pytest
 import torch
+from hub_server import HubServer
 from numpy.typing import NDArray
 from PIL import Image
 
 import expcorr_core as ec
 from expcorr_core.method.network import ExposureNetwork
+
+hub = hub_server.hub  # the fixture
 
 
 def test_all_names_are_there() -> None:
@@ -158,13 +162,32 @@ def test_saved_and_loaded_again(corrector: ec.Corrector, tmp_path: Path) -> None
         ec.Corrector.from_pretrained(tmp_path)
 
 
-def test_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_from_a_hub(hub: HubServer, corrector: ec.Corrector, tmp_path: Path) -> None:
+    corrector.save_pretrained(tmp_path / "model")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    hub.files["owner/name", "main"] = hub.files["owner/name", "v1"] = files
+    for revision in (None, "v1"):
+        loaded = ec.Corrector.from_pretrained("owner/name", revision=revision, dtype=torch.float32)
+        assert loaded.network.training_record == corrector.network.training_record
+    hub.stop()
+    assert ec.Corrector.from_pretrained("owner/name").network.parameter_count() == 7_015_449  # of the cache
+    with pytest.raises(ec.WeightsError, match="not in the cache"):
+        ec.Corrector.from_pretrained("owner/other")
 
-    def download(name: str, filename: str, revision: str | None) -> Path:
-        asked.append((name, revision))
-        return ec.method.weights_file.default_weights_path()  # type: ignore[attr-defined, no-any-return]
 
-    monkeypatch.setattr("expcorr_core.pretrained.download_weights", download)
-    assert ec.Corrector.from_pretrained("owner/name", revision="v1").network.parameter_count() == 7_015_449
-    assert asked == [("owner/name", "v1")]
+def test_pushed_to_the_hub(corrector: ec.Corrector, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: dict[str, Any] = {}
+
+    class Api:
+        def __init__(self, **_: Any) -> None: ...
+
+        def create_repo(self, repo_id: str, **_: Any) -> Any:
+            return type("Url", (), {"repo_id": repo_id})
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, **_: Any) -> str:
+            pushed[repo_id] = sorted(path.name for path in Path(folder_path).iterdir())
+            return "https://hub/commit"
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Api)
+    assert corrector.push_to_hub("owner/name") == "https://hub/commit"
+    assert pushed == {"owner/name": ["README.md", "config.json", "expcorr-base-fp16.safetensors"]}

@@ -38,9 +38,11 @@ def test_dry_run_shows_the_card_and_contacts_nobody(
     publish.main([*command, "--dry-run"])
     out = capsys.readouterr().out
     for part in (
-        "README.md", "pictures/before_after.jpg", "license: apache-2.0", "# mended-photos", "| all | 20.1 / 0.85 |",
+        "README.md", "pictures/before_after.jpg", 'license: "apache-2.0"',
+        'library_name: "expcorr"', 'metrics: ["psnr", "ssim"]', "arxiv.org/abs/2003.11596",
+        "# mended-photos", "| all | 20.1 / 0.85 |",
         "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "What clipped",
-        f'download_weights("{REPOSITORY}", "w.safetensors", sha256="{publish.digest(Path(command[0]))}")',
+        f'ec.download_weights("{REPOSITORY}", "w.safetensors", sha256="{publish.digest(Path(command[0]))}")',
         "![before after](pictures/before_after.jpg)",
     ):  # fmt: skip
         assert part in out, part
@@ -89,7 +91,7 @@ def test_what_is_published_can_be_downloaded(
     with pytest.raises(SystemExit, match=r"holds README\.md, .* already; add --overwrite"):
         publish.main(command)
     publish.main([*command, "--overwrite", "--licence", "mit"])
-    assert b"license: mit" in hub.files[REPOSITORY, "main"]["README.md"]
+    assert b'license: "mit"' in hub.files[REPOSITORY, "main"]["README.md"]
 
 
 def test_refusals_are_one_sentence(
@@ -115,3 +117,13 @@ def test_refusals_are_one_sentence(
     (tmp_path / "photos.csv").write_text("source,licence\na/b,CC0\n")
     with pytest.raises(SystemExit, match=r"^publish.py: [^\n]+$"):
         publish.main(command)
+
+
+def test_scores_go_into_the_model_index(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.csv").write_text("name,groups,psnr,ssim\na,all,20.0,0.8\nb,all,22.0,0.9\n")
+    publish.main([*command, "--scores", str(tmp_path / "pairs.csv"), "--datasets", "a/b", "--dry-run"])
+    out = capsys.readouterr().out
+    assert 'datasets: ["a/b"]' in out
+    assert '"metrics": [{"type": "psnr", "value": 21.0}, {"type": "ssim", "value": 0.85}]' in out
+    with pytest.raises(SystemExit, match="needs the columns psnr and ssim"):
+        publish.main([*command, "--scores", str(tmp_path / "photos.csv"), "--dry-run"])

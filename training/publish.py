@@ -27,6 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, Repo
 
 from expcorr_core.files import digest
 from expcorr_core.method.weights import load_weights, read_metadata
+from expcorr_core.pretrained import PAPER, TAGS
 
 from .tables import markdown
 
@@ -61,6 +62,36 @@ def data_section(training: dict[str, Any], sources: Path | None) -> str:
     return f"{text}\n{markdown(('collection', 'photos', 'licence as stated there'), lines)}"
 
 
+def front_matter(args: argparse.Namespace) -> str:
+    """What the Hub reads of the card, YAML (of which JSON is a part).
+
+    Raises:
+        ValueError: the scores file lacks the columns ``psnr`` and ``ssim``.
+    """
+    entries: dict[str, Any] = {
+        "license": args.licence,
+        "library_name": "expcorr",
+        "pipeline_tag": "image-to-image",
+        "tags": [*TAGS, "safetensors"],
+        "metrics": ["psnr", "ssim"],
+    }
+    if args.datasets:
+        entries["datasets"] = args.datasets
+    if args.scores:
+        with args.scores.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or not {"psnr", "ssim"} <= rows[0].keys():
+            raise ValueError(f"{args.scores} needs the columns psnr and ssim, as expcorr evaluate --csv writes them")
+        values = {name: sum(float(row[name]) for row in rows) / len(rows) for name in ("psnr", "ssim")}
+        result = {
+            "task": {"type": "image-to-image", "name": "Exposure correction"},
+            "dataset": {"name": f"{len(rows)} pairs", "type": args.scores.stem},
+            "metrics": [{"type": name, "value": round(value, 4)} for name, value in values.items()],
+        }
+        entries["model-index"] = [{"name": args.repo_id.split("/")[-1], "results": [result]}]
+    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in entries.items())
+
+
 def model_card(args: argparse.Namespace) -> str:
     """The README.md of the repository.
 
@@ -76,16 +107,14 @@ def model_card(args: argparse.Namespace) -> str:
     made = {key: training[key] for key in ("commit", "seconds", "metrics", "arguments", "init") if key in training}
     return f"""\
 ---
-license: {args.licence}
-pipeline_tag: image-to-image
-tags: [exposure-correction, photo, safetensors, comfyui]
+{front_matter(args)}
 ---
 
 # {args.repo_id.split("/")[-1]}
 
 Corrects photos that were exposed wrongly: too bright, too dark, or both in different places. A network of four U-Nets
 over a Laplacian pyramid ({parameters:,} parameters), after "Learning Multi-Scale Photo Exposure Correction" (Afifi,
-Derpanis, Ommer, Brown, CVPR 2021), trained anew.
+Derpanis, Ommer, Brown, [CVPR 2021]({PAPER})), trained anew.
 
 {pictures}
 
@@ -96,11 +125,12 @@ expcorr correct photo.jpg --weights {args.weights.name}
 ```
 
 ```python
-from expcorr_core.corrector import Corrector
-from expcorr_core.hub import download_weights
+import expcorr_core as ec
 
-path = download_weights("{args.repo_id}", "{args.weights.name}", sha256="{digest(args.weights)}")
-corrected = Corrector.load(path)(image)  # (B, 3, H, W), 0..1, any size
+path = ec.download_weights("{args.repo_id}", "{args.weights.name}", sha256="{digest(args.weights)}")
+corrector = ec.Corrector.load(path)
+ec.correct("photo.jpg", corrector=corrector)  # to photo_corrected.jpg
+corrected = corrector(image)  # a tensor (B, 3, H, W), 0..1, any size
 ```
 
 ## Figures
@@ -167,6 +197,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("weights", type=Path, help="safetensors file")
     parser.add_argument("--repo-id", required=True, metavar="OWNER/NAME")
     parser.add_argument("--metrics", type=Path, metavar="MD", help="table.md of evaluate.py")
+    parser.add_argument(
+        "--scores", type=Path, metavar="CSV", help="of expcorr evaluate --csv, for the card's model-index"
+    )
+    parser.add_argument("--datasets", nargs="*", default=[], metavar="NAME", help="on the Hub, that it was trained on")
     parser.add_argument("--sources", type=Path, metavar="CSV", help="columns source and licence, a row a photo")
     parser.add_argument("--limits", type=Path, metavar="MD", help="what the weights do badly (default: of the method)")
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="before and after")
