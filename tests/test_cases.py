@@ -206,7 +206,9 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize(
+    "curve", ["linear", *(pytest.param(name, marks=pytest.mark.slow) for name in list(CURVES)[1:])]
+)
 @pytest.mark.parametrize("suffix", ["tif", "png"])
 def test_linear_photos_are_corrected_as_what_they_look_like(tmp_path: Path, curve: str, suffix: str) -> None:
     pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
@@ -370,6 +372,7 @@ def test_no_place_in_an_exif_block_of_another_program(tmp_path: Path, tag: int) 
     assert {33723: b"kept", 700: b"Rating", 34377: b"harbour"}[tag] in content
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.binary(min_size=1, max_size=12), st.integers(0, 1000), st.sampled_from("<>"), st.integers(1, 8))
 def test_damaged_blocks_cost_no_photo(
