@@ -121,7 +121,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
     ]
     (tmp_path / "empty").mkdir()
-    cases.append((["correct", tmp_path / "empty"], "no photos there"))
+    cases.append((["correct", tmp_path / "empty"], "no photos found"))
     for arguments, message in cases:
         assert run(*arguments) == 2
         error = capsys.readouterr().err
@@ -130,7 +130,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     for arguments in (["decompose", photo, "--levels", 0], ["agree", tmp_path, "--larger-side", "x"]):
         with pytest.raises(SystemExit, match="2"):
             run(*arguments)
-        assert "is no whole number from 1 up" in capsys.readouterr().err
+        assert "is not a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_other_errors_are_no_wrong_arguments(

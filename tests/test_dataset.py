@@ -78,7 +78,7 @@ def test_what_is_amiss_is_reported_at_the_start(original: Path) -> None:
     for path in targets.iterdir():
         path.unlink()
     add(targets / "other.jpg")
-    with pytest.raises(ImageError, match="is named as its target"):
+    with pytest.raises(ImageError, match="inputs are named like their targets"):
         find_training_files(original)
     with pytest.raises(ImageError, match="is not laid out"):
         find_test_pairs(original / "training")
@@ -97,7 +97,7 @@ def test_photos_are_found_below_the_folder(tmp_path: Path) -> None:
     # The command line takes the same, by the same walk.
     assert sorted(path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")) == files
     assert [path.name for path in find_photos(tmp_path)] == ["a.jpg"]
-    with pytest.raises(ImageError, match="is no folder"):
+    with pytest.raises(ImageError, match="is not a folder"):
         find_training_files(tmp_path / "none")
 
 
