@@ -114,7 +114,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, second, "-o", tmp_path / "out"], "would both be written"),
         (["correct", photo, second, "-o", tmp_path / "a.jpg"], "is one file, but there are 2 inputs"),
         (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
-        (["correct", photo, "--gains", "1,1"], "--gains needs 4 figures"),
+        (["correct", photo, "--gains", "1,1"], "--gains needs 4 numbers"),
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
         (["correct", photo, "--working-size", "0"], "working_size"),

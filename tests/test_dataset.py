@@ -117,7 +117,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pyte
     # The command line corrects the others, and says so when it comes to it.
     assert [path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")] == [tmp_path / "a.jpg", closed]
     (tmp_path / "d.jpg").write_bytes(b"no photo")
-    with pytest.raises(ImageError, match=r"d\.jpg is no photo"):
+    with pytest.raises(ImageError, match=r"d\.jpg is not a photo"):
         load_photo(tmp_path / "d.jpg", 64)
 
 
