@@ -143,7 +143,7 @@ def correct_video(
     """
     require_pyav()
     if target.suffix.lower() not in FORMATS:
-        raise VideoError(f"{target}: no video format is known by this suffix; use one of {', '.join(FORMATS)}")
+        raise VideoError(f"{target}: this suffix is not that of a known video format; use one of {', '.join(FORMATS)}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another name or overwrite it")
     if isinstance(source, Path) and target.exists() and target.samefile(source):
@@ -351,7 +351,7 @@ class _Writer:
             self.container.start_encoding()
         except av.error.FFmpegError as error:
             how = f"with the encoder {self.encoder} ({_reason(error)})"
-            raise VideoError(f"{target}: cannot be begun {how}; choose another, or another suffix") from error
+            raise VideoError(f"{target}: cannot be written {how}; choose another, or another suffix") from error
 
     def _picture(self, reader: _Reader, first: Any, encoding: Encoding) -> Any:
         source = reader.stream.codec_context

@@ -305,7 +305,7 @@ def test_nothing_is_left_of_what_fails(corrector: Corrector, clip: Path, tmp_pat
         ("clip.mp4", ["--codec", "aac"], "aac encodes audio streams, not video"),
         ("clip.mp4", ["--codec", "mov_text"], "mov_text encodes subtitle streams, not video"),
         ("clip.mp4", ["--codec", "flashsv"], "cannot hold video of the encoder flashsv"),
-        ("clip.mp4", ["--codec", "mjpeg"], "cannot be begun with the encoder mjpeg"),  # which wants full range
+        ("clip.mp4", ["--codec", "mjpeg"], "cannot be written with the encoder mjpeg"),  # which wants full range
         ("clip.mp4", ["--every", "0"], "1 to 1000 frames apart"),
     ],
 )
