@@ -30,10 +30,11 @@ from torch import Tensor
 from expcorr_core.bilateral.energy import RIDGE, SMOOTHNESS_XY, SMOOTHNESS_Z, homogeneous, lower_nodes, luminance
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.bilateral.slicing import choose_path, slice_image
-from expcorr_core.corrector import PAIR_SIZE, WORKING_SIZE, Corrector, native_dtype
+from expcorr_core.corrector import PAIR_SIZE, Corrector, native_dtype
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to
 from expcorr_core.method.pyramid import laplacian_pyramid
+from expcorr_core.settings import WORKING_SIZE
 
 GRID = (22, 22, 8)
 NETWORK_FLOP = 32.4e9  # of the network at 512 x 512

@@ -27,9 +27,9 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import luma
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to, resize
-from expcorr_core.motion import camera_motion
 from expcorr_core.photos.reading import find_photos, read_photo
-from expcorr_core.sequence import LOOK, SequenceCorrector, Smoothing, compare
+from expcorr_core.video.motion import camera_motion
+from expcorr_core.video.sequence import LOOK, SequenceCorrector, Smoothing, compare
 
 HEIGHT, WIDTH = 360, 640
 CELLS, POINTS = 12, 20  # parts of the scene, a side, whose luminance is followed, and points in each, a side

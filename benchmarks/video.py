@@ -28,8 +28,8 @@ from skimage import data
 from torch import Tensor
 
 from expcorr_core.corrector import Corrector
-from expcorr_core.sequence import SequenceCorrector, Smoothing
-from expcorr_core.video import correct_video
+from expcorr_core.video.files import correct_video
+from expcorr_core.video.sequence import SequenceCorrector, Smoothing
 
 from .memory import held
 

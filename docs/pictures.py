@@ -28,9 +28,9 @@ from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.reading import Photo
-from expcorr_core.sequence import SequenceCorrector
-from rendering.colour import to_prophoto
-from rendering.tone import Scene, render
+from expcorr_core.video.sequence import SequenceCorrector
+from training.rendering.colour import to_prophoto
+from training.rendering.tone import Scene, render
 
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops

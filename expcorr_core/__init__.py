@@ -1,3 +1,84 @@
-"""Exposure correction of photos after "Learning Multi-Scale Photo Exposure Correction" (CVPR 2021)."""
+"""Exposure correction of photos after "Learning Multi-Scale Photo Exposure Correction" (CVPR 2021).
+
+>>> import expcorr_core as ec
+>>> ec.correct("photo.jpg")
+'photo_corrected.jpg'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .bilateral.grid import BilateralGrid
+    from .corrector import Corrector, correct
+    from .hub import download_weights
+    from .image.report import exposure_error
+    from .method.fusion import fuse_exposures
+    from .method.network import Architecture, ExposureNetwork
+    from .method.pyramid import laplacian_pyramid, reconstruct
+    from .method.weights import load_weights, save_weights
+    from .method.weights_file import WeightsError
+    from .photos.reading import ImageError, Photo, read_photo
+    from .photos.writing import write_photo
+    from .settings import Settings, Smoothing
+    from .video.sequence import SequenceCorrector
+
+# Where each name stands. They are imported when they are asked for: the command line starts without PyTorch.
+_PLACES = {
+    "Architecture": "method.network",
+    "BilateralGrid": "bilateral.grid",
+    "Corrector": "corrector",
+    "ExposureNetwork": "method.network",
+    "ImageError": "photos.reading",
+    "Photo": "photos.reading",
+    "SequenceCorrector": "video.sequence",
+    "Settings": "settings",
+    "Smoothing": "settings",
+    "WeightsError": "method.weights_file",
+    "correct": "corrector",
+    "download_weights": "hub",
+    "exposure_error": "image.report",
+    "fuse_exposures": "method.fusion",
+    "laplacian_pyramid": "method.pyramid",
+    "load_weights": "method.weights",
+    "read_photo": "photos.reading",
+    "reconstruct": "method.pyramid",
+    "save_weights": "method.weights",
+    "write_photo": "photos.writing",
+}
+
+__all__ = [
+    "Architecture",
+    "BilateralGrid",
+    "Corrector",
+    "ExposureNetwork",
+    "ImageError",
+    "Photo",
+    "SequenceCorrector",
+    "Settings",
+    "Smoothing",
+    "WeightsError",
+    "__version__",
+    "correct",
+    "download_weights",
+    "exposure_error",
+    "fuse_exposures",
+    "laplacian_pyramid",
+    "load_weights",
+    "read_photo",
+    "reconstruct",
+    "save_weights",
+    "write_photo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

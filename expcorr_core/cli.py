@@ -178,6 +178,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         help="rate factor: lower gives better quality and larger files (default 18 to 24, depending on the encoder)",
     )
+    video.add_argument(
+        "--metadata",
+        choices=("all", "no-gps", "none"),
+        default="all",
+        help="what is kept of tags: all, all but those that tell of places, or none (default all)",
+    )
 
     decompose = commands.add_parser(
         "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"

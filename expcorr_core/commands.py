@@ -37,8 +37,8 @@ from .method.pyramid import laplacian_pyramid
 from .method.weights import default_weights_path, load_weights, read_metadata
 from .photos.reading import Photo, read_photo
 from .photos.writing import write_photo
-from .sequence import SequenceCorrector
 from .settings import UsageError
+from .video.sequence import SequenceCorrector
 
 FEW = 8  # photos are corrected in this process
 GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
@@ -158,7 +158,7 @@ def _corrector(args: argparse.Namespace) -> Corrector:
 
 
 def command_video(args: argparse.Namespace) -> int:
-    from .video import Encoding, correct_video, require_pyav
+    from .video.files import Encoding, correct_video, require_pyav
 
     require_pyav()
     with tqdm(unit="frame", disable=args.quiet) as bar:
@@ -175,14 +175,14 @@ def command_video(args: argparse.Namespace) -> int:
             cuts=args.cuts,
             one_correction=args.one_correction,
             encoding=Encoding(args.codec, args.crf),
+            metadata=args.metadata,
             overwrite=args.overwrite,
             progress=progress,
         )
     if summary.left_out:
-        print(
-            f"expcorr: {args.output}: left out, because the format cannot hold it: {', '.join(summary.left_out)}",
-            file=sys.stderr,
-        )
+        print(f"expcorr: {args.output}: left out: {', '.join(summary.left_out)}", file=sys.stderr)
+    for note in summary.notes:
+        print(f"expcorr: {args.output}: {note}", file=sys.stderr)
     if summary.stopped:
         print("expcorr: stopped; the finished part is kept", file=sys.stderr)
     if summary.problem:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 from .bilateral.grid import BilateralGrid
 from .image.checks import check_image, check_shape
@@ -19,10 +25,12 @@ from .method.fusion import fuse_exposures
 from .method.network import ExposureNetwork
 from .method.pyramid import laplacian_pyramid, scale_bands
 from .method.weights import load_weights
-from .photos.icc import ColourSpace
-from .settings import WORKING_SIZE, Settings
-
-__all__ = ["PAIR_SIZE", "WORKING_SIZE", "Corrector", "Settings", "native_dtype"]
+from .photos.icc import ColourSpace, tone_of
+from .photos.metadata import Metadata
+from .photos.reading import Photo, decode_photo, kind_of, read_photo
+from .photos.writing import encode_photo, write_photo
+from .pretrained import Pretrained
+from .settings import Settings
 
 # Height and width of the pair that the grid is fitted to. The reference takes 200 x 200; the network's result is
 # softer than its input, and at 32 x 32 that does not reach the photo (validation: 0.7 dB and 0.04 SSIM better).
@@ -48,28 +56,42 @@ def native_dtype(device: torch.device | str) -> torch.dtype:
     return torch.float32
 
 
-class Corrector:
+class Corrector(Pretrained, nn.Module):
     """Corrects the exposure of photos.
 
+    A :class:`torch.nn.Module`: ``.to()``, ``.half()``, ``.eval()`` do what they do elsewhere. Gradients flow through
+    :meth:`correct_small` (after ``requires_grad_()``), not through the fit of the grid.
+
     Args:
-        network: the network, in evaluation mode, on ``device``.
-        device: where the network computes.
-        dtype: precision in which the network computes.
+        network: the network.
+        device, dtype: where and how it computes, if its weights are kept elsewhere by a program that moves and casts
+            them itself; None for where its weights are.
 
     Example:
         >>> corrected = Corrector.load()(image)  # (B, 3, H, W), 0..1
     """
 
     def __init__(
-        self, network: ExposureNetwork, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self, network: ExposureNetwork, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> None:
+        super().__init__()
         self.network = network
-        self.device = torch.device(device)
-        self.dtype = dtype
+        self._device = None if device is None else torch.device(device)
+        self._dtype = dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self._device or next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the network computes."""
+        return self._dtype or next(self.network.parameters()).dtype
 
     @classmethod
     def load(
-        cls, weights: Path | None = None, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+        cls, weights: str | Path | None = None, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> Corrector:
         """With the weights of a file, or the bundled ones.
 
@@ -83,10 +105,31 @@ class Corrector:
             WeightsError: see :func:`~expcorr_core.method.weights.load_weights`.
         """
         dtype = dtype or native_dtype(device)
-        return cls(load_weights(weights).to(device, dtype), device, dtype)
+        return cls(load_weights(None if weights is None else Path(weights)).to(device, dtype)).eval()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> Corrector:
+        """With the weights of a repository on the Hugging Face Hub, or of a local folder.
+
+        Args:
+            name: ``owner/name`` of the repository, or a folder that ``save_pretrained`` wrote.
+            revision: branch, tag or commit of the repository.
+            device, dtype: as for :meth:`load`.
+
+        Raises:
+            WeightsError: there are no such weights, or they cannot be loaded.
+        """
+        return cls.load(cls.find_pretrained(name, revision), device, dtype)
 
     @torch.no_grad()
-    def __call__(self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None) -> Tensor:
+    def forward(self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None) -> Tensor:
         """Correct images of any size and content.
 
         Args:
@@ -106,20 +149,24 @@ class Corrector:
             return image.clone()
         return self.estimate(image, settings, space).blend(settings.strength).to(image.device).slice(image)
 
+    def correct_photo(self, photo: Photo, settings: Settings | None = None) -> Photo:
+        """A decoded photo, corrected in its own colour space and tones; errors as in :meth:`forward`."""
+        return photo.with_tensor(self(photo.to_tensor(), settings, photo.space))
+
     @torch.no_grad()
     def estimate(
         self, image: Tensor, settings: Settings | None = None, space: ColourSpace | None = None
     ) -> BilateralGrid:
         """The full correction of each image as a bilateral grid, whatever ``settings.strength``.
 
-        Args and errors as in :meth:`__call__`.
+        Args and errors as in :meth:`forward`.
         """
         settings = settings or Settings()
         small = self.reduce(image, settings)
         return BilateralGrid.fit_reduced(small, self.correct_reduced(small, settings, space), PAIR_SIZE)
 
     def reduce(self, image: Tensor, settings: Settings) -> Tensor:
-        """Images at the size that the network sees, ``(B, 3, h, w)`` float32, 0..1; errors as in :meth:`__call__`."""
+        """Images at the size that the network sees, ``(B, 3, h, w)`` float32, 0..1; errors as in :meth:`forward`."""
         check_shape(image)
         small = reduce_to(image, settings.working_size)
         check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
@@ -131,7 +178,7 @@ class Corrector:
 
         Args:
             small: ``(B, 3, h, w)`` float32, 0..1.
-            settings, space: as in :meth:`__call__`.
+            settings, space: as in :meth:`forward`.
 
         Returns:
             ``(B, 3, h, w)`` float32, 0..1.
@@ -144,7 +191,6 @@ class Corrector:
             corrected = stretch_contrast(corrected, settings.stretch)
         return space.carry_back(small, corrected) if space else corrected
 
-    @torch.no_grad()
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, mirror: bool = False) -> Tensor:
         """Run the network alone, at the image's own size.
 
@@ -174,3 +220,108 @@ class Corrector:
             bands = scale_bands(bands, gains)
         result: Tensor = self.network([band.to(self.dtype, memory_format=torch.channels_last) for band in bands])[-1]
         return result[:, :, :height, :width].to(image.device, torch.float32).clamp(0, 1)
+
+
+PhotoLike = TypeVar("PhotoLike", Path, str, bytes, Image.Image, "NDArray[Any]", Tensor)
+
+
+@cache
+def _bundled() -> Corrector:
+    return Corrector.load()
+
+
+def correct(
+    photo: PhotoLike,
+    output: str | Path | None = None,
+    *,
+    settings: Settings | None = None,
+    corrector: Corrector | None = None,
+    overwrite: bool = False,
+) -> PhotoLike:
+    """Correct a photo of any kind, and give back the same kind.
+
+    Args:
+        photo: the name of a file, the bytes of a file, a PIL image, a NumPy array, ``(H, W)`` or ``(H, W, 1, 3 or 4)``,
+            uint8, uint16 or floating-point in 0..1, or a tensor ``(B, 3, H, W)``, 0..1. Files and PIL images are turned
+            upright as their EXIF tells, and corrected in the space of their ICC profile; all else is taken for sRGB.
+        output: of a named file: the file to write; by default the name with ``_corrected`` before its suffix.
+        settings: what to do.
+        corrector: with other weights, or on another device; by default the bundled ones on the CPU.
+        overwrite: replace the output.
+
+    Returns:
+        The corrected photo: the name of the written file, bytes in the same format, an image of the same mode (of
+        palettes and CMYK: RGB), an array or tensor of the same shape and type.
+
+    Raises:
+        ImageError: a file cannot be read or written.
+        ValueError: an array or tensor has another shape, or values that are not finite.
+        TypeError: the photo is of no such kind.
+
+    Example:
+        >>> correct("photo.jpg")
+        'photo_corrected.jpg'
+    """
+    result: PhotoLike = _corrected(photo, output, settings, corrector or _bundled(), overwrite)
+    return result
+
+
+def _corrected(
+    photo: Any, output: str | Path | None, settings: Settings | None, used: Corrector, overwrite: bool
+) -> Any:
+    if output is not None and not isinstance(photo, str | Path):
+        raise ValueError("an output can only be named for a photo that is named itself")
+    if isinstance(photo, str | Path):
+        source = Path(photo)
+        target = source.with_stem(f"{source.stem}_corrected") if output is None else Path(output)
+        write_photo(target, used.correct_photo(read_photo(source), settings), overwrite)
+        return type(photo)(target) if isinstance(photo, str) else target
+    if isinstance(photo, bytes):
+        name = Path("the photo")
+        file = BytesIO()
+        encode_photo(file, used.correct_photo(decode_photo(photo, name), settings), kind_of(photo[:32], name))
+        return file.getvalue()
+    if isinstance(photo, Image.Image):
+        return _correct_image(photo, used, settings)
+    if isinstance(photo, Tensor):
+        return used(photo, settings)
+    if isinstance(photo, np.ndarray):
+        return _correct_array(photo, used, settings)
+    raise TypeError(f"a photo is a name, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+
+
+def _correct_image(image: Image.Image, corrector: Corrector, settings: Settings | None) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    profile = upright.info.get("icc_profile") or b""
+    alpha = upright.has_transparency_data
+    grey = upright.mode in ("1", "L", "LA")
+    pixels = np.array(upright.convert("RGBA" if alpha else "RGB"))
+    if upright.mode == "CMYK":
+        profile = b""
+    held = Photo(
+        pixels[..., :3], grey=grey, metadata=Metadata(icc_profile=profile), tone=tone_of(profile, pixels.dtype)
+    )
+    result = Image.fromarray(np.ascontiguousarray(corrector.correct_photo(held, settings).pixels))
+    if grey:
+        result = result.convert("L")
+    if alpha:
+        result.putalpha(Image.fromarray(np.ascontiguousarray(pixels[..., 3])))
+    result.info = {key: value for key, value in upright.info.items() if key != "icc_profile" or profile}
+    return result
+
+
+def _correct_array(array: NDArray[Any], corrector: Corrector, settings: Settings | None) -> NDArray[Any]:
+    shaped = array[..., None] if array.ndim == 2 else array
+    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3, 4) or array.dtype.kind not in "uf":
+        raise ValueError(f"an array must have shape (H, W) or (H, W, 1, 3 or 4), got {array.shape} of {array.dtype}")
+    peak = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+    colours = shaped[..., :3] if shaped.shape[2] > 1 else np.repeat(shaped, 3, 2)
+    image = torch.from_numpy(colours.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]
+    result = corrector(image, settings)[0].permute(1, 2, 0).numpy() * np.float32(peak)
+    if shaped.shape[2] == 1:
+        result = result.mean(2, keepdims=True)
+    if peak > 1:
+        result = result.round()
+    changed = np.array(shaped)
+    changed[..., : result.shape[2]] = result.astype(array.dtype)
+    return changed.reshape(array.shape)

@@ -9,7 +9,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral.grid import BilateralGrid
-from ..expcorr_core.corrector import PAIR_SIZE, Settings
+from ..expcorr_core.corrector import PAIR_SIZE
+from ..expcorr_core.settings import Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview
 from .model import ExposureModel, model_input

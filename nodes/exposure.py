@@ -9,11 +9,11 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..expcorr_core.corrector import WORKING_SIZE
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.image.report import exposure_error, histogram_picture, lost_highlights, lost_shadows
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
+from ..expcorr_core.settings import WORKING_SIZE
 from .inputs import SOFTNESS, mask_inputs
 from .layout import Steps, each_frame, new_image, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType

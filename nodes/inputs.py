@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..expcorr_core.corrector import WORKING_SIZE
+from ..expcorr_core.settings import WORKING_SIZE
 
 SOFTNESS = 1.0  # percent of the larger side
 

@@ -47,7 +47,7 @@ class ExposureModel:
         """Bring the network to its device and give a corrector for images reduced to ``working_size``."""
         required = working_size**2 * WORKING_BYTES_PER_PIXEL
         comfy.model_management.load_models_gpu([self.patcher], memory_required=required)
-        return Corrector(self.patcher.model, self.patcher.load_device, self.dtype)
+        return Corrector(self.patcher.model, device=self.patcher.load_device, dtype=self.dtype)
 
 
 def register_folder() -> None:

@@ -16,9 +16,9 @@ from comfy_api.latest import InputImpl, Types, io
 from torch import Tensor
 
 from ..expcorr_core.bilateral.grid import BilateralGrid
-from ..expcorr_core.corrector import Settings
-from ..expcorr_core.sequence import SequenceCorrector, Smoothing
-from ..expcorr_core.video import correct_video
+from ..expcorr_core.settings import Settings
+from ..expcorr_core.video.files import correct_video
+from ..expcorr_core.video.sequence import SequenceCorrector, Smoothing
 from .correct import GridType, apply_correction
 from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
 from .layout import Steps, before_and_after, to_core, with_preview
@@ -184,7 +184,7 @@ class CorrectVideo(io.ComfyNode):
             one_correction=one_correction,
             progress=progress,
         )
-        for told in (summary.problem, *(f"left out: {stream}" for stream in summary.left_out)):
+        for told in (summary.problem, *(f"left out: {part}" for part in summary.left_out), *summary.notes):
             if told:
                 logging.warning("Exposure Correct (Video): %s", told)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import average
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import load_weights, read_metadata, save_weights
+from training import average
 
 
 def write(path: Path, value: float, normalised: bool = True) -> Path:

@@ -26,9 +26,9 @@ from expcorr_core.batch.bulk import REPORT, Job, Work, correct_all, correct_file
 from expcorr_core.batch.journal import JOURNALS, Journal
 from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
 from expcorr_core.cli import main
-from expcorr_core.corrector import Settings
 from expcorr_core.files import digest, remove_leftovers, replacing
 from expcorr_core.photos.reading import decode_photo
+from expcorr_core.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

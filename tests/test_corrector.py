@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expcorr_core.corrector import Corrector, Settings, native_dtype
+from expcorr_core.corrector import Corrector, native_dtype
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from expcorr_core.method.contrast import normalise_range, stretch_contrast
 from expcorr_core.method.fusion import fuse_exposures
@@ -30,7 +30,8 @@ from expcorr_core.method.weights import (
     save_weights,
 )
 from expcorr_core.photos.reading import read_photo
-from expcorr_core.sequence import SequenceCorrector
+from expcorr_core.settings import Settings
+from expcorr_core.video.sequence import SequenceCorrector
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -98,12 +99,12 @@ def test_the_network_gets_its_device_and_type() -> None:
             return [pyramid[0] * 0 + 0.5]
 
     image = torch.rand(1, 3, 20, 20)
-    result = Corrector(Recorder(), "cpu", torch.bfloat16).correct_small(image)
+    result = Corrector(Recorder(), device="cpu", dtype=torch.bfloat16).correct_small(image)
     assert result.dtype == torch.float32
     assert {dtype for _, dtype in seen} == {torch.bfloat16}
     seen.clear()
     with pytest.raises((NotImplementedError, RuntimeError)):  # nothing comes back from the meta device
-        Corrector(Recorder(), "meta").correct_small(image)
+        Corrector(Recorder(), device="meta").correct_small(image)
     assert {device.type for device, _ in seen} == {"meta"}
 
 

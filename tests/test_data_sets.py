@@ -27,17 +27,14 @@ from PIL import Image
 from raw_files import light_of, write_dng
 from skimage import data
 
-import render_hdr
-import render_raw
-import train
-import verify
-from evaluate import main as evaluate
 from expcorr_core.data.dataset import find_training_files
 from expcorr_core.data.pairs import find_exposure_pairs
 from expcorr_core.files import digest
-from rendering.build import Made, Options, Record, _read_journal, build
-from rendering.colour import prophoto_profile
-from rendering.scenes import PAPER_SCENES, assign_splits, group_scenes, perceptual_hash, torn_groups
+from training import render_hdr, render_raw, train, verify
+from training.evaluate import main as evaluate
+from training.rendering.build import Made, Options, Record, _read_journal, build
+from training.rendering.colour import prophoto_profile
+from training.rendering.scenes import PAPER_SCENES, assign_splits, group_scenes, perceptual_hash, torn_groups
 
 PHOTOS = ("astronaut", "coffee", "cat", "rocket")
 ALL_TRAINING = ("--validation", "0", "--testing", "0")

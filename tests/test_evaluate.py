@@ -12,16 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-import ablate
-import evaluate
-import export
-import train
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image import metrics
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.method.weights import load_weights, read_metadata, save_weights
+from training import ablate, evaluate, export, train
 
 
 @pytest.fixture

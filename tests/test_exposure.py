@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import fit_curve
 from expcorr_core.data.simulator import ExposureSimulator, edge_aware_mean
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from training import fit_curve
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from expcorr_core.batch import bulk
 from expcorr_core.batch.bulk import Job, Work, correct_file
 from expcorr_core.bilateral.grid import BilateralGrid
-from expcorr_core.corrector import Settings
+from expcorr_core.settings import Settings
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

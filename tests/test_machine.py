@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import options
 from expcorr_core import machine
 from expcorr_core.machine import cores, memory
+from training import options
 
 NONE_V1, MANY_CORES, GIB = str(2**63 - 4096), 64, 2**30
 

@@ -22,11 +22,12 @@ from torch import Tensor
 from video_files import make_video, pictures, sound
 
 from expcorr_core.bilateral.grid import BilateralGrid
-from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.corrector import Corrector
 from expcorr_core.image.exposure import gain_exposure
 from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
-from expcorr_core.sequence import SequenceCorrector
+from expcorr_core.settings import Settings
+from expcorr_core.video.sequence import SequenceCorrector
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 from expcorr_core.photos import reading, writing
 from expcorr_core.photos.metadata import Metadata
 from expcorr_core.photos.reading import ImageError, Photo, read_photo
-from expcorr_core.photos.writing import save_photo, write_photo
+from expcorr_core.photos.writing import write_photo
 from expcorr_core.photos.xmp import of_upright, without_places
 
 MAKE, ORIENTATION, DATE, EXPOSURE_TIME = 271, 274, 306, 33434
@@ -353,18 +353,19 @@ def test_a_part_that_was_written_is_not_taken_for_the_whole(
 ) -> None:
     """A disk that is full takes a part of what is written, and Pillow's encoders do not look."""
 
-    def short(handle: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    opened = Path.open
 
-    for suffix in ("jpg", "png", "webp"):
+    def on_full_disk(path: Path, *arguments: Any, **options: Any) -> Any:
+        return opened(Path("/dev/full"), *arguments, **options)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    for suffix in ("jpg", "png", "webp", "tif"):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_bytes", lambda path, data: short(0, data))
+            patch.setattr(Path, "open", on_full_disk)
             with pytest.raises(ImageError, match="No space left on device"):
                 write_photo(tmp_path / f"a.{suffix}", Photo(scene))
     assert not list(tmp_path.iterdir())
-    if Path("/dev/full").exists():
-        with pytest.raises(OSError, match="No space left on device"):
-            save_photo(Path("/dev/full"), Photo(scene), "TIFF")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from expcorr_core.cli import main
-from expcorr_core.corrector import Corrector, Settings
+from expcorr_core.corrector import Corrector
 from expcorr_core.image.metrics import psnr
 from expcorr_core.photos.icc import colour_space
+from expcorr_core.settings import Settings
 
 D65 = (0.3127, 0.329)
 ADOBE_RGB = imagecodecs.cms_profile("rgb", whitepoint=D65, primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06), gamma=2.2)

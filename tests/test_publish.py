@@ -10,10 +10,10 @@ import pytest
 from hub_server import TOKEN, HubServer
 from PIL import Image
 
-import publish
 from expcorr_core.cli import main as cli
 from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import load_weights, save_weights
+from training import publish
 
 hub = hub_server.hub  # the fixture
 REPOSITORY = "tester/mended-photos"

@@ -17,11 +17,11 @@ from PIL import Image, ImageCms
 from raw_files import light_of, write_dng
 from skimage import data
 
-import check_raw
 from expcorr_core.image.colour import LUMA
 from expcorr_core.photos.reading import ImageError
-from rendering.align import Misaligned, align
-from rendering.colour import (
+from training import check_raw
+from training.rendering.align import Misaligned, align
+from training.rendering.colour import (
     ROMM_GAMMA,
     ROMM_PRIMARIES,
     ROMM_WHITE,
@@ -30,10 +30,10 @@ from rendering.colour import (
     to_prophoto,
     to_srgb,
 )
-from rendering.makers import HdrMaker
-from rendering.radiance import metered, read_radiance, views
-from rendering.raw import read_raw
-from rendering.tone import MID_GREY, Scene, ToneCurve, expose, fitting, render, resize, show, spare_highlights
+from training.rendering.makers import HdrMaker
+from training.rendering.radiance import metered, read_radiance, views
+from training.rendering.raw import read_raw
+from training.rendering.tone import MID_GREY, Scene, ToneCurve, expose, fitting, render, resize, show, spare_highlights
 
 PATCHES = ((0.02, 0.02, 0.02), (0.1, 0.1, 0.1), (0.3, 0.3, 0.3), (0.2, 0.1, 0.05), (0.05, 0.2, 0.1), (0.1, 0.05, 0.2))
 EVS = (-1.5, -1.0, 0.0, 1.0, 1.5)

@@ -68,6 +68,7 @@ FLOORS = (
     {"files", "machine", "settings", "image"},
     {"bilateral", "method"},
     {"hub", "photos"},
+    {"pretrained"},
     {"corrector"},
     {"batch", "data", "video"},
     {"commands"},
@@ -103,7 +104,7 @@ def test_root_imports_without_comfyui_or_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_wheel_carries_core_and_weights_alone(tmp_path: Path) -> None:
+def test_wheel_carries_core_weights_and_training(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the wheel is built with hatchling")
     check("hatchling", "build", "-t", "wheel", "-d", tmp_path)
     [wheel] = tmp_path.glob("*.whl")
@@ -112,7 +113,10 @@ def test_wheel_carries_core_and_weights_alone(tmp_path: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "expcorr_weights/expcorr-base-fp16.safetensors" in names
     assert "expcorr_core/py.typed" in names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"expcorr_core", "expcorr_weights", "expcorr"}
+    assert {"expcorr_training/train.py", "expcorr_training/presets/paper.json"} <= set(names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {
+        *("expcorr_core", "expcorr_training", "expcorr_weights", "expcorr")
+    }
     assert not re.search(r"^Requires-Dist: (?!.*extra ==)", metadata, re.M)  # nothing that ComfyUI brings
 
 

@@ -21,13 +21,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-import options
-import schedule
-import train
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.method.network import Architecture
 from expcorr_core.method.weights import load_weights, read_metadata
-from schedule import Stage
+from training import options, schedule, train
+from training.schedule import Stage
 
 SCRIPT = Path(train.__file__)
 QUICK = ["--threads", "1", "--workers", "0", "--checkpoint-every", "2", "--log-every", "1"]

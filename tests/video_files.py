@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +80,99 @@ def make_video(
     if matrix:
         _turn(path, matrix)
     return path
+
+
+def make_plain(
+    path: Path,
+    codec: str,
+    pixels: str,
+    colour: tuple[int, int, int, int] = (16, 16, 16, 255),
+    *,
+    size: tuple[int, int] = (64, 48),
+    times: Sequence[int] = range(5),
+    tick: Fraction = Fraction(1, 25),
+    rate: Fraction = Fraction(25),
+    options: dict[str, str] | None = None,
+    tags: dict[str, int] | None = None,
+    aspect: Fraction | None = None,
+    metadata: dict[str, str] | None = None,
+    movflags: str = "",
+) -> Path:
+    """Encode a clip of one colour, R'G'B' and opacity of 255.
+
+    Args:
+        times: of the frames, in ticks.
+        tick: seconds.
+        options: of the encoder.
+        tags: of colour; matrix and range are used for Y'CbCr (Rec. 601 and limited, where they do not tell).
+        aspect: of a pixel, width to height.
+        metadata: of the file.
+        movflags: of MOV and MP4.
+    """
+    tags = tags or {}
+    full = tags.get("color_range") == 2 or pixels.startswith(("yuvj", "gray"))
+    still = np.broadcast_to(np.array(colour, np.uint8), (size[1], size[0], 4)).copy()
+    with av.open(str(path), "w", container_options={"movflags": movflags} if movflags else {}) as container:
+        container.metadata.update(metadata or {})
+        stream: Any = container.add_stream(codec, rate, {**OPTIONS.get(codec, {}), **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = *size, pixels
+        stream.codec_context.time_base = tick
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for tag, value in tags.items():
+            setattr(stream.codec_context, tag, value)
+        if "a" in pixels and codec.startswith("libvpx"):
+            stream.metadata["alpha_mode"] = "1"
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(still, "gbrap").reformat(
+                format=pixels,
+                dst_colorspace=tags.get("colorspace", 5),
+                src_color_range=2,
+                dst_color_range=2 if full or av.VideoFormat(pixels).is_rgb else 1,
+            )
+            frame.pts, frame.time_base = time, tick
+            frame.color_range = tags.get("color_range", frame.color_range)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def look(path: Path) -> tuple[Any, NDArray[np.uint8]]:
+    """The last frame, and the mean R'G'B' and opacity of its middle as players show it."""
+    with av.open(str(path)) as container:
+        stream: Any = container.streams.video[0]
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        other = {"vp9": "libvpx-vp9", "vp8": "libvpx"}.get(stream.codec_context.name) if "alpha_mode" in tags else None
+        decoder = av.CodecContext.create(other, "r") if other else stream.codec_context
+        frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+    frame = frames[-1]
+    rgb = frame.format.is_rgb
+    matrix = frame.colorspace if frame.colorspace not in (0, 2) else 1 if frame.height >= 720 else 5
+    full = rgb or frame.color_range == 2 or frame.format.name.startswith(("yuvj", "gray"))
+    shown = frame.reformat(
+        format="gbrap", src_colorspace=matrix, dst_colorspace=0, src_color_range=2 if full else 1, dst_color_range=2
+    ).to_ndarray()
+    return frame, shown[shown.shape[0] // 4 :, shown.shape[1] // 4 :].mean((0, 1)).round().astype(np.uint8)
+
+
+def add_streams(source: Path, target: Path, *others: Path, **dispositions: int) -> Path:
+    """The streams of several files in one; dispositions by the other file's stem."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(av.open(str(path))) for path in (source, *others)]
+        copy = stack.enter_context(av.open(str(target), "w"))
+        pairs = []
+        for path, container in zip((source, *others), opened, strict=True):
+            for stream in container.streams:
+                made: Any = copy.add_stream_from_template(stream, opaque=True)
+                made.disposition = dispositions.get(path.stem, 0)
+                pairs.append((container, stream, made))
+        for container, stream, made in pairs:
+            for packet in container.demux(stream):
+                if packet.size:
+                    packet.pts = packet.dts = packet.dts or 0
+                    packet.stream = made
+                    copy.mux(packet)
+    return target
 
 
 def _turn(path: Path, matrix: tuple[int, int, int, int]) -> None:

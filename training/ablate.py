@@ -9,15 +9,19 @@ runs are kept, stopped ones are resumed. OUT receives ablations.md, ablations.cs
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import csv
 import sys
 from pathlib import Path
 
-import train
 from expcorr_core.files import replacing
 from expcorr_core.method.weights import load_weights
-from tables import markdown
+
+from . import train
+from .tables import markdown
 
 FULL = ("reconstruction", "pyramid")
 # name, levels, losses

@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from expcorr_core.data.discriminator import Discriminator
 from expcorr_core.data.losses import discriminator_loss
-from processes import Processes
+
+from .processes import Processes
 
 
 class Adversary:

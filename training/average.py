@@ -8,6 +8,9 @@ last stage gained in one group of photos without all that it lost in another (Wo
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import math
 import sys

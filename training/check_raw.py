@@ -9,6 +9,9 @@ wherever neither clips. Printed are the deviations of the medians, and of 95 % o
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.image.colour import srgb_to_linear
-from render_raw import EVS
-from rendering.colour import to_prophoto
-from rendering.commands import guarded
-from rendering.raw import read_raw
-from rendering.tone import Scene, expose, fitting, render, resize, show
+
+from .render_raw import EVS
+from .rendering.colour import to_prophoto
+from .rendering.commands import guarded
+from .rendering.raw import read_raw
+from .rendering.tone import Scene, expose, fitting, render, resize, show
 
 BLOCK = 24
 FLAT = 0.1  # standard deviation by mean, at most: noise, but no edges

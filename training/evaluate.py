@@ -8,6 +8,9 @@ OUT receives scores.csv (a row a pair), table.md and table.csv. Run it again to 
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import csv
 import hashlib
@@ -25,8 +28,9 @@ from expcorr_core.data.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_p
 from expcorr_core.files import digest, replacing
 from expcorr_core.image.metrics import EQUAL_PSNR, PerceptualIndex
 from expcorr_core.method.weights import default_weights_path
-from journal import check_started, complete_lines
-from tables import markdown
+
+from .journal import check_started, complete_lines
+from .tables import markdown
 
 COLUMNS = ("name", "groups", "psnr", "ssim", "pi")
 

@@ -5,6 +5,9 @@ python training/export.py OUT/last.pt weights.safetensors --dtype float32
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import sys
 from pathlib import Path
@@ -13,7 +16,8 @@ import torch
 
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import save_weights
-from train import read_checkpoint
+
+from .train import read_checkpoint
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 

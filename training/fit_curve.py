@@ -9,6 +9,9 @@ the fitted curve, and of those that the program carries.
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import sys
 from collections import defaultdict
@@ -26,7 +29,8 @@ from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from expcorr_core.image.metrics import psnr
 from expcorr_core.photos.reading import ImageError, Photo, find_photos
-from rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
+
+from .rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
 
 Scene = dict[float, Tensor]  # EV to (3, H, W), 0..1
 SIDE = 512  # larger side that the fit works on

@@ -14,7 +14,8 @@ import torch
 from expcorr_core.corrector import native_dtype
 from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.machine import cores
-from schedule import Stage
+
+from .schedule import Stage
 
 PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("reconstruction", "pyramid", "adversarial", "consistency")

@@ -8,6 +8,9 @@ already in the repository are replaced only with --overwrite.
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import csv
 import json
@@ -24,7 +27,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, Repo
 
 from expcorr_core.files import digest
 from expcorr_core.method.weights import load_weights, read_metadata
-from tables import markdown
+
+from .tables import markdown
 
 # Of the client's HTTP library, which is another one in other versions.
 NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__,)

@@ -8,12 +8,15 @@ OUT is as that of render_raw.py. Views of one panorama never part between the sp
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 from pathlib import Path
 
-from rendering.commands import add_arguments, exposures, find_sources, guarded, run
-from rendering.makers import HdrMaker
-from rendering.radiance import SUFFIXES
+from .rendering.commands import add_arguments, exposures, find_sources, guarded, run
+from .rendering.makers import HdrMaker
+from .rendering.radiance import SUFFIXES
 
 EVS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 

@@ -10,12 +10,15 @@ evaluate.py take it. Run it again to resume; it picks up raw files that were add
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 from pathlib import Path
 
-from rendering.commands import add_arguments, exposures, find_sources, guarded, run
-from rendering.makers import RawMaker, find_targets
-from rendering.raw import SUFFIXES
+from .rendering.commands import add_arguments, exposures, find_sources, guarded, run
+from .rendering.makers import RawMaker, find_targets
+from .rendering.raw import SUFFIXES
 
 EVS = (-1.5, -1.0, 0.0, 1.0, 1.5)  # the paper's
 SIZE = 1280

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from expcorr_core.method.network import Architecture
-from tables import markdown
+
+from .tables import markdown
 
 PAPER_PHOTOS = 17_675  # inputs of the paper's training set
 

@@ -13,6 +13,9 @@ tensorboard/. Ctrl-C writes a checkpoint and ends.
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import errno
 import hashlib
 import json
@@ -34,7 +37,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from adversary import Adversary, flipped
 from expcorr_core.batch.pool import Stop
 from expcorr_core.corrector import native_dtype
 from expcorr_core.data.dataset import PhotoStore, TrainingBatches, find_training_files
@@ -44,11 +46,13 @@ from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.files import replacing
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import load_weights, read_metadata, save_weights
-from monitor import Monitor
-from options import build_parser, check_resumed, parse, parse_over, plain
-from processes import Processes
-from schedule import PAPER_PHOTOS, Stage, table
-from validation import Validation, autocast, bands_of
+
+from .adversary import Adversary, flipped
+from .monitor import Monitor
+from .options import build_parser, check_resumed, parse, parse_over, plain
+from .processes import Processes
+from .schedule import PAPER_PHOTOS, Stage, table
+from .validation import Validation, autocast, bands_of
 
 AGREE_EVERY = 20  # steps between the moments when several processes ask each other whether to stop
 

@@ -16,7 +16,8 @@ from expcorr_core.method.contrast import normalise_range
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.reading import Photo
-from schedule import Stage
+
+from .schedule import Stage
 
 WHOLE_SIDE = 512  # largest side at which networks trained on patches are validated
 SHOWN = 4  # photos in TensorBoard

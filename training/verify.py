@@ -9,6 +9,9 @@ are missing or have changed. The exit status is 1 if there is one.
 
 from __future__ import annotations
 
+if not __package__:
+    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+
 import argparse
 import contextlib
 import csv
@@ -34,10 +37,11 @@ from expcorr_core.data.pairs import (
 from expcorr_core.files import digest, files_of
 from expcorr_core.machine import cores
 from expcorr_core.photos.reading import ImageError, read_photo
-from rendering.build import MANIFEST
-from rendering.commands import guarded
-from rendering.scenes import PAPER_SCENES
-from tables import markdown
+
+from .rendering.build import MANIFEST
+from .rendering.commands import guarded
+from .rendering.scenes import PAPER_SCENES
+from .tables import markdown
 
 Size = tuple[int, int]
 

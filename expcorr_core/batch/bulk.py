@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
-from ..corrector import Corrector, Settings
+from ..corrector import Corrector
 from ..files import digest, replacing
 from ..image.report import exposure_error
 from ..image.resize import reduce_to
@@ -38,7 +38,7 @@ from ..photos.icc import ColourSpace, tone_of
 from ..photos.metadata import Metadata
 from ..photos.reading import ImageError, Photo, decode_photo, photo_size, read_content
 from ..photos.writing import format_of, save_photo
-from ..settings import TIME_LIMIT
+from ..settings import TIME_LIMIT, Settings
 from .journal import Entry, Journal
 from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 

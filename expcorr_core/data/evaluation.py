@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..corrector import WORKING_SIZE, Corrector, Settings
+from ..corrector import Corrector
 from ..image.metrics import EQUAL_PSNR, psnr, ssim
 from ..image.resize import reduce_to
 from ..photos.reading import ImageError, Photo, read_photo
+from ..settings import WORKING_SIZE, Settings
 from .pairs import Pair
 
 

@@ -193,6 +193,7 @@ class ExposureNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.normalised = normalised
+        self.training_record: dict[str, Any] = {}  # how its weights were made
         self.architecture = architecture or Architecture()
         depths, channels = self.architecture.depths, self.architecture.channels
         self.unets = nn.ModuleList(UNet(d, c, operations) for d, c in zip(depths, channels, strict=True))

@@ -78,7 +78,8 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
         WeightsError: see :func:`read_metadata`; or tensors are missing, superfluous, misshapen or not finite.
     """
     path = path or default_weights_path()
-    normalised = read_metadata(path)["input"] == NORMALISED
+    described = read_metadata(path)
+    normalised = described["input"] == NORMALISED
     unfit = f"weights file {path} does not fit the exposure correction network"
     try:
         with safe_open(path, framework="pt") as file:
@@ -95,5 +96,6 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
     broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise WeightsError(f"weights file {path} holds values that are not finite, first in {broken[0]}")
+    network.training_record = described["training"]
     # channels_last halves the time of the convolutions on CPUs.
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

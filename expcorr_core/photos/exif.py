@@ -16,6 +16,7 @@ from typing import TypeAlias
 Content: TypeAlias = "bytes | bytearray | mmap.mmap"
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
+_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q", 6: "b", 8: "h", 9: "i"}  # of ``struct``
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 ORIENTATION, XMP, IPTC, PHOTOSHOP, LAYERS, ICC = 274, 700, 33723, 34377, 37724, 34675
@@ -23,9 +24,15 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 34665, 34853, 40965
 MAKER_NOTE, USER_COMMENT = 37500, 37510
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY)
-_COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 259, 513, 514
+_COMPRESSION, _STRIPS, _THUMBNAIL, _THUMBNAIL_LENGTH = 259, 273, 513, 514
 # GeoTIFF's, and those of GPS positions in GDAL's and in Microsoft's notes.
-GEOGRAPHIC = (33550, 33920, 33922, 34264, 34735, 34736, 34737)
+GEOGRAPHIC = (33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 50844)
+# From here on tags are private, but for those of EXIF, of the authors of Windows' fields, and of a few others.
+_PRIVATE = 32768
+_PUBLIC = (
+    (33421, 33437), (34665, 34665), (34675, 34675), (34850, 34867), (36864, 37522), (40091, 40095), (40960, 42080),
+    (50341, 50341), (59932, 59933),
+)  # fmt: skip
 # Values of width and height that change places when a photo is turned by a quarter; those in the directory of EXIF too.
 _SIDES = ((256, 257), (X_RESOLUTION, Y_RESOLUTION), (40962, 40963), (41486, 41487))
 _SUBJECT = (37396, 41492)  # where the subject lies, in pixels
@@ -83,6 +90,8 @@ class Block:
         self.big = version == 43
         self._count, self._entry, self._word = ("Q", 20, "Q") if self.big else ("H", 12, "I")
         self.first = self._number(self._word, 8 if self.big else 4)
+        if not self.first:
+            raise ExifError("it has no directory")
 
     def _number(self, kind: str, place: int) -> int:
         try:
@@ -99,7 +108,7 @@ class Block:
         count = self._number(self._count, place)
         start = place + struct.calcsize(self._count)
         link = start + count * self._entry
-        if not 0 < count <= _MOST_ENTRIES or link > len(self.content):
+        if count > _MOST_ENTRIES or link > len(self.content):
             raise ExifError("a directory is cut off")
         entries: dict[int, Entry] = {}
         word = struct.calcsize(self._word)
@@ -133,10 +142,9 @@ class Block:
 
     def numbers(self, entry: Entry | None) -> tuple[int, ...]:
         """The values of an entry of whole numbers; none of another."""
-        kinds = {1: "B", 3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q", 6: "b", 8: "h", 9: "i"}
-        if entry is None or entry.kind not in kinds:
+        if entry is None or entry.kind not in _NUMBERS:
             return ()
-        return struct.unpack(f"{self.order}{entry.count}{kinds[entry.kind]}", self.values(entry))
+        return struct.unpack(f"{self.order}{entry.count}{_NUMBERS[entry.kind]}", self.values(entry))
 
     def below(self, directory: Directory, tag: int) -> Directory | None:
         """The directory that an entry points to; None where there is none, or it is damaged."""
@@ -178,6 +186,8 @@ class _Patched(Block):
             rest = bytes(self.content[entry.place + self._entry : end])
             self.put(entry.place, rest.ljust(end - entry.place, b"\0"))
             count = self._number(self._count, directory.place) - 1
+            if count < 0:
+                raise ExifError("a value lies where its directory does")
             if not count:  # a directory without entries is none: readers take it for damage
                 return replace(directory, entries={}, link=directory.link - self._entry)
             self.put(directory.place, struct.pack(self.order + self._count, count))
@@ -198,10 +208,9 @@ def turned_upright(block: bytes, sideways: bool) -> bytes:
     patched = _Patched(block)
     pages = list(patched.pages())[:2]  # the photo's, and the thumbnail's
     for directory in pages:
-        if entry := directory.entries.get(ORIENTATION):
-            kind = {1: "B", 3: "H", 4: "I"}.get(entry.kind)
-            if kind and entry.count == 1:
-                patched.put(entry.data, struct.pack(patched.order + kind, 1))
+        entry = directory.entries.get(ORIENTATION)
+        if entry and (kind := _NUMBERS.get(entry.kind)):
+            patched.put(entry.data, struct.pack(patched.order + kind, 1))
     inner = patched.below(pages[0], EXIF_DIRECTORY)
     for part in (pages[0], inner) if sideways else ():
         for pair in _SIDES if part else ():
@@ -212,13 +221,11 @@ def turned_upright(block: bytes, sideways: bool) -> bytes:
 
 
 def _swap(block: _Patched, a: Entry, b: Entry) -> None:
-    if a.size == b.size:
-        first, second = block.values(a), block.values(b)
-        block.put(a.data, second)
-        block.put(b.data, first)
-        first, second = (bytes(block.content[e.place + 2 : e.place + 4]) for e in (a, b))  # of another type, perhaps
-        block.put(a.place + 2, second)
-        block.put(b.place + 2, first)
+    """Exchange type, count and value, or the place of it, of two entries."""
+    end = block._entry
+    first, second = (bytes(block.content[entry.place + 2 : entry.place + end]) for entry in (a, b))
+    block.put(a.place + 2, second)
+    block.put(b.place + 2, first)
 
 
 def without_subject(block: bytes) -> bytes:
@@ -257,7 +264,8 @@ def thumbnail_size(block: bytes) -> int:
 
 def has_thumbnail(block: bytes) -> bool:
     """Whether there is one of any kind; ExifError where the block is damaged."""
-    return len(list(Block(block).pages())) > 1
+    pages = list(Block(block).pages())
+    return len(pages) > 1 and bool(pages[1].entries.keys() & {_THUMBNAIL, _STRIPS})
 
 
 def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
@@ -273,7 +281,10 @@ def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
     if size := thumbnail_size(block):
         at, length = (pages[1].entries[tag] for tag in (_THUMBNAIL, _THUMBNAIL_LENGTH))
         place = patched.numbers(at)[0]
-        if len(thumbnail) > size:
+        if place + size == len(block):  # nothing stands behind it: the block does not grow from time to time
+            del patched.content[place:]
+            size = 0
+        elif len(thumbnail) > size:
             patched.put(place, bytes(size))
             place = len(block) + len(block) % 2
             patched.content.extend(bytes(place - len(block)))
@@ -307,15 +318,24 @@ Tree = dict[int, Value]
 _MOST_BASE, _BEHIND = 2**20, 2**12  # bytes
 
 
-def tree_of(block: Block, directory: Directory, left_out: Collection[int] = ()) -> Tree:
-    """The values of a directory, with those of the directories of EXIF, of GPS and of interoperability below it."""
+def tree_of(block: Block, directory: Directory, left_out: Collection[int] = (), above: Collection[int] = ()) -> Tree:
+    """The values of a directory, with those of the directories of EXIF, of GPS and of interoperability below it.
+
+    Args:
+        block: where they stand.
+        directory: the directory.
+        left_out: tags.
+        above: places of the directories that this one is below: damaged blocks lead in circles.
+    """
     found: Tree = {}
+    above = {*above, directory.place}
     for tag, entry in directory.entries.items():
         if tag in left_out:
             continue
         if tag in _DIRECTORIES:
-            if inner := block.below(directory, tag):
-                found[tag] = Value(LONG, 1, tree_of(block, inner))
+            inner = block.below(directory, tag)
+            if inner and inner.place not in above:
+                found[tag] = Value(LONG, 1, tree_of(block, inner, left_out, above))
         elif entry.kind in (LONG8, 17, 18, 13) and tag != MAKER_NOTE:
             # No EXIF block has these types: numbers of eight bytes, and places of other directories.
             numbers = block.numbers(entry)
@@ -401,6 +421,18 @@ def block_of(tree: Tree, order: str, base: bytes) -> tuple[bytes, bool]:
     return mark + struct.pack(order + "I", place) + bytes(layout.area), layout.lost
 
 
+def is_known(tag: int) -> bool:
+    """Whether the meaning of a tag is public, and no place."""
+    return tag < _PRIVATE or any(first <= tag <= last for first, last in _PUBLIC)
+
+
+def has_private(block: bytes) -> bool:
+    """Whether a block has values of no public meaning; ExifError where it is damaged."""
+    found = Block(block)
+    tags = found.directory(found.first).entries.keys() - {IPTC, PHOTOSHOP, *GEOGRAPHIC}
+    return not all(map(is_known, tags))
+
+
 def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
     """A block that does not tell where the photo was taken, laid out anew, since old values may lie in the gaps.
 
@@ -414,16 +446,13 @@ def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]
         ExifError: it is damaged.
     """
     found = Block(block)
-    tree = tree_of(found, found.directory(found.first), (GPS_DIRECTORY, *GEOGRAPHIC))
+    tree = tree_of(found, found.directory(found.first), (GPS_DIRECTORY, MAKER_NOTE, *GEOGRAPHIC))
+    tree = {tag: value for tag, value in tree.items() if tag in changes or is_known(tag)}
     for tag, change in changes.items():
         if tag in tree and isinstance(old := tree[tag].data, bytes):
             kind = BYTE if tree[tag].kind in (BYTE, LONG, SHORT) else tree[tag].kind  # some declare bytes as numbers
             new = change(old)
             tree[tag] = Value(kind, len(new), new)
-    inner = tree.get(EXIF_DIRECTORY)
-    if inner and isinstance(inner.data, dict):
-        kept = {tag: value for tag, value in inner.data.items() if tag not in (MAKER_NOTE, GPS_DIRECTORY)}
-        tree[EXIF_DIRECTORY] = replace(inner, data=kept)
     result, _ = block_of({tag: value for tag, value in tree.items() if value.data}, found.order, b"")
     return _with_second(result, block)
 

@@ -200,4 +200,5 @@ def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "a
     """
     metadata = photo.metadata.kept(kept)
     shape = (photo.height, photo.width, 3)
-    return metadata.without(*tiff.write(path, photo.corrected(grid), shape, photo.dtype, metadata)).left_out
+    with path.open("wb") as file:
+        return metadata.without(*tiff.write(file, photo.corrected(grid), shape, photo.dtype, metadata)).left_out

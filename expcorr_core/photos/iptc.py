@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 IPTC, THUMBNAILS = 1028, (1033, 1036)
 _COPIES = (1058, 1059, 1060)  # of EXIF and XMP
 _DIGEST = 1061  # of the IPTC records
@@ -61,6 +63,14 @@ def without_thumbnails(resources: bytes) -> bytes:
     return _changed(resources, lambda number, values: b"" if number in THUMBNAILS else values)
 
 
+def without_parts_of_the_picture(resources: bytes) -> bytes:
+    """Resources without paths, guides and resolution, which hold for a picture that was not turned."""
+    gone = (1005, 1032, *range(2000, 2998))
+    if all(number not in gone for number, _, _ in _resources(resources)):
+        return resources
+    return _changed(resources, lambda number, values: b"" if number in gone else values)
+
+
 def without_copies(resources: bytes) -> bytes:
     """Resources without copies of EXIF and XMP; as they are where there are none."""
     if all(number not in _COPIES for number, _, _ in _resources(resources)):
@@ -81,6 +91,9 @@ def without_places(resources: bytes) -> bytes:
 
 def records_without_places(records: bytes) -> bytes:
     """IPTC records that do not tell where the photo was taken; up to where they are damaged."""
+    if records[3:4] == bytes((_MARKER,)) and records[:1] != records[3:4]:  # some wrote them as words of the other order
+        swapped = np.frombuffer(records[: len(records) // 4 * 4], np.uint32).byteswap().tobytes()
+        return np.frombuffer(_padded(records_without_places(swapped)), np.uint32).byteswap().tobytes()
     parts, place = [], 0
     while place + 5 <= len(records) and records[place] == _MARKER:
         record, number, size = struct.unpack_from(">BBH", records, place + 1)
@@ -95,3 +108,7 @@ def records_without_places(records: bytes) -> bytes:
             parts.append(records[place:end])
         place = end
     return b"".join(parts)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

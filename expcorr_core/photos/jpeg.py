@@ -78,7 +78,7 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
     found = _segments_of(content)
     exif, xmp, extended, photoshop, profile = b"", b"", dict[bytes, dict[int, bytes]](), b"", dict[int, bytes]()
     comments, own, left_out = list[bytes](), list[Own](), list[str]()
-    resolution = None
+    resolution, pieces = None, 0
     for marker, start, end in found.places:
         if not _is_metadata(marker):
             continue
@@ -90,18 +90,21 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
                 resolution = (across * UNITS[unit], down * UNITS[unit])
             elif across != down:
                 left_out.append("the shape of its pixels, which are not square")
-        elif marker == _APP1 and data.startswith(_EXIF):
+        elif marker == _APP1 and data[:5] == _EXIF[:5] and data[6:8] in (b"II", b"MM", *([data[6:8]] if exif else [])):
             if exif and data[6:8] in (b"II", b"MM") and data[6:10] in (b"II*\0", b"MM\0*"):
                 left_out.append("a second EXIF block")
             else:
                 exif += data[6:]
-        elif marker == _APP1 and data.startswith(_XMP) and not xmp:
-            xmp = data[len(_XMP) :]
+        elif marker == _APP1 and data.startswith(_XMP):
+            if xmp:
+                left_out.append("a second XMP packet")
+            xmp = xmp or data[len(_XMP) :]
         elif marker == _APP1 and data.startswith(_EXTENDED) and len(data) >= len(_EXTENDED) + 40:
             name, place = data[len(_EXTENDED) :][:32], struct.unpack_from(">I", data, len(_EXTENDED) + 36)[0]
             extended.setdefault(name, {})[place] = data[len(_EXTENDED) + 40 :]
         elif marker == _APP2 and data.startswith(_ICC) and len(data) >= 14:
             profile.setdefault(data[12], data[14:])
+            pieces = data[13]
         elif marker == _APP13 and data.startswith(_PHOTOSHOP):
             photoshop += data[len(_PHOTOSHOP) :]
         elif marker == _COMMENT:
@@ -110,7 +113,10 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
             left_out.append(reason)
         elif _APP0 <= marker <= _APP15 and not (marker == _APP14 and data.startswith(_ADOBE)):
             own.append(Own(_name(marker, data), bytes((marker,)), data))
-    if trailer := found.trailer.strip(b"\0\xff\r\n "):
+    if len(profile) < pieces:
+        profile.clear()
+        left_out.append("the colour profile, of which a part is missing")
+    if trailer := found.trailer.strip(b"\0\r\n "):
         left_out.append(_trailing(trailer))
     metadata = Metadata(
         kind="JPEG",
@@ -159,7 +165,9 @@ def _whole(xmp: bytes, extended: dict[bytes, dict[int, bytes]], left_out: list[s
     """The extended packet that the main one names."""
     for name, parts in extended.items():
         packet = b"".join(parts[place] for place in sorted(parts))
-        if name in xmp and guid(packet).encode() == name.upper():
+        ends = [place + len(parts[place]) for place in sorted(parts)]
+        whole = [0, *ends[:-1]] == sorted(parts)
+        if whole and name.upper() in xmp.upper():
             return packet
         left_out.append("extended XMP, which is damaged or belongs to no XMP")
     return b""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from . import iptc, xmp
 from .exif import (
     IPTC,
+    MAKER_NOTE,
     NAMES,
     PHOTOSHOP,
     XMP,
     Block,
     ExifError,
     has_maker_notes,
+    has_private,
     has_subject,
+    resolution_of,
     turned_upright,
     without_places,
     without_subject,
 )
 
 # Names of texts that tell a place.
-_PLACES = ("gps", "location", "latitude", "longitude", "city", "country")
+_PLACES = ("gps", "location", "latitude", "longitude", "city", "country", "place", "geo")
 _SHAPES = (b"oFFs", b"sTER")  # PNG's chunks of places and sides
 
 
@@ -85,6 +89,17 @@ class Metadata:
             found = 0
         return found or xmp.orientation(self.xmp) or xmp.orientation(self.extended_xmp) or 1
 
+    @property
+    def density(self) -> tuple[float, float] | None:
+        """The resolution, which perhaps only EXIF tells."""
+        if self.resolution or not self.exif:
+            return self.resolution
+        try:
+            block = Block(self.exif)
+            return resolution_of(block, block.directory(block.first))
+        except ExifError:
+            return None
+
     def of_upright(self) -> Metadata:
         """What is right for pixels that were turned as :attr:`orientation` tells, and changed."""
         orientation = self.orientation
@@ -109,7 +124,10 @@ class Metadata:
         if photoshop != self.photoshop:
             left_out.append("Photoshop's thumbnail")
         if turned:
-            photoshop = iptc.without_copies(photoshop)
+            rest = iptc.without_parts_of_the_picture(photoshop)
+            if rest != photoshop:
+                left_out.append("paths and guides of the picture, which was turned")
+            photoshop = iptc.without_copies(rest)
         resolution = self.resolution[::-1] if self.resolution and sideways else self.resolution
         own = self.own
         if turned:
@@ -134,7 +152,9 @@ class Metadata:
         if exif:
             try:
                 if has_maker_notes(exif):
-                    left_out.append(f"{NAMES[37500]}, which may tell the place")
+                    left_out.append(f"{NAMES[MAKER_NOTE]}, which may tell the place")
+                if has_private(exif):
+                    left_out.append("private tags, which may tell the place")
                 changes = {
                     XMP: xmp.without_places,
                     IPTC: iptc.records_without_places,
@@ -150,13 +170,16 @@ class Metadata:
         if (self.xmp and not main) or (self.extended_xmp and not extended):
             left_out.append("XMP, which may tell the place")
         main, extended = _linked(main, extended, self.extended_xmp)
+        records = iptc.records_without_places(self.iptc)
+        if self.iptc and not records:
+            left_out.append("IPTC records")
         kept = replace(
             self,
             exif=exif,
             xmp=main,
             extended_xmp=extended,
             photoshop=iptc.without_places(self.photoshop),
-            iptc=iptc.records_without_places(self.iptc),
+            iptc=records,
             own=tuple(checked),
         )
         return kept.without(*left_out)
@@ -164,7 +187,7 @@ class Metadata:
     def only_pixels(self) -> Metadata:
         """Only what tells the colours and the size of the pixels."""
         colours = tuple(own for own in self.own if own.mark in (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"))
-        return Metadata(kind=self.kind, icc_profile=self.icc_profile, resolution=self.resolution, own=colours)
+        return Metadata(kind=self.kind, icc_profile=self.icc_profile, resolution=self.density, own=colours)
 
     def kept(self, which: str) -> Metadata:
         """``all``, all but where the photo was taken (``no-gps``), or ``none`` but colours and resolution."""
@@ -185,5 +208,5 @@ def _linked(main: bytes, extended: bytes, before: bytes) -> tuple[bytes, bytes]:
     """An XMP packet, and the extended one that it names by its checksum, which is another where that changed."""
     if extended == before:
         return main, extended
-    new = xmp.guid(extended) if extended else ""
-    return main.replace(xmp.guid(before).encode(), new.encode()), extended
+    new = xmp.guid(extended).encode() if extended else b""
+    return re.sub(rb"(HasExtendedXMP\W+)[0-9A-Fa-f]{32}", rb"\g<1>" + new, main), extended

@@ -28,7 +28,7 @@ _REASONS = {
     b"sPLT": "a suggested palette",
 }
 _STRUCTURE = (b"iDOT",)  # of the compressed pixels
-_MOST_TEXT = 2**28  # bytes that a text may have
+_MOST_TEXT = 2**26  # bytes that a text or a profile may have
 _PROFILES = {"exif": "exif", "APP1": "app1", "xmp": "xmp", "iptc": "photoshop", "8bim": "photoshop"}
 PQ, HLG, LINEAR = 16, 18, 8  # transfer characteristics of ITU-T H.273
 GAMMAS = {4: 2.2, 5: 2.8, LINEAR: 1.0}
@@ -101,7 +101,6 @@ class _Reading:
         self.resolution: tuple[float, float] | None = None
         self.own: list[Own] = []
         self.left_out: list[str] = []
-        self.expanded = False  # the result has other channels
 
     def take(self, part: Chunk, late: bool) -> None:
         kind, data = part.kind, part.data
@@ -111,7 +110,7 @@ class _Reading:
         elif kind == b"iCCP":
             self._take_profile(data)
         elif kind == b"eXIf":
-            self.found["exif"] = data.removeprefix(b"Exif\0\0")
+            self._find("exif", data.removeprefix(b"Exif\0\0"), "a second EXIF block")
         elif kind in _TEXTS:
             self._take_text(part, late)
         elif kind in _FRAMES:
@@ -120,8 +119,6 @@ class _Reading:
             self.left_out.append(_REASONS[kind])
         elif kind in _STRUCTURE:
             pass
-        elif kind in (b"sBIT", b"bKGD") and self.expanded:
-            self.left_out.append(f"PNG's {name}, which is of a palette")
         else:
             if kind == b"pHYs" and len(data) == 9 and data[8] == 1:
                 across, down = struct.unpack_from(">II", data)
@@ -133,6 +130,11 @@ class _Reading:
                 self.own.append(Own(f"PNG's {name}", kind, data, late, known))
             else:
                 self.left_out.append(f"PNG's {name}, which belongs to the pixels as they were")
+
+    def _find(self, field: str, data: bytes, second: str) -> None:
+        if field in self.found and self.found[field] != data:
+            self.left_out.append(second)
+        self.found.setdefault(field, data)
 
     def _take_profile(self, data: bytes) -> None:
         try:
@@ -146,9 +148,12 @@ class _Reading:
 
     def _take_text(self, part: Chunk, late: bool) -> None:
         try:
-            keyword, text = _text_of(part.kind, part.data)
+            keyword = part.data.partition(b"\0")[0].decode("latin-1")
+            read = keyword == _XMP.decode() or keyword.lower() == "comment" or keyword.startswith("Raw profile type ")
+            # Others are kept as they are, and may be of any length when they are unpacked.
+            keyword, text = _text_of(part.kind, part.data) if read else (keyword[:79], part.data)
             if keyword == _XMP.decode():
-                self.found["xmp"] = text
+                self._find("xmp", text, "a second XMP packet")
                 return
             if keyword.startswith("Raw profile type ") and (field := _PROFILES.get(keyword[17:])):
                 self._take_raw(field, _raw_profile(text))
@@ -160,8 +165,9 @@ class _Reading:
                 return
             text = b""
         if keyword.lower() == "comment":
-            self.comments.append(text)
-        self.own.append(Own(f"the text {keyword!r}", part.kind, part.data, late, checked=True))
+            self.comments.append(text if part.kind == b"iTXt" else text.decode("latin-1").encode())
+        unread = keyword.startswith("Raw profile") or b"<rdf:RDF" in text or not text
+        self.own.append(Own(f"the text {keyword!r}", part.kind, part.data, late, checked=not unread))
 
     def _take_raw(self, field: str, data: bytes) -> None:
         if field == "app1":  # EXIF or XMP
@@ -173,7 +179,7 @@ class _Reading:
             data = data.removeprefix(b"Photoshop 3.0\0")
             if data[:1] == b"\x1c":
                 data = resource(1028, data)
-        self.found.setdefault(field, data)
+        self._find(field, data, "a second EXIF block" if field == "exif" else "a second XMP packet")
 
 
 def read(content: bytes) -> tuple[Metadata, bytes]:
@@ -182,9 +188,10 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
     late = False
     for part, following in chunks_of(content):
         if part.kind in _PIXELS:
-            kept.append(content[end:following])
+            kept.append(
+                _for_pillow(content[end:following], content) if part.kind == b"tRNS" else content[end:following]
+            )
             late |= part.kind == b"IDAT"
-            found.expanded |= part.kind in (b"PLTE", b"tRNS")
         else:
             found.take(part, late)
         end = following
@@ -195,6 +202,11 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         end = len(content)
     if content[end:].strip(b"\0\r\n "):
         found.left_out.append("data after the picture")
+    depth, colours = _header(content)
+    if colours == 3 or any(part.startswith(b"tRNS", 4) for part in kept) or depth < 8:  # the result has other channels
+        gone = [own for own in found.own if own.mark in (b"sBIT", b"bKGD")]
+        found.own = [own for own in found.own if own not in gone]
+        found.left_out += [f"{own.name}, whose channels are others now" for own in gone]
     metadata = Metadata(
         kind="PNG",
         **found.found,
@@ -204,6 +216,21 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         left_out=tuple(dict.fromkeys(found.left_out)),
     )
     return metadata, b"".join(kept)
+
+
+def _header(content: bytes) -> tuple[int, int]:
+    """Bits a sample, and type of the colours."""
+    depth, colours = content[24:26].ljust(2, b"\0")
+    return depth, colours
+
+
+def _for_pillow(transparency: bytes, content: bytes) -> bytes:
+    """Pillow compares the transparent grey of 2 and 4 bits with pixels that it has brought to 8."""
+    depth, colours = _header(content)
+    if colours or depth not in (2, 4) or len(transparency) != 14:
+        return transparency
+    (value,) = struct.unpack_from(">H", transparency, 8)
+    return chunk(b"tRNS", struct.pack(">H", (value & (1 << depth) - 1) * (255 // ((1 << depth) - 1))))
 
 
 def transfer_of(metadata: Metadata) -> tuple[int, float | None]:
@@ -232,6 +259,15 @@ def _itxt(text: bytes) -> bytes:
     return chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + text)
 
 
+def _comment(text: bytes) -> bytes:
+    """In Latin-1, as plain text has it, or in UTF-8 where it is that."""
+    try:
+        plain = text.decode("utf-8").isascii()
+    except UnicodeDecodeError:
+        plain = True
+    return chunk(b"tEXt", b"Comment\0" + text) if plain else chunk(b"iTXt", b"Comment\0\0\0\0\0" + text)
+
+
 def _raw(name: str, data: bytes) -> bytes:
     digits = re.sub(r"(.{72})", r"\1\n", data.hex())
     text = f"\n{name}\n{len(data):8d}\n{digits}\n".encode()
@@ -254,7 +290,7 @@ def write(encoded: bytes, metadata: Metadata) -> bytes:
     if metadata.photoshop:
         early.append(_raw("iptc", metadata.photoshop))
     if metadata.kind != "PNG":
-        early += [chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")) for comment in metadata.comments]
+        early += [_comment(comment.replace(b"\0", b"")) for comment in metadata.comments]
     for own in metadata.own:
         (late if own.late else early).append(chunk(own.mark, own.data))
     end = encoded.rindex(b"IEND") - 4

@@ -8,6 +8,7 @@ gets a file without: whatever is wrong with it does not cost the photo. 8-bit fi
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
@@ -189,12 +190,12 @@ def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
 
 
-def pyvips_for(path: Path) -> Any:
-    """pyvips; ImageError where it is missing."""
+def pyvips_for(name: object) -> Any:
+    """pyvips; ImageError where it is missing, that names what it is needed for."""
     try:
         import pyvips
     except (ImportError, OSError) as error:
-        raise ImageError(f"{path} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
+        raise ImageError(f"{name} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
     return pyvips
 
 
@@ -227,7 +228,7 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
     return decode_photo(read_content(path), path, at_least)
 
 
-def _kind_of(beginning: bytes) -> str:
+def _sniffed(beginning: bytes) -> str:
     """The format of a file by its first bytes; empty where it is none of those that are read."""
     if beginning.startswith(b"\xff\xd8"):
         return "JPEG"
@@ -238,9 +239,9 @@ def _kind_of(beginning: bytes) -> str:
     return "WEBP" if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP" else ""
 
 
-def _check_kind(beginning: bytes, path: Path) -> str:
-    """The format; ImageError where it is another."""
-    if kind := _kind_of(beginning):
+def kind_of(beginning: bytes, path: Path) -> str:
+    """The format of a file by its first 32 bytes; ImageError where it is another."""
+    if kind := _sniffed(beginning):
         return kind
     if not beginning:
         raise ImageError(f"{path} is empty; leave it out or convert it")
@@ -260,7 +261,7 @@ def read_content(path: Path) -> bytes:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ImageError(f"{path} is not a file but a pipe or device; leave it out")
     with _explained(path), path.open("rb") as file:
-        _check_kind(file.read(32), path)  # what is no photo is not read as a whole
+        kind_of(file.read(32), path)  # what is no photo is not read as a whole
         if file.seek(0, io.SEEK_END) > memory():
             raise MemoryError
         file.seek(0)
@@ -282,7 +283,7 @@ def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Pho
     Raises:
         ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
     """
-    kind = _check_kind(content[:32], path)
+    kind = kind_of(content[:32], path)
     decode = {"JPEG": _decode_jpeg, "PNG": _decode_png, "TIFF": _decode_tiff, "WEBP": _decode_webp}[kind]
     return _upright(decode(content, path, at_least))
 
@@ -307,6 +308,8 @@ def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
 
 
 def _decode_png(content: bytes, path: Path, _: int | None) -> Photo:
+    if content[12:16] == b"CgBI":
+        raise ImageError(f"{path} is a PNG file of Apple's own kind (CgBI), which is not read; convert it first")
     metadata, picture = png.read(content)
     transfer, exponent = png.transfer_of(metadata)
     if name := {png.PQ: "PQ", png.HLG: "HLG"}.get(transfer):
@@ -331,25 +334,59 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
         page, directory, further = tiff.page_of(block)
     if page.refusal:
         raise ImageError(f"{path} {page.refusal}")
+    check_claim(path, len(content), page.width, page.height, page.claimed)
     metadata = tiff.read(block, page, directory, further)
-    size = len(content)
     with _explained(path, page.unusual):
+        bare = tiff.bare(content, block, directory)
+        if page.planes and page.bits in (8, 16) and page.photometric in (0, 1, 2):
+            planes = []
+            for part in tiff.planes_of(content, block, directory, page.bits):
+                plane = (
+                    _decoded(part, path, metadata, len(content))
+                    if page.bits == 8
+                    else _decode_deep(part, path, metadata)
+                )
+                planes.append(plane.pixels[..., 0])
+            return _of_planes(planes, page, metadata)
         if page.bits <= 8:
-            return _decoded(tiff.bare(content, block, directory), path, metadata, size)
-        if page.planes and page.tiled:
-            planes = [_decode_deep(part, path, metadata) for part in tiff.planes_of(content, block, directory)]
-            return _of_planes([plane.pixels[..., 0] for plane in planes], page, metadata)
-        return _decode_deep(tiff.bare(content, block, directory), path, metadata)
+            try:
+                return _decoded(bare, path, metadata, len(content))
+            except (ImageError, MemoryError, Image.DecompressionBombError):
+                raise
+            except Exception as error:
+                try:
+                    return _decode_odd(bare, path, metadata, page)
+                except Exception:
+                    raise error from None
+        return _decode_deep(bare, path, metadata, page)
 
 
 def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
-    colours = len(planes) - len(page.extra)
-    if colours not in (1, 3):
-        raise ValueError(f"{colours} colours")
-    pixels = np.stack((planes * 3)[:3] if colours == 1 else planes[:3], 2)
-    alpha = planes[colours] if page.extra and page.extra[0] in (1, 2) else None
-    photo = Photo(pixels, alpha, colours == 1, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
-    return _divided(photo) if page.extra[:1] == (1,) else photo
+    pixels = np.stack([planes[0]] * 3 if page.colours == 1 else planes[:3], 2)
+    if not page.photometric:  # each was read as if black were 0
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    alpha = None if page.alpha is None else planes[page.colours + page.alpha]
+    photo = Photo(pixels, alpha, page.colours == 1, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
+    return _divided(photo) if page.alpha is not None and page.extra[page.alpha] == 1 else photo
+
+
+def _decode_odd(content: bytes, path: Path, metadata: Metadata, page: tiff.Page) -> Photo:
+    """Through pyvips, what Pillow does not know: inks, Lab, and extra samples of 8 bits."""
+    vips = pyvips_for(path)
+    image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory()
+    inks = {"cmyk": 4, "lab": 3, "b-w": 1, "srgb": 3, "rgb": 3}[image.interpretation]
+    extra = image[inks:] if image.bands > inks else None
+    colours = image[:inks].copy(interpretation=image.interpretation).colourspace("b-w" if inks == 1 else "srgb")
+    pixels = colours.cast("uchar").numpy().reshape(image.height, image.width, -1)
+    alpha = None
+    if extra is not None and page.alpha is not None:
+        alpha = np.ascontiguousarray(
+            extra.cast("uchar").numpy().reshape(image.height, image.width, -1)[..., page.alpha]
+        )
+    if metadata.icc_profile and inks != 1 and image.interpretation not in ("srgb", "rgb"):
+        metadata = replace(metadata, icc_profile=b"").without("the profile of inks or Lab (its colours became sRGB's)")
+    rgb = np.repeat(pixels, 3, 2) if inks == 1 else pixels
+    return Photo(np.ascontiguousarray(rgb), alpha, inks == 1, metadata, tone=tone_of(metadata.icc_profile, rgb.dtype))
 
 
 def _divided(photo: Photo) -> Photo:
@@ -382,6 +419,10 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
             shown = _cmyk_to_srgb(image, metadata.icc_profile)
             if metadata.icc_profile:
                 metadata = replace(metadata, icc_profile=b"").without("the CMYK profile (its colours became sRGB's)")
+        elif image.mode == "LAB":
+            shown = image.convert("RGB")
+            if metadata.icc_profile:
+                metadata = replace(metadata, icc_profile=b"").without("the Lab profile (its colours became sRGB's)")
         else:
             shown = image
         grey = shown.mode in ("1", "L", "LA", "La")
@@ -403,6 +444,13 @@ def photo_size(source: Path | io.BytesIO) -> int:
             if beginning.startswith(png.SIGNATURE):  # Pillow looks at more, which may be damaged
                 width, height = struct.unpack_from(">II", beginning, 16)
                 return int(width * height)
+            if _sniffed(beginning) == "TIFF":  # Pillow looks at the first page, which may be a preview
+                if isinstance(file, io.BytesIO):
+                    page, _, _ = tiff.page_of(Block(file.getvalue()))
+                    return page.width * page.height
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    page, _, _ = tiff.page_of(Block(content))
+                    return page.width * page.height
             file.seek(0)
             with Image.open(file, formats=list(FORMATS)) as image:
                 return image.width * image.height
@@ -441,8 +489,8 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def _decode_deep(content: bytes, path: Path, metadata: Metadata) -> Photo:
-    """Through pyvips, as the pixels lie in the file."""
+def _decode_deep(content: bytes, path: Path, metadata: Metadata, page: tiff.Page | None = None) -> Photo:
+    """Through pyvips, as the pixels lie in the file; of a page of a TIFF file, or a PNG file."""
     vips = pyvips_for(path)
     # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
     image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory()
@@ -450,8 +498,13 @@ def _decode_deep(content: bytes, path: Path, metadata: Metadata) -> Photo:
     if pixels.dtype != np.uint16:
         raise ImageError(f"{path} holds samples of type {pixels.dtype}; convert it to 8 or 16 bits first")
     pixels = pixels.reshape(image.height, image.width, -1)
-    colours = pixels.shape[2] - bool(image.hasalpha())
+    if page:  # libvips takes any last sample for alpha
+        colours = page.colours
+        place = None if page.alpha is None else colours + page.alpha
+    else:
+        colours = pixels.shape[2] - bool(image.hasalpha())
+        place = colours if image.hasalpha() else None
     rgb = pixels[..., :3] if colours >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
-    alpha = np.ascontiguousarray(pixels[..., colours]) if image.hasalpha() else None
+    alpha = None if place is None else np.ascontiguousarray(pixels[..., place])
     tone = tone_of(metadata.icc_profile, pixels.dtype)
     return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata, tone=tone)

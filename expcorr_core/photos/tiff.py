@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ from .metadata import Metadata
 # Tags that say how pixels lie in a file; of an EXIF block of another format some of them mean its own pixels.
 STRUCTURE = (
     *range(254, 260), 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 317,
-    *range(320, 326), 330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 343, 344, 347, *range(512, 533),
-    34664, 37393, 50674, 50784,
+    *range(320, 326), 330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 347, *range(512, 533),
 )  # fmt: skip
 # Of these, what a decoder needs to know.
 _DECODING = (
@@ -28,6 +26,9 @@ _DECODING = (
     *range(512, 522), *range(529, 533),
 )  # fmt: skip
 _CONTAINERS = (exif.XMP, exif.IPTC, exif.PHOTOSHOP, exif.ICC)
+_MOST_BELOW = 64
+_POINTERS = (400, 33424, 65024)  # to directories of their own
+_OLD_SUBFILE, _DNG = 255, 50706
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
 _PREDICTOR, _TILE_PLACES, _TILE_SIZES, _SUB_IMAGES, _EXTRA, _FORMAT = 317, 324, 325, 330, 338, 339
@@ -55,20 +56,27 @@ class Page:
     """How the pixels of a TIFF file lie.
 
     Attributes:
+        raw: the file holds a sensor's values.
         number: of the page, from 0: the first that is no reduced copy.
         bits: a sample.
         sample_format: 1: whole numbers, 2: with sign, 3: floating-point.
         compression, photometric: TIFF's numbers.
+        width, height: pixels.
+        samples: a pixel.
         extra: kinds of the samples beyond the colours: 1 is alpha that the colours are multiplied by, 2 is alpha.
         planes: each sample lies apart.
         tiled: in tiles, not in strips.
     """
 
+    raw: bool
     number: int
     bits: int
     sample_format: int
     compression: int
     photometric: int
+    width: int
+    height: int
+    samples: int
     extra: tuple[int, ...]
     planes: bool
     tiled: bool
@@ -76,10 +84,13 @@ class Page:
     @property
     def refusal(self) -> str:
         """Why it cannot be read, to stand behind its name; empty where it can."""
-        if kind := PHOTOMETRICS.get(self.photometric):
-            return f"holds {kind}, which is not developed; convert it first"
+        if self.raw:
+            kind = PHOTOMETRICS.get(self.photometric, "a raw photo")
+            return f"holds {kind}, which is not developed here; convert it first"
         if self.sample_format == 3:
             return f"holds floating-point samples of {self.bits} bits; convert it to 8 or 16 bits first"
+        if not self.width or not self.height:
+            return "has no width or height; copy it again or leave it out"
         if self.sample_format == 2 or self.bits > 16:
             sign = " with a sign" if self.sample_format == 2 else ""
             return f"holds samples of {self.bits} bits{sign}; convert it to 8 or 16 bits first"
@@ -94,8 +105,28 @@ class Page:
     @property
     def unusual(self) -> str:
         """What a decoder may stumble over, to stand behind its name; empty where all know it."""
-        name = COMPRESSIONS.get(self.compression)
-        return f"cannot be read: it is compressed by {name}, which needs another decoder; convert it" if name else ""
+        if name := COMPRESSIONS.get(self.compression):
+            return f"cannot be read: it is compressed by {name}, which needs another decoder; convert it"
+        usual = self.photometric in (0, 1, 2, 3, 6) and len(self.extra) <= (self.photometric == 2) and not self.planes
+        if usual and self.sample_format == 1:
+            return ""
+        kind = f"photometric {self.photometric}, {self.samples} samples, {len(self.extra)} of them extra"
+        return f"cannot be read: no decoder here knows its kind ({kind}); convert it, or copy it again if it is damaged"
+
+    @property
+    def claimed(self) -> int:
+        """Bytes of its pixels."""
+        return self.width * self.height * self.samples * self.bits // 8
+
+    @property
+    def colours(self) -> int:
+        """Samples of a pixel that are colours, once it is shown."""
+        return 1 if self.photometric in (0, 1) else 3
+
+    @property
+    def alpha(self) -> int | None:
+        """Number of the first extra sample that is alpha; None where there is none."""
+        return next((number for number, kind in enumerate(self.extra) if kind in (1, 2)), None)
 
 
 def page_of(block: Block) -> tuple[Page, Directory, int]:
@@ -109,20 +140,45 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     def numbers(directory: Directory, tag: int, default: int) -> tuple[int, ...]:
         return block.numbers(directory.entries.get(tag)) or (default,)
 
-    whole = (n for n, page in enumerate(pages) if not numbers(page, _SUBFILE, 0)[0] & 1)
+    def is_reduced(page: Directory) -> bool:
+        return bool(numbers(page, _SUBFILE, 0)[0] & 1) or numbers(page, _OLD_SUBFILE, 1)[0] == 2
+
+    whole = (n for n, page in enumerate(pages) if not is_reduced(page))
     number = next(whole, 0)
     directory = pages[number]
+    below = _below(block, directory)
+    raw = _DNG in pages[0].entries or any(numbers(d, _PHOTOMETRIC, 0)[0] in PHOTOMETRICS for d in (*pages, *below))
+    if is_reduced(directory):  # the photo lies below its preview
+        directory = next((part for part in below if not is_reduced(part)), directory)
+    if directory is not pages[0]:  # what the file carries stands in its first directory
+        held = {tag: entry for tag, entry in pages[0].entries.items() if tag not in STRUCTURE}
+        directory = replace(directory, entries={**held, **directory.entries})
     page = Page(
+        raw=raw or bytes(block.content[8:10]) == b"CR",
         number=number,
         bits=max(numbers(directory, _BITS, 1)),
         sample_format=max(numbers(directory, _FORMAT, 1)),
         compression=numbers(directory, _COMPRESSION, 1)[0],
         photometric=numbers(directory, _PHOTOMETRIC, 1)[0],
+        width=numbers(directory, _WIDTH, 0)[0],
+        height=numbers(directory, _HEIGHT, 0)[0],
+        samples=numbers(directory, _SAMPLES, 1)[0],
         extra=block.numbers(directory.entries.get(_EXTRA)),
         planes=numbers(directory, _PLANAR, 1)[0] == 2,
         tiled=_TILE_PLACES in directory.entries,
     )
     return page, directory, len(pages) - 1
+
+
+def _below(block: Block, directory: Directory) -> list[Directory]:
+    """The directories of further pictures of a page."""
+    found = []
+    for place in block.numbers(directory.entries.get(_SUB_IMAGES))[:_MOST_BELOW]:
+        try:
+            found.append(block.directory(place))
+        except exif.ExifError:
+            continue
+    return found
 
 
 def read(block: Block, page: Page, directory: Directory, further: int) -> Metadata:
@@ -134,17 +190,17 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
         left_out.append("further pictures of the page")
     if exif.LAYERS in directory.entries:
         left_out.append(exif.NAMES[exif.LAYERS])
-    if sum(1 for kind in page.extra if kind not in (1, 2)) or len(page.extra) > 1:
+    if len(page.extra) > (page.alpha is not None):
         left_out.append("further channels")
     skipped = {*STRUCTURE, *_CONTAINERS, exif.LAYERS}
     resolution = exif.resolution_of(block, directory)
-    if resolution is None and directory.entries.keys() & {exif.X_RESOLUTION, exif.Y_RESOLUTION}:
+    told = [directory.entries.get(tag) for tag in (exif.X_RESOLUTION, exif.Y_RESOLUTION)]
+    if any(entry and entry.kind == RATIONAL and not any(block.values(entry)[4:8]) for entry in told):
         skipped |= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
-        unit = block.numbers(directory.entries.get(exif.RESOLUTION_UNIT))
-        if unit == (1,):  # none: only the shape of a pixel
-            skipped -= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
-        else:
-            left_out.append("the resolution, which is not a number")
+        left_out.append("the resolution, which is not a number")
+    if directory.entries.keys() & set(_POINTERS):
+        skipped |= set(_POINTERS)
+        left_out.append("directories of fax and of makers")
     tree = exif.tree_of(block, directory, skipped)
     base = _without_pixels(exif.base_of(block.content, tree), block, directory)
     encoded, lost = exif.block_of(tree, block.order, base) if tree else (b"", False)
@@ -182,7 +238,7 @@ def bare(content: bytes, block: Block, directory: Directory) -> bytes:
     return _with_directory(content, block, exif.tree_of(block, directory, directory.entries.keys() - set(_DECODING)))
 
 
-def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]:
+def planes_of(content: bytes, block: Block, directory: Directory, bits: int) -> list[bytes]:
     """Such a file for each sample of a page whose samples lie apart."""
     samples = (*block.numbers(directory.entries.get(_SAMPLES)), 1)[0]
     places = next(tag for tag in (_TILE_PLACES, _STRIPS) if tag in directory.entries)
@@ -193,7 +249,7 @@ def planes_of(content: bytes, block: Block, directory: Directory) -> list[bytes]
 
     files = []
     for sample in range(samples):
-        tree = {**whole, _BITS: numbers(16), _SAMPLES: numbers(1), _PHOTOMETRIC: numbers(_GREY), _PLANAR: numbers(1)}
+        tree = {**whole, _BITS: numbers(bits), _SAMPLES: numbers(1), _PHOTOMETRIC: numbers(_GREY), _PLANAR: numbers(1)}
         for tag in (places, _TILE_SIZES if places == _TILE_PLACES else _STRIP_SIZES):
             values = block.numbers(directory.entries.get(tag))
             share = len(values) // samples
@@ -210,7 +266,7 @@ def _with_directory(content: bytes, block: Block, tree: Tree) -> bytes:
 
 
 def write(
-    path: Path,
+    file: BinaryIO,
     strips: Iterable[NDArray[Any]],
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
@@ -219,7 +275,7 @@ def write(
     """Write a file with Deflate, classic or, where it may become too long, BigTIFF.
 
     Args:
-        path: the file.
+        file: what to write to, from its beginning.
         strips: ``(rows, W, C)`` each, from the top to the bottom, of any height.
         shape: ``(H, W, C)`` of the whole; C is 1 or 3 colours, and alpha.
         dtype: uint8 or uint16.
@@ -239,23 +295,20 @@ def write(
     if layout.lost:
         left_out.append(exif.NAMES[exif.MAKER_NOTE])
     places, sizes = list[int](), list[int]()
-    with path.open("wb") as file:
-        file.write(bytes(layout.start) + bytes(layout.area))
-        for data in _compressed(strips, rows, dtype.newbyteorder(_ORDERS[order])):
-            places.append(file.tell())
-            sizes.append(len(data))
-            file.write(data)
-        end = file.tell()
-        own = _structure(order, shape, dtype, rows, places, sizes, big)
-        last = Layout(order, end + end % 2, big)
-        encoded = last.directory({**own, **entries})
-        place = last.put(encoded)
-        file.write(bytes(end % 2) + bytes(last.area))
-        file.seek(0)
-        mark = b"II" if order == "<" else b"MM"
-        file.write(
-            mark + (struct.pack(order + "HHHQ", 43, 8, 0, place) if big else struct.pack(order + "HI", 42, place))
-        )
+    file.write(bytes(layout.start) + bytes(layout.area))
+    for data in _compressed(strips, rows, dtype.newbyteorder(_ORDERS[order])):
+        places.append(file.tell())
+        sizes.append(len(data))
+        file.write(data)
+    end = file.tell()
+    own = _structure(order, shape, dtype, rows, places, sizes, big)
+    last = Layout(order, end + end % 2, big)
+    encoded = last.directory({**own, **entries})
+    place = last.put(encoded)
+    file.write(bytes(end % 2) + bytes(last.area))
+    file.seek(0)
+    mark = b"II" if order == "<" else b"MM"
+    file.write(mark + (struct.pack(order + "HHHQ", 43, 8, 0, place) if big else struct.pack(order + "HI", 42, place)))
     return left_out
 
 

@@ -25,6 +25,8 @@ def read(content: bytes) -> Metadata:
     found, left_out, frames = dict[str, bytes](), list[str](), 0
     for name, start, end in _chunks_of(content):
         if field := _FIELDS.get(name):
+            if field in found:
+                left_out.append(f"a second {name.decode().strip()}")
             found.setdefault(field, content[start:end])
         elif name == b"ANMF":
             frames += 1

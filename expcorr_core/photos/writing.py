@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from .xmp import joined
 
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
+# White, red, green, blue: x and y, of 100,000.
+_SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # pixels
 _THUMBNAIL_SIDE = 160  # pixels, as EXIF asks for
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI", b"pHYs")
 
@@ -53,10 +57,16 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str,
 
 
 def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
-    """Write a photo over a file. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+    """Write a photo over a file; see :func:`encode_photo`."""
+    with path.open("wb") as file:
+        return encode_photo(file, photo, kind)
+
+
+def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
+    """Write a photo. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
 
     Args:
-        path: the file.
+        file: what to write to, from its beginning.
         photo: what to write.
         kind: a key of :data:`FORMATS`.
 
@@ -69,6 +79,9 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
     if photo.tone and not photo.metadata.icc_profile and (kind, photo.metadata.kind) != ("PNG", "PNG"):
         # Only PNG's own chunks said how its numbers mean tones.
         photo = replace(photo, tone=None).with_tensor(photo.to_tensor())
+    most = _MOST_SIDE.get(kind)
+    if most and max(photo.pixels.shape[:2]) > most:
+        raise ValueError(f"{kind} holds at most {most} pixels a side; write it as TIFF or PNG")
     metadata = _for_format(photo.metadata, kind)
     if metadata.exif:
         metadata = _with_thumbnail(metadata, photo, kind)
@@ -80,7 +93,7 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
         photo = replace(photo, pixels=photo.eight_bit(), alpha=alpha)
     if kind == "TIFF":
         channels = _channels(photo, with_alpha=True)
-        left_out = tiff.write(path, [channels], channels.shape, channels.dtype, metadata)
+        left_out = tiff.write(file, [channels], channels.shape, channels.dtype, metadata)
         return metadata.without(*left_out).left_out
     left_out = []
     if kind == "WEBP":
@@ -88,8 +101,8 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
     elif kind == "JPEG":
         data, left_out = jpeg.write(_encoded(photo, kind, quality=JPEG_QUALITY, subsampling=0), metadata)
     else:
-        data = png.write(_deep_png(path, photo) if photo.deep else _encoded(photo, kind, compress_level=4), metadata)
-    path.write_bytes(data)
+        data = png.write(_deep_png(photo) if photo.deep else _encoded(photo, kind, compress_level=4), metadata)
+    file.write(data)
     return metadata.without(*left_out).left_out
 
 
@@ -98,6 +111,10 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
     if metadata.kind != kind:
         carried = [own for own in metadata.own if own.mark in _COLOUR_CHUNKS or own.name == "the text 'Comment'"]
         gone = [own.name for own in metadata.own if own not in carried]
+        if _has_own_primaries(metadata):
+            gone.append("the colour space of PNG's cHRM")
+        if any(own.mark == b"pHYs" and own.data[8:] == b"\0" and own.data[:4] != own.data[4:8] for own in metadata.own):
+            gone.append("the shape of its pixels, which are not square")
         if any(own.mark == b"cICP" and own.data[:1] != b"\1" for own in metadata.own) and not metadata.icc_profile:
             gone.append("the colour space of PNG's cICP")
         metadata = replace(metadata, own=()).without(*gone)
@@ -116,9 +133,21 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
         metadata = replace(metadata, comments=()).without("the comment")
     if kind == "WEBP":
         names = ["IPTC and image resources"] if metadata.photoshop else []
+        if metadata.icc_profile[16:20] == b"GRAY":  # WebP is always RGB
+            names.append("the grey profile")
+            metadata = replace(metadata, icc_profile=b"")
         names += ["the resolution"] if metadata.resolution and not _tells_resolution(metadata.exif) else []
         metadata = replace(metadata, photoshop=b"", resolution=None).without(*names)
     return metadata
+
+
+def _has_own_primaries(metadata: Metadata) -> bool:
+    """Whether only PNG's cHRM chunk tells the colour space, and it is not sRGB's."""
+    chunks = {own.mark: own.data for own in metadata.own}
+    found = chunks.get(b"cHRM", b"")
+    if metadata.icc_profile or len(found) != 32 or b"sRGB" in chunks or b"cICP" in chunks:
+        return False
+    return any(abs(a - b) > 1000 for a, b in zip(struct.unpack(">8I", found), _SRGB_PRIMARIES, strict=True))
 
 
 def _tells_resolution(block: bytes) -> bool:
@@ -178,8 +207,8 @@ def _webp_options(photo: Photo, metadata: Metadata) -> dict[str, Any]:
     return {**quality, **{key: value for key, value in held.items() if value}}
 
 
-def _deep_png(path: Path, photo: Photo) -> bytes:
-    vips = pyvips_for(path)
+def _deep_png(photo: Photo) -> bytes:
+    vips = pyvips_for("a PNG file")
     image = vips.Image.new_from_array(_channels(photo, with_alpha=True))
     image = image.copy(interpretation="grey16" if photo.grey else "rgb16")
     try:

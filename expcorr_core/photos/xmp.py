@@ -16,8 +16,8 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _XMP, _NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
 _GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
-_CONTAINERS = ("http://ns.google.com/photos/1.0/container/", "http://ns.google.com/photos/1.0/container/item/")
-_CAMERA = "http://ns.google.com/photos/1.0/camera/"
+_APPENDED = re.compile("MotionPhoto|MicroVideo|VideoLength")
+_WGS84 = "http://www.w3.org/2003/01/geo/wgs84_pos#"
 _CREDENTIALS = ("http://purl.org/dc/terms/", "provenance")
 # What lies at a place of the picture: regions with faces, depth maps.
 _PLACED = (
@@ -27,11 +27,11 @@ _PLACED = (
     "http://ns.google.com/photos/1.0/image/",
     "http://ns.google.com/photos/1.0/focus/",
 )
-# Properties that tell where a photo was taken, in lower case; and all that hold gps, latitude or longitude.
-_PLACES = frozenset((
-    "city", "country", "countrycode", "countryname", "location", "locationcreated", "locationshown", "provincestate",
-    "state", "sublocation", "worldregion", "absolutealtitude", "relativealtitude", "location4", "geotag",
-))  # fmt: skip
+# Properties that tell where a photo was taken, in lower case: as a whole, and by a part.
+_PLACES = frozenset(("state", "absolutealtitude", "relativealtitude", "coverage", "worldregion"))
+_PLACE = re.compile(
+    "gps|latitude|longt?itude|city|country|county|province|location|locality|address|^place|place$|placename|^geo"
+)
 _SWAPPED = {
     (_TIFF, "ImageWidth"): "ImageLength",
     (_TIFF, "ImageLength"): "ImageWidth",
@@ -40,13 +40,18 @@ _SWAPPED = {
     (_EXIF, "PixelXDimension"): "PixelYDimension",
     (_EXIF, "PixelYDimension"): "PixelXDimension",
 }
-_ORIENTATION = re.compile(rb"""[:\s]Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+_ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
 Unwanted = Callable[[str, str], bool]
 
 
 def orientation(xmp: bytes) -> int:
     """What a packet says of the orientation, 1 to 8; 0 where it says nothing."""
+    if b"Orientation" not in xmp and b"\0" not in xmp[:64]:  # of two bytes a letter
+        return 0
+    reading = _Orientation()
+    if _parse(xmp, reading):
+        return int(reading.found) if reading.found in set("12345678") else 0
     found = _ORIENTATION.search(xmp)
     return int(found[1]) if found else 0
 
@@ -63,7 +68,7 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         sideways: by a quarter.
     """
     said: dict[str, None] = {}
-    others = orientation(xmp) != 1
+    others = orientation(xmp) not in (0, 1)
 
     def unwanted(space: str, name: str) -> bool:
         reason = None
@@ -73,7 +78,7 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
             reason = "the XMP's thumbnail"
         elif space in _GAIN_MAPS:
             reason = "the gain map"
-        elif space in _CONTAINERS or (space == _CAMERA and name.startswith(("MotionPhoto", "MicroVideo"))):
+        elif "/container/" in space or _APPENDED.match(name):
             reason = "the directory of what was appended"
         elif (space, name) == _CREDENTIALS:
             reason = "content credentials"
@@ -83,13 +88,24 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
             said[reason] = None
         return bool(reason)
 
-    wanted = re.search(
-        rb"Orientation\W+[2-8]|Thumbnails|HDRGainMap|hdr-gain-map|photos/1.0/(container|camera)|dc/terms", xmp
-    ) or (turned and re.search(rb"schemas/regions|photo/1.2|photos/1.0/|ImageWidth|PixelXDimension|XResolution", xmp))
+    wanted = (
+        others
+        or re.search(
+            rb"Thumbnails|HDRGainMap|hdr-gain-map|/container/|MotionPhoto|MicroVideo|VideoLength|dc/terms|^.{0,64}\0",
+            xmp,
+            re.S,
+        )
+        or (turned and re.search(rb"schemas/regions|photo/1.2|photos/1.0/|ImageWidth|PixelXDimension|XResolution", xmp))
+    )
     if not wanted:
         return xmp, []
     copied = _copied(xmp, _Copy(unwanted, _SWAPPED if sideways else None))
-    return copied, list(said) if copied else ["XMP, which is damaged"]
+    if copied:
+        return copied, list(said)
+    if re.search(rb"gain-map|GainMap|/container/|MotionPhoto|MicroVideo", xmp):
+        return b"", ["XMP, which is damaged"]
+    # A parser does not read it, but a person may.
+    return _ORIENTATION.sub(lambda found: found[0].replace(found[1], b"1"), xmp), []
 
 
 def without_places(xmp: bytes) -> bytes:
@@ -97,7 +113,7 @@ def without_places(xmp: bytes) -> bytes:
 
     def unwanted(space: str, name: str) -> bool:
         low = name.lower()
-        return low in _PLACES or any(part in low for part in ("gps", "latitude", "longitude", "longtitude"))
+        return space == _WGS84 or low in _PLACES or bool(_PLACE.search(low))
 
     return _copied(xmp, _Copy(unwanted, comments=False))
 
@@ -177,6 +193,9 @@ class _Copy:
             self.written.append(f"<!--{text}-->")
         self.changed |= not self.comments
 
+    def instruction(self, target: str, _: str) -> None:
+        self.changed |= not self.comments and target != "xpacket"
+
     def space_of(self, name: str) -> tuple[str, str]:
         prefix, _, local = name.rpartition(":")
         return self._spaces[prefix][-1], local
@@ -191,6 +210,35 @@ class _Copy:
         other = self.renamed.get((space, local))
         self.changed |= bool(other)
         return name[: -len(local)] + other if other else name
+
+
+class _Orientation(_Copy):
+    """What the description of the photo, not of others within it, says of the orientation."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda space, name: False)
+        self.found = ""
+        self._above: list[tuple[str, str]] = []
+        self._reads = False
+
+    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+        super().begin(tag, attributes)
+        self.written.clear()
+        name, above = self.space_of(tag), self._above[-2:]
+        if name == (_RDF, "Description") and above[-1:] == [(_RDF, "RDF")]:
+            told = (value for key, value in attributes.items() if self.space_of(key) == (_TIFF, "Orientation"))
+            self.found = self.found or next(told, "").strip()
+        self._reads = name == (_TIFF, "Orientation") and above == [(_RDF, "RDF"), (_RDF, "Description")]
+        self._above.append(name)
+
+    def end(self, tag: str) -> None:
+        super().end(tag)
+        self._above.pop()
+        self._reads = False
+
+    def text(self, text: str) -> None:
+        if self._reads:
+            self.found = self.found or text.strip()
 
 
 class _Inside(_Copy):
@@ -236,9 +284,9 @@ def _parse(xmp: bytes, copy: _Copy) -> bool:
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = copy.begin, copy.end
     parser.CharacterDataHandler, parser.CommentHandler = copy.text, copy.comment
-    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartDoctypeDeclHandler, parser.ProcessingInstructionHandler = _refuse, copy.instruction
     try:
-        parser.Parse(xmp.strip(b"\0 \r\n\t"), True)
+        parser.Parse(xmp if b"\0" in xmp[:64] else xmp.strip(b"\0 \r\n\t"), True)
     except (expat.ExpatError, ValueError, LookupError):  # of another encoding
         return False
     return True

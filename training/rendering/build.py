@@ -25,9 +25,9 @@ from expcorr_core.files import digest, replacing
 from expcorr_core.machine import memory
 from expcorr_core.photos.reading import ImageError, Photo
 from expcorr_core.photos.writing import write_photo
-from journal import check_started
-from tables import markdown
 
+from ..journal import check_started
+from ..tables import markdown
 from .scenes import assign_splits, group_scenes, read_splits, torn_groups
 
 Pixels = NDArray[np.uint8]

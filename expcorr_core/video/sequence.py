@@ -20,13 +20,13 @@ from itertools import islice, tee
 import torch
 from torch import Tensor
 
-from .bilateral.grid import BilateralGrid
-from .corrector import PAIR_SIZE, Corrector, Settings
-from .image.colour import luma
-from .image.resize import resize
+from ..bilateral.grid import BilateralGrid
+from ..corrector import PAIR_SIZE, Corrector
+from ..image.colour import luma
+from ..image.resize import resize
+from ..photos.icc import ColourSpace
+from ..settings import Settings, Smoothing
 from .motion import camera_motion, warp
-from .photos.icc import ColourSpace
-from .settings import Smoothing
 
 __all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
 
