@@ -1,4 +1,4 @@
-"""Faults, as often as wanted; each command prints what docs/reliability.md tells of it, and fails if it went wrong.
+"""Faults, as often as wanted; each command prints what docs/reliability.md says of it, and fails if it went wrong.
 
     python -m benchmarks.reliability growth               # memory over 5,000 corrections of 2 megapixels
     python -m benchmarks.reliability kills PHOTOS         # 100 kills at random during a bulk run of 300 photos
@@ -181,7 +181,7 @@ def gigapixel(args: argparse.Namespace) -> bool:
 
 
 def full_disks(args: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
-    """Size of a disk, exit code on it, and results that are not as undisturbed."""
+    """Size of a disk, exit code on it, and results that are that differ from an undisturbed run."""
     with tempfile.TemporaryDirectory() as folder:
         photos = small_copies(args.photos, Path(folder) / "photos", 12, 512)
         whole, disk = Path(folder) / "whole", Path(folder) / "disk"
@@ -208,10 +208,10 @@ def disk(args: argparse.Namespace) -> bool:
     found = list(full_disks(args))
     full, enlarged = ([row for row in found if bool(row[0]) == kind] for kind in (True, False))
     print(
-        f"{len(full)} full disks: {sum(code == 1 for _, code, _ in full)} told by the exit code, "
+        f"{len(full)} full disks: {sum(code == 1 for _, code, _ in full)} reported by the exit code, "
         f"{sum(bad for _, _, bad in full)} wrong results; "
         f"enlarged: {sum(code == 0 for _, code, _ in enlarged)} completed, "
-        f"{sum(bad for _, _, bad in enlarged)} not as undisturbed"
+        f"{sum(bad for _, _, bad in enlarged)} that differ from an undisturbed run"
     )
     return all(code == 1 and not bad for _, code, bad in full) and all(row[1:] == (0, 0) for row in enlarged)
 

@@ -1,6 +1,6 @@
 """Command line: correct photos and videos, show pyramids, evaluate on pairs, download and describe weights files.
 
-Here are the arguments, in :mod:`expcorr_core.commands` what they do, which is loaded when it is to be done.
+This module defines the arguments; :mod:`expcorr_core.commands` does the work and is loaded only when needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _gains(text: str) -> tuple[float, ...]:
         return tuple(float(value) for value in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"gains are figures with commas between, as 1.5,1.5,1.5,1.05; got {text!r}"
+            f"gains are numbers separated by commas, such as 1.5,1.5,1.5,1.05; got {text!r}"
         ) from error
 
 
@@ -31,13 +31,13 @@ def _cuts(text: str) -> frozenset[int]:
         return frozenset(int(value) for value in text.split(",") if value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"cuts are numbers of frames with commas between, as 0,250,612; got {text!r}"
+            f"cuts are frame numbers separated by commas, such as 0,250,612; got {text!r}"
         ) from error
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
@@ -47,11 +47,11 @@ def _seconds(text: str) -> float:
             return float(text)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, 0 for no limit")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds, or 0 for no limit")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="expcorr", description="Correct the exposure of photos and videos.")
+    parser = argparse.ArgumentParser(prog="expcorr", description="Corrects over- and under-exposed photos and videos.")
     parser.add_argument("--version", action="version", version=f"expcorr {__version__}")
     parser.set_defaults(run=_run)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -59,81 +59,100 @@ def build_parser() -> argparse.ArgumentParser:
     overwrite = argparse.ArgumentParser(add_help=False)
     overwrite.add_argument("--overwrite", action="store_true", help="replace existing output files")
     options = argparse.ArgumentParser(add_help=False, parents=[overwrite])
-    options.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
+    options.add_argument("--weights", type=Path, help="weights file (default: the bundled weights)")
     options.add_argument(
         "--strength", type=float, default=Settings.strength, help="0 changes nothing, 1 is the full correction"
     )
-    options.add_argument("--gains", type=_gains, metavar="S1,..,Sn", help="pyramid band gains, finest first")
-    options.add_argument("--fusion", action="store_true", help="fuse the result with the input (Mertens et al. 2007)")
     options.add_argument(
-        "--stretch", type=float, default=Settings.stretch, metavar="PERCENT", help="contrast stretch afterwards"
+        "--gains", type=_gains, metavar="S1,..,Sn", help="gain for each level of the pyramid, finest first"
     )
     options.add_argument(
-        "--working-size", type=int, default=WORKING_SIZE, metavar="PIXELS", help=f"default {WORKING_SIZE}"
+        "--fusion",
+        action="store_true",
+        help="blend the result with the input, keeping what was well exposed there (Mertens et al. 2007)",
+    )
+    options.add_argument(
+        "--stretch",
+        type=float,
+        default=Settings.stretch,
+        metavar="PERCENT",
+        help="stretch the contrast afterwards, clipping this share at each end",
+    )
+    options.add_argument(
+        "--working-size",
+        type=int,
+        default=WORKING_SIZE,
+        metavar="PIXELS",
+        help=f"longer side of the copy that the network sees (default {WORKING_SIZE})",
     )
     options.add_argument(
         "--flip",
         "--mirror",
         action=argparse.BooleanOptionalAction,
         default=Settings.flip,
-        help="average with the mirrored photo's correction: steadier, twice the network's time (default: on)",
+        help="average with the mirrored photo's correction: more consistent, twice the network's time (default: on)",
     )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    correct = commands.add_parser("correct", parents=[options], help="correct photos, folders and globs")
-    correct.add_argument("inputs", nargs="+", metavar="INPUT", help="photo, folder (with all below it) or glob")
+    correct = commands.add_parser("correct", parents=[options], help="correct photos, folders and glob patterns")
+    correct.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="photo, folder (including subfolders) or glob pattern"
+    )
     correct.add_argument(
         "-o",
         "--output",
         type=Path,
         default=Path("corrected"),
-        help="folder, or a file name for one photo (default: corrected/)",
+        help="output folder, or a file name if there is one photo (default: corrected/)",
     )
-    correct.add_argument("--compare", action="store_true", help="also write NAME_compare: before and after")
+    correct.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
     correct.add_argument(
         "--metadata",
         choices=("all", "no-gps", "none"),
         default="all",
-        help="what is kept: all, all but the places where photos were taken, or none (default all)",
+        help="metadata to keep: all, all except locations, or none (default all)",
     )
-    correct.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    correct.add_argument("--dry-run", action="store_true", help="show what would be done without doing it")
     correct.add_argument(
-        "--report", type=Path, metavar="CSV", help="default: in the output folder, where there are several photos"
+        "--report",
+        type=Path,
+        metavar="CSV",
+        help="where to write the report (default: in the output folder, if there are several photos)",
     )
     correct.add_argument(
         "--workers",
         type=_count,
         metavar="N",
-        help="processes (default: all cores; none for a few photos); fewer where memory holds no more",
+        help="number of processes (default: one per core; none for a few photos); fewer are used if memory is short",
     )
     correct.add_argument(
         "--time-limit",
         type=_seconds,
         default=TIME_LIMIT,
         metavar="SECONDS",
-        help="after which a photo is given up, and as much again for every 50 megapixels (default 300; 0: none; "
-        "where no processes are started there is none)",
+        help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit; "
+        "there is no limit if no processes are started)",
     )
     correct.add_argument(
         "--ray",
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="work on a Ray cluster that sees the same folders (default: a local one); needs expcorr[ray]",
+        help="use a Ray cluster that has access to the same folders (default: a local one); needs expcorr[ray]",
     )
 
     video = commands.add_parser("video", parents=[options], help="correct a video, without flicker")
     video.add_argument("input", type=Path, metavar="IN")
     video.add_argument(
-        "output", type=Path, metavar="OUT", help="its suffix tells the format: .mp4, .mov, .mkv, .webm ..."
+        "output", type=Path, metavar="OUT", help="its suffix sets the format: .mp4, .mov, .mkv, .webm ..."
     )
     video.add_argument(
         "--smoothing",
         type=float,
         default=Smoothing.frames,
         metavar="FRAMES",
-        help=f"time that corrections are smoothed over; 0: each frame on its own (default {Smoothing.frames:g})",
+        help=f"number of frames to smooth corrections over; 0: each frame on its own (default {Smoothing.frames:g})",
     )
     video.add_argument(
         "--keyframe-every",
@@ -142,23 +161,25 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=Smoothing.every,
         metavar="K",
-        help=f"the network sees every K-th frame (default {Smoothing.every})",
+        help=f"run the network on every K-th frame only (default {Smoothing.every})",
     )
     video.add_argument(
         "--scene-threshold",
         type=float,
         default=Smoothing.threshold,
         metavar="SHARE",
-        help="of a frame's contrast that the one before does not explain, from which on a scene begins "
+        help="a new scene begins where the previous frame leaves at least this share of a frame's contrast unexplained "
         f"(default {Smoothing.threshold:g})",
     )
     video.add_argument(
-        "--cuts", type=_cuts, metavar="N,..", help="frames, from 0, that begin scenes (default: detected)"
+        "--cuts", type=_cuts, metavar="N,..", help="first frames of scenes, counted from 0 (default: detected)"
     )
-    video.add_argument("--one-correction", action="store_true", help="the same correction for the whole clip")
-    video.add_argument("--codec", help="FFmpeg's name of an encoder (default: that of the input's codec)")
+    video.add_argument("--one-correction", action="store_true", help="use the same correction for the whole clip")
+    video.add_argument("--codec", help="FFmpeg's name for an encoder (default: one for the input's codec)")
     video.add_argument(
-        "--crf", type=float, help="rate factor: lower is better and larger (default 18 to 24, by encoder)"
+        "--crf",
+        type=float,
+        help="rate factor: lower gives better quality and larger files (default 18 to 24, depending on the encoder)",
     )
     video.add_argument(
         "--metadata",
@@ -167,16 +188,22 @@ def build_parser() -> argparse.ArgumentParser:
         help="what is kept of tags: all, all but those that tell of places, or none (default all)",
     )
 
-    decompose = commands.add_parser("decompose", parents=[overwrite], help="write a photo's Laplacian pyramid")
+    decompose = commands.add_parser(
+        "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"
+    )
     decompose.add_argument("input", type=Path, metavar="INPUT")
     decompose.add_argument("-o", "--output", type=Path, default=Path("bands"), help="folder (default: bands/)")
-    decompose.add_argument("--levels", type=_count, default=4, help="default 4")
+    decompose.add_argument("--levels", type=_count, default=4, help="number of levels (default 4)")
 
-    evaluation = commands.add_parser("evaluate", parents=[options], help="PSNR and SSIM over pairs")
+    evaluation = commands.add_parser(
+        "evaluate", parents=[options], help="PSNR and SSIM of corrected inputs against their targets"
+    )
     evaluation.add_argument("inputs", type=Path, metavar="INPUT_DIR")
     evaluation.add_argument("targets", type=Path, metavar="GT_DIR")
-    evaluation.add_argument("--groups", type=Path, metavar="CSV", help="groups (default: pairs.csv beside INPUT_DIR)")
-    evaluation.add_argument("--csv", type=Path, help="also write each pair's figures")
+    evaluation.add_argument(
+        "--groups", type=Path, metavar="CSV", help="groups of pairs (default: pairs.csv next to INPUT_DIR)"
+    )
+    evaluation.add_argument("--csv", type=Path, help="also write the values for each pair")
 
     consistency = commands.add_parser(
         "consistency",
@@ -187,14 +214,20 @@ def build_parser() -> argparse.ArgumentParser:
     consistency.set_defaults(command="consistency")
     consistency.add_argument("renderings", type=Path, metavar="DIR")
     consistency.add_argument(
-        "--larger-side", type=_count, default=WORKING_SIZE, metavar="PIXELS", help=f"default {WORKING_SIZE}"
+        "--larger-side",
+        type=_count,
+        default=WORKING_SIZE,
+        metavar="PIXELS",
+        help=f"size to compare at (default {WORKING_SIZE})",
     )
 
-    download = commands.add_parser("download", help="fetch a weights file from the Hugging Face Hub; prints its path")
+    download = commands.add_parser(
+        "download", help="download a weights file from the Hugging Face Hub and print its path"
+    )
     download.add_argument("repository", nargs="?", default=REPOSITORY or None, metavar="OWNER/NAME")
-    download.add_argument("--file", default=DEFAULT_NAME, help=f"default {DEFAULT_NAME}")
+    download.add_argument("--file", default=DEFAULT_NAME, help=f"file in the repository (default {DEFAULT_NAME})")
     download.add_argument("--revision", help="branch, tag or commit (default: the main branch)")
-    download.add_argument("--sha256", help="checksum that the file must have")
+    download.add_argument("--sha256", help="checksum that the file must match")
     download.set_defaults(run=_download)
 
     info = commands.add_parser("info", help="describe a weights file")

@@ -75,12 +75,12 @@ def command_correct(args: argparse.Namespace) -> int:
     )
     if others := unread(args.inputs, args.output):
         counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
-        print(f"expcorr: passed over, since their formats are not read: {counts}; convert them first", file=sys.stderr)
+        print(f"expcorr: skipped, because their formats cannot be read: {counts}; convert them first", file=sys.stderr)
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)
     if report and os.path.lexists(report) and not (args.overwrite or is_report(report)):
-        raise UsageError(f"{report} exists and is no report of an earlier run; choose another name with --report")
+        raise UsageError(f"{report} exists and is not a report of an earlier run; choose another name with --report")
     if bulk:
         remove_leftovers(args.output)
     found: dict[str, Outcome] = {}
@@ -134,7 +134,7 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     if len(outcomes) >= FEW:
         for name, count in Counter(name for outcome in outcomes for name in outcome.left_out).most_common():
-            print(f"expcorr: left out of {count} photos: {name}", file=sys.stderr)
+            print(f"expcorr: {name}: left out of {count} photos", file=sys.stderr)
     if failed and len(outcomes) > 1:
         print(f"expcorr: {failed} of {len(outcomes)} photos failed", file=sys.stderr)
     if not args.quiet and failed < len(outcomes):
@@ -153,7 +153,7 @@ def _corrector(args: argparse.Namespace) -> Corrector:
     corrector = corrector_of(args.weights, str(pick_device(args.device)))
     levels = corrector.network.architecture.levels
     if args.gains and len(args.gains) != levels:
-        raise UsageError(f"--gains needs {levels} figures for these weights, got {len(args.gains)}")
+        raise UsageError(f"--gains needs {levels} numbers for these weights, got {len(args.gains)}")
     return corrector
 
 
@@ -165,7 +165,7 @@ def command_video(args: argparse.Namespace) -> int:
 
         def progress(seen: int, done: int, expected: int) -> None:
             bar.total = expected or None
-            bar.set_postfix_str(f"looked at {seen}", refresh=False)
+            bar.set_postfix_str(f"analysed {seen}", refresh=False)
             bar.update(done - bar.n)
 
         summary = correct_video(
@@ -184,9 +184,9 @@ def command_video(args: argparse.Namespace) -> int:
     for note in summary.notes:
         print(f"expcorr: {args.output}: {note}", file=sys.stderr)
     if summary.stopped:
-        print("expcorr: stopped; what was finished is kept", file=sys.stderr)
+        print("expcorr: stopped; the finished part is kept", file=sys.stderr)
     if summary.problem:
-        print(f"expcorr: {summary.problem}; what could be read is corrected", file=sys.stderr)
+        print(f"expcorr: {summary.problem}; the readable part was corrected", file=sys.stderr)
     if not args.quiet:
         print(f"{summary.frames} frames corrected: {args.output}")
     return 130 if summary.stopped else 1 if summary.problem else 0
@@ -236,10 +236,10 @@ def command_consistency(args: argparse.Namespace) -> int:
     corrector, scenes = _corrector(args), find_scenes(args.renderings)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scene in tqdm(scenes.values(), unit="scene", disable=args.quiet):
-        for exposures, figures in consistency(corrector, scene, args.settings, args.larger_side).items():
-            found.setdefault(exposures, []).append(figures)
+        for exposures, values in consistency(corrector, scene, args.settings, args.larger_side).items():
+            found.setdefault(exposures, []).append(values)
     print(f"{'exposures':<14}{'scenes':>7}{'inputs':>9}{'results':>9}")
-    everything = [figures for part in found.values() for figures in part]
+    everything = [values for part in found.values() for values in part]
     for name, part in [*((_evs(key), part) for key, part in found.items()), ("all", everything)]:
         before, after = (sum(column) / len(part) for column in zip(*part, strict=True))
         print(f"{name:<14}{len(part):>7}{before:>9.2f}{after:>9.2f}")

@@ -146,7 +146,7 @@ def digest(path: Path) -> str:
         OSError: the file cannot be read, or is a pipe or device.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "is no file, but a pipe or device", str(path))
+        raise OSError(errno.EINVAL, "is not a file but a pipe or device", str(path))
     found = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

@@ -45,13 +45,13 @@ def download_weights(
     """
     repository = repository or REPOSITORY
     if not repository:
-        raise WeightsError("no repository is named to download weights from; name one as owner/name")
+        raise WeightsError("no repository given to download weights from; give one as owner/name")
     if wrong := misnamed(repository):
         raise WeightsError(wrong)
     if ".." in Path(filename).parts:
-        raise WeightsError(f"{filename!r} cannot be a file of a repository; give its path inside the repository")
+        raise WeightsError(f"{filename!r} cannot be a file in a repository; give its path inside the repository")
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise WeightsError(f"{sha256} is no SHA-256 checksum; give its 64 hexadecimal digits")
+        raise WeightsError(f"{sha256} is not a SHA-256 checksum; give its 64 hexadecimal digits")
     path = _fetch(repository, filename, revision or "main")
     try:
         if sha256 and (found := digest(path)) != sha256.lower():

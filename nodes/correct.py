@@ -26,7 +26,7 @@ class ExposureCorrect(io.ComfyNode):
             factor(
                 f"gain_{level}",
                 f"band gain {level}",
-                f"Factor on the pyramid's {name}, before the network sees it.",
+                f"Factor on the pyramid's {name}, before the network runs.",
                 high=4.0,
                 advanced=True,
             )
@@ -48,7 +48,7 @@ class ExposureCorrect(io.ComfyNode):
                     "mirror",
                     default=True,
                     display_name="average with mirrored",
-                    tooltip="Averages with the correction of the mirrored photo: steadier, twice the network's time.",
+                    tooltip="Averages with the mirrored photo's correction: more consistent, twice the network's time.",
                     optional=True,  # workflows older than this input go on working
                     advanced=True,
                 ),
@@ -122,10 +122,10 @@ class ApplyCorrection(io.ComfyNode):
             search_aliases=["bilateral grid", "same correction", "copy correction", "reuse exposure"],
             inputs=[
                 GridType.Input(
-                    "correction", display_name="correction", tooltip="From Exposure Correct: one, or one a frame."
+                    "correction", display_name="correction", tooltip="From Exposure Correct: one, or one per frame."
                 ),
                 io.Image.Input("image", display_name="image", tooltip="Images of any size; alpha passes through."),
-                factor("strength", "strength", "0 gives the input back, 1 is the correction as it was found."),
+                factor("strength", "strength", "0 returns the input unchanged, 1 is the correction as it was found."),
                 *mask_inputs(),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The changed images, same size.")],
@@ -152,8 +152,8 @@ def apply_correction(
     grids = correction.coefficients
     if len(grids) not in (1, len(image)):
         raise ValueError(
-            f"the correction is of {len(grids)} frames, but {len(image)} images were given; "
-            "give as many images, or the correction of one"
+            f"the correction is for {len(grids)} frames, but {len(image)} images were given; "
+            "give as many images, or a correction of one"
         )
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:

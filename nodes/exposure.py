@@ -40,7 +40,7 @@ class ExposureShift(io.ComfyNode):
                     max=6.0,
                     step=0.1,
                     display_name="EV",
-                    tooltip="Stops: 1 is twice the light, -1 is half of it, 0 gives the input back.",
+                    tooltip="Stops: 1 is twice the light, -1 is half of it, 0 returns the input unchanged.",
                 ),
                 io.Combo.Input(
                     "curve",
@@ -77,7 +77,7 @@ class ExposureFusion(io.ComfyNode):
             display_name="Exposure Fusion",
             category="image/adjustments",
             description="Makes one image from a batch of exposures of one scene: of each it takes what is well "
-            "exposed, rich in contrast and colour (Mertens et al. 2007). The exposures must lie one on another.",
+            "exposed, rich in contrast and colour (Mertens et al. 2007). The exposures must be aligned.",
             search_aliases=["mertens", "hdr", "merge exposures", "bracketing", "tone mapping"],
             inputs=[
                 io.Image.Input(
@@ -114,14 +114,16 @@ class ExposureReport(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="histogram", tooltip="Histograms of red, green and blue, a picture each."),
+                io.Image.Output(
+                    display_name="histogram", tooltip="Histograms of red, green and blue, one picture per image."
+                ),
                 io.Mask.Output(display_name="lost shadows", tooltip="White where all channels are black."),
                 io.Mask.Output(display_name="lost highlights", tooltip="White where a channel is clipped to white."),
                 io.Float.Output(
                     display_name="EV error",
                     tooltip="Mean over the batch, stops; above 0 is too bright. 0 without a model.",
                 ),
-                io.String.Output(display_name="text", tooltip="All of it in words, a line an image."),
+                io.String.Output(display_name="text", tooltip="All of it as text, one line per image."),
             ],
             is_output_node=True,
         )

@@ -28,7 +28,7 @@ def factor(
 def change_inputs() -> list[io.Input]:
     """How strong the correction is, and what follows it."""
     return [
-        factor("strength", "strength", "0 gives the input back, 1 is the full correction, above 1 exaggerates."),
+        factor("strength", "strength", "0 returns the input unchanged, 1 is the full correction, above 1 exaggerates."),
         io.Boolean.Input(
             "fusion",
             default=False,
@@ -56,7 +56,7 @@ def working_size_input() -> io.Int.Input:
         max=2048,
         step=128,
         display_name="working size",
-        tooltip="Larger side that the network sees, pixels. It was trained at 512.",
+        tooltip="Longer side of the network's copy, in pixels. It was trained at 512.",
         advanced=True,
     )
 
@@ -67,7 +67,7 @@ def mask_inputs() -> list[io.Input]:
         io.Mask.Input(
             "mask",
             display_name="mask",
-            tooltip="Limits the change to its white parts: one mask, or one a frame.",
+            tooltip="Limits the change to its white parts: one mask, or one per frame.",
             optional=True,
         ),
         io.Float.Input(

@@ -80,7 +80,7 @@ class LoadExposureModel(io.ComfyNode):
                     default="",
                     display_name="Hub repository",
                     tooltip="A Hugging Face repository, owner/name: its expcorr-base-fp16.safetensors is downloaded "
-                    "and used instead of those above. Empty downloads nothing.",
+                    "and used instead of those above. If empty, nothing is downloaded.",
                     optional=True,
                     advanced=True,
                 ),

@@ -28,9 +28,9 @@ class BilateralUpsample(io.ComfyNode):
                     "result", display_name="small after", tooltip="The same small copy after the change; any size."
                 ),
                 io.Image.Input(
-                    "guide", display_name="full size", tooltip="Full-size images that shall be changed likewise."
+                    "guide", display_name="full size", tooltip="Full-size images to change in the same way."
                 ),
-                factor("strength", "strength", "0 gives the full-size image back, 1 is the full change."),
+                factor("strength", "strength", "0 returns the full-size image unchanged, 1 is the full change."),
                 io.Int.Input(
                     "grid_size",
                     default=DEFAULT_SIZE[0],

@@ -38,7 +38,7 @@ def time_inputs() -> list[io.Input]:
             max=1000.0,
             step=1.0,
             display_name="smoothing (frames)",
-            tooltip="Time that corrections are smoothed over. 0 corrects each frame on its own, which flickers.",
+            tooltip="Frames that corrections are smoothed over. 0 corrects each frame on its own, which flickers.",
         ),
         io.Boolean.Input(
             "one_correction",
@@ -52,7 +52,7 @@ def time_inputs() -> list[io.Input]:
             min=1,
             max=100,
             display_name="network every",
-            tooltip="The network sees every k-th frame. More is faster, and follows changes later.",
+            tooltip="The network runs on only every k-th frame. Higher is faster, but follows changes later.",
             advanced=True,
         ),
         io.Float.Input(
@@ -62,8 +62,8 @@ def time_inputs() -> list[io.Input]:
             max=10.0,
             step=0.05,
             display_name="scene threshold",
-            tooltip="Share of a frame's contrast that the frame before does not explain, from which on a new scene "
-            "begins. 10 never cuts.",
+            tooltip="A new scene begins where the previous frame leaves this share of a frame's contrast unexplained. "
+            "10 never cuts.",
             advanced=True,
         ),
         working_size_input(),
@@ -90,7 +90,7 @@ class CorrectFrames(io.ComfyNode):
                 io.Image.Output(display_name="frames", tooltip="The corrected frames, same size."),
                 GridType.Output(
                     display_name="correction",
-                    tooltip="One a frame, or one for all, for Apply Exposure Correction: for a larger copy, say.",
+                    tooltip="One per frame, or one for all, for Apply Exposure Correction, e.g. for a larger copy.",
                 ),
             ],
         )

@@ -209,7 +209,7 @@ def test_photos_that_take_too_long_fail_and_the_next_run_corrects_them(photos: P
 def test_a_time_limit_is_seconds(photo: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("correct", photo, "--time-limit", text)
-    assert "give seconds, 0 for no limit" in capsys.readouterr().err
+    assert "give seconds, or 0 for no limit" in capsys.readouterr().err
 
 
 def test_limits_grow_with_the_photo() -> None:
@@ -291,7 +291,7 @@ def test_reports_replace_reports_alone(photo: Path, tmp_path: Path, capsys: pyte
     mine, out = tmp_path / "mine.csv", tmp_path / "out"
     mine.write_text("my own")
     assert run("correct", photo.parent, "-o", out, "--report", mine, "--quiet") == 2
-    assert "mine.csv exists and is no report" in capsys.readouterr().err
+    assert "mine.csv exists and is not a report" in capsys.readouterr().err
     assert mine.read_text() == "my own"
     assert run("correct", photo.parent, "-o", out, "--quiet") == 0
     before = (out / REPORT).read_bytes()
@@ -424,7 +424,7 @@ def test_links_do_not_lead_out_of_the_output(photo: Path, tmp_path: Path, capsys
     (out / "scene.jpg").symlink_to(tmp_path / "nowhere.jpg")
     assert run("correct", photo.parent, "-o", out, "--quiet") == 1
     told = capsys.readouterr().err
-    assert f"sub/b.jpg lies outside of {out}, through a symbolic link" in told
+    assert f"sub/b.jpg is outside of {out}, through a symbolic link" in told
     assert "scene.jpg exists; add --overwrite" in told
     assert not list(elsewhere.iterdir())
     assert not (tmp_path / "nowhere.jpg").exists()
@@ -445,7 +445,7 @@ def test_links_among_the_photos(photo: Path, tmp_path: Path, capsys: pytest.Capt
     assert list(results(tmp_path / "out")) == ["link.jpg"]
     os.mkfifo(folder / "pipe.jpg")
     assert run("correct", str(folder / "*.jpg"), "-o", tmp_path / "out", "--quiet") == 1
-    assert "is no file, but a pipe or device" in capsys.readouterr().err
+    assert "is not a file but a pipe or device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

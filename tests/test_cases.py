@@ -316,7 +316,7 @@ def test_what_was_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     for number in range(8):
         (folder / f"{number}.jpg").write_bytes(source.read_bytes())
     assert run(*command, "--overwrite", folder) == 0
-    assert capsys.readouterr().err == "expcorr: left out of 9 photos: a video after the picture\n"
+    assert capsys.readouterr().err == "expcorr: a video after the picture: left out of 9 photos\n"
     assert (tmp_path / "out" / "expcorr-report.csv").read_text().count(",a video after the picture") == 9
 
 

@@ -114,14 +114,14 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, second, "-o", tmp_path / "out"], "would both be written"),
         (["correct", photo, second, "-o", tmp_path / "a.jpg"], "is one file, but there are 2 inputs"),
         (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
-        (["correct", photo, "--gains", "1,1"], "--gains needs 4 figures"),
+        (["correct", photo, "--gains", "1,1"], "--gains needs 4 numbers"),
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
         (["correct", photo, "--working-size", "0"], "working_size"),
         (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
     ]
     (tmp_path / "empty").mkdir()
-    cases.append((["correct", tmp_path / "empty"], "no photos there"))
+    cases.append((["correct", tmp_path / "empty"], "no photos found"))
     for arguments, message in cases:
         assert run(*arguments) == 2
         error = capsys.readouterr().err
@@ -130,7 +130,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     for arguments in (["decompose", photo, "--levels", 0], ["agree", tmp_path, "--larger-side", "x"]):
         with pytest.raises(SystemExit, match="2"):
             run(*arguments)
-        assert "is no whole number from 1 up" in capsys.readouterr().err
+        assert "is not a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_other_errors_are_no_wrong_arguments(

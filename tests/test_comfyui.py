@@ -202,7 +202,7 @@ def test_weights_of_the_models_folder(host: Host, scene: NDArray[np.uint8]) -> N
             save=save("correct"),
         )
     )
-    assert "is damaged or no safetensors file" in json.dumps(entry["status"])
+    assert "is damaged or not a safetensors file" in json.dumps(entry["status"])
 
 
 def test_weights_that_have_changed_are_loaded_again(host: Host, scene: NDArray[np.uint8]) -> None:
@@ -213,7 +213,7 @@ def test_weights_that_have_changed_are_loaded_again(host: Host, scene: NDArray[n
     graph = correction() | graph_of(model=("ExpCorr_LoadModel", {"weights": "mine.safetensors"}))
     assert host.run(graph)["status"]["status_str"] == "success"
     (folder / "mine.safetensors").write_bytes(b"\xff" * 64)
-    assert "is damaged or no safetensors file" in json.dumps(host.run(graph)["status"])
+    assert "is damaged or not a safetensors file" in json.dumps(host.run(graph)["status"])
 
 
 def test_what_is_no_repository_is_refused_before_anything_runs(host: Host) -> None:

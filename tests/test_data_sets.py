@@ -102,7 +102,7 @@ def test_raw_files_become_the_papers_layout_with_manifest(
     assert (len(pairs), amiss) == (10, [])
     assert len(find_training_files(out)[0]) == 10
     verify.main([str(out), "--quiet"])
-    assert "nothing is amiss" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     name = next(row["scene"] for row in rows if row["split"] == "training")
     values = [
         Image.open(out / f"training/INPUT_IMAGES/{name}_{kind}.jpg").convert("L") for kind in ("N1.5", "0", "P1.5")
@@ -176,7 +176,7 @@ def test_corrupted_raw_is_named_and_passed_over(raws: Path, tmp_path: Path, caps
     (folder / "good.dng").write_bytes(content)
     (folder / "cut.dng").write_bytes(content[: len(content) // 2])
     render_raw.main([str(folder), str(out), *ALL_TRAINING, "--quiet"])
-    assert "cut.dng is damaged or no raw file" in capsys.readouterr().out
+    assert "cut.dng is damaged or not a raw file" in capsys.readouterr().out
     assert {row["scene"] for row in manifest(out)} == {"good"}
     # Copied again, it joins; a raw file that is gone takes its pictures with it.
     (folder / "cut.dng").write_bytes((raws / "astronaut.dng").read_bytes())
@@ -295,7 +295,7 @@ def test_interrupted_and_resumed_gives_the_same_files(tmp_path: Path, how: signa
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert how == signal.SIGKILL or "stopped; the same command goes on" in errors
+    assert how == signal.SIGKILL or "stopped; run the same command again to resume" in errors
     done = journal.read_bytes().count(b"\n")
     assert 1 <= done < 10
     if how == signal.SIGKILL:
@@ -345,7 +345,7 @@ def test_scenes_stay_in_their_split_when_others_join(raws: Path, tmp_path: Path)
         "coffee": "testing",
         "astronaut": "training",
     }
-    with pytest.raises(SystemExit, match="was begun with other arguments"):
+    with pytest.raises(SystemExit, match="was started with other arguments"):
         render_raw.main([*arguments, "--evs", "1"])
 
 
@@ -460,7 +460,7 @@ def test_panoramas_become_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert Counter(row["split"] for row in rows if row["kind"] == "0") == {"training": 3, "testing": 3}
     assert len({row["source"] for row in rows if row["split"] == "testing"}) == 1
     verify.main([str(out), "--quiet"])
-    assert "nothing is amiss" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     again = tmp_path / "again"
     render_hdr.main([str(hdrs), str(again), "--views", "3", "--evs", "-2", "0", "2", "--testing", "0.5", "--quiet"])
     assert files(out) == files(again)
@@ -494,7 +494,7 @@ def test_verify_names_what_is_amiss(raws: Path, tmp_path: Path, capsys: pytest.C
         f"{inputs / f'{two}_P1.jpg'} has changed since it was made",
     ):
         assert sentence in told
-    with pytest.raises(SystemExit, match="is no folder"):
+    with pytest.raises(SystemExit, match="is not a folder"):
         verify.main([str(tmp_path / "nothing")])
 
 
@@ -525,7 +525,7 @@ def test_verify_compares_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{none}", "{out}"], "is no folder"),
+        (["{none}", "{out}"], "is not a folder"),
         (["{empty}", "{out}"], r"holds no photos \(looked for .*\.dng"),
         (["{raws}", "{out}", "--evs", "12"], "EV 12 has no name"),
         (["{raws}", "{out}", "--validation", "0.7", "--testing", "0.4"], "are shares, 0..1 together"),

@@ -78,7 +78,7 @@ def test_what_is_amiss_is_reported_at_the_start(original: Path) -> None:
     for path in targets.iterdir():
         path.unlink()
     add(targets / "other.jpg")
-    with pytest.raises(ImageError, match="is named as its target"):
+    with pytest.raises(ImageError, match="inputs are named like their targets"):
         find_training_files(original)
     with pytest.raises(ImageError, match="is not laid out"):
         find_test_pairs(original / "training")
@@ -97,7 +97,7 @@ def test_photos_are_found_below_the_folder(tmp_path: Path) -> None:
     # The command line takes the same, by the same walk.
     assert sorted(path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")) == files
     assert [path.name for path in find_photos(tmp_path)] == ["a.jpg"]
-    with pytest.raises(ImageError, match="is no folder"):
+    with pytest.raises(ImageError, match="is not a folder"):
         find_training_files(tmp_path / "none")
 
 
@@ -117,7 +117,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pyte
     # The command line corrects the others, and says so when it comes to it.
     assert [path for path, _ in find_inputs([str(tmp_path)], tmp_path / "out")] == [tmp_path / "a.jpg", closed]
     (tmp_path / "d.jpg").write_bytes(b"no photo")
-    with pytest.raises(ImageError, match=r"d\.jpg is no photo"):
+    with pytest.raises(ImageError, match=r"d\.jpg is not a photo"):
         load_photo(tmp_path / "d.jpg", 64)
 
 

@@ -95,7 +95,7 @@ def test_the_papers_table(
     other = tmp_path / "w2.safetensors"
     export_like = load_weights(weights)
     save_weights(other, export_like, {"other": 1})
-    with pytest.raises(SystemExit, match="begun with other arguments or files"):
+    with pytest.raises(SystemExit, match="started with other arguments or files"):
         evaluate.main([*command[:2], "--weights", str(other)])
 
 

@@ -153,12 +153,12 @@ def test_what_is_not_there_is_named(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"repository": None}, "no repository is named"),
+        ({"repository": None}, "no repository given"),
         ({"repository": "justaname"}, "'justaname' cannot be the name of a repository; name one as owner/name"),
         ({"repository": "https://huggingface.co/tester/exposure"}, "cannot be the name of a repository"),
         ({"repository": "tester/a--b"}, "cannot be the name of a repository"),
-        ({"filename": "../../../secret"}, "'../../../secret' cannot be a file of a repository"),
-        ({"sha256": "abc"}, "abc is no SHA-256 checksum"),
+        ({"filename": "../../../secret"}, "'../../../secret' cannot be a file in a repository"),
+        ({"sha256": "abc"}, "abc is not a SHA-256 checksum"),
     ],
 )
 def test_what_cannot_be_there_is_not_asked_for(hub: HubServer, arguments: dict[str, str], reason: str) -> None:

@@ -127,7 +127,7 @@ def test_what_cannot_be_done_in_strips_is_said(
 ) -> None:
     source = tmp_path / "a.tif"
     Image.fromarray(scene).save(source)
-    assert "becomes a TIFF file alone" in refused(source, tmp_path / "b.png", monkeypatch)
+    assert "can only be written as TIFF" in refused(source, tmp_path / "b.png", monkeypatch)
     Image.fromarray(scene).convert("L").save(tmp_path / "grey.tif")
     assert "but as RGB of 8 or 16 bits" in refused(tmp_path / "grey.tif", tmp_path / "b.tif", monkeypatch)
     exif = Image.Exif()

@@ -351,7 +351,7 @@ def test_bad_batches_are_named(nodes: dict[str, Any], photo: Tensor) -> None:
         (lambda: run(nodes, "ExposureShift", image=photo[:0]), "the IMAGE batch is empty"),
         (
             lambda: run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(2), image=photo),
-            "of 2 frames, but 1 images",
+            "for 2 frames, but 1 images",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -151,7 +151,7 @@ def bad_files(folder: Path, scene: NDArray[np.uint8]) -> dict[str, Path]:
     Image.fromarray(scene).save(whole)
     contents = {
         "is empty": ("empty.jpg", b""),
-        "no photo in a known format": ("text.jpg", b"this is no picture at all, only some words"),
+        "not a photo in a known format": ("text.jpg", b"this is no picture at all, only some words"),
         "damaged or cut off": ("cut.jpg", whole.read_bytes()[: whole.stat().st_size // 2]),
     }
     files = {}

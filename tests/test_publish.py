@@ -86,7 +86,7 @@ def test_what_is_published_can_be_downloaded(
     assert load_weights(path).parameter_count() == load_weights(Path(command[0])).parameter_count()
     assert cli(["download", REPOSITORY, "--file", "w.safetensors", "--sha256", "0" * 64]) == 1
     assert cli(["download"]) == 1
-    assert "no repository is named" in capsys.readouterr().err
+    assert "no repository given" in capsys.readouterr().err
 
     with pytest.raises(SystemExit, match=r"holds README\.md, .* already; add --overwrite"):
         publish.main(command)

@@ -201,7 +201,7 @@ def test_colours_without_profile_are_srgb_and_light_goes_there_and_back() -> Non
 def test_damaged_raw_files_are_named(chart_file: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "bad.dng"
     path.write_bytes({"empty": b"", "cut": chart_file.read_bytes()[:2000], "text": b"no raw file" * 99}[damage])
-    with pytest.raises(ImageError, match=r"bad\.dng is damaged or no raw file"):
+    with pytest.raises(ImageError, match=r"bad\.dng is damaged or not a raw file"):
         read_raw(path)
 
 
@@ -288,7 +288,7 @@ def test_hdr_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     write_exr(tmp_path / "c.exr", np.full((4, 4, 3), np.inf, np.float32))
     write_exr(tmp_path / "d.exr", np.zeros((80, 80, 3), np.float32))
     for name in "ab":
-        with pytest.raises(ImageError, match="is damaged or no HDR picture"):
+        with pytest.raises(ImageError, match="is damaged or not an HDR picture"):
             read_radiance(next(tmp_path.glob(f"{name}.*")))
     with pytest.raises(ImageError, match="infinite or undefined"):
         read_radiance(tmp_path / "c.exr")

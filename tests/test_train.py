@@ -191,9 +191,9 @@ def test_resumed_runs_keep_their_arguments(photos: Path, tmp_path: Path) -> None
     train.main([str(photos), str(out), *STAGES, *LOSSES, *QUICK])
     with pytest.raises(SystemExit, match="add --resume"):
         train.main([str(photos), str(out), *STAGES, *QUICK])
-    with pytest.raises(SystemExit, match="begun with seed 0"):
+    with pytest.raises(SystemExit, match="started with seed 0"):
         train.main([str(photos), str(out), "--resume", "--seed", "5"])
-    with pytest.raises(SystemExit, match="begun with exposure"):
+    with pytest.raises(SystemExit, match="started with exposure"):
         train.main([str(photos), str(out), "--resume", "--exposure", "kept_share=0.5"])
     train.main([str(photos), str(out), "--resume"])  # nothing is left to do
     assert len(rows(out)) == 6
@@ -208,7 +208,7 @@ def test_resumed_runs_keep_their_arguments(photos: Path, tmp_path: Path) -> None
     assert str(tmp_path) not in json.dumps(training)  # no folders of this machine
 
     (photos / "4.jpg").write_bytes((photos / "0.jpg").read_bytes())
-    with pytest.raises(SystemExit, match="not those that the run was begun with"):
+    with pytest.raises(SystemExit, match="not those that the run was started with"):
         train.main([str(photos), str(out), "--resume"])
     (out / "last.pt").write_bytes(b"cut off")
     with pytest.raises(SystemExit, match="is damaged"):
@@ -348,7 +348,7 @@ def test_arguments_come_from_files_too(photos: Path, tmp_path: Path) -> None:
     assert second == {**first, "seed": 1}
     assert losses(tmp_path / "a") != losses(tmp_path / "b")
     config = tmp_path / "c.json"
-    for text, match in (('{"sede": 1}', "unknown arguments .sede"), ("{", "is no JSON"), ("[]", "no names at all")):
+    for text, match in (('{"sede": 1}', "unknown arguments .sede"), ("{", "is not a JSON"), ("[]", "no names at all")):
         config.write_text(text)
         with pytest.raises(SystemExit, match=match):
             train.main([str(photos), str(tmp_path / "c"), "--config", str(config)])
@@ -396,7 +396,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(photos: Path, tmp_path: Path) -> 
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60 * 2**20, limit[1]))
     try:
-        with pytest.raises(SystemExit, match=r"cannot be written .* make room and go on with --resume"):
+        with pytest.raises(SystemExit, match=r"cannot be written .* make room and resume with --resume"):
             state_before = torch.load(out / "last.pt", weights_only=True)
             train.main([str(photos), str(tmp_path / "full"), *stage])
     finally:
@@ -460,7 +460,7 @@ def test_bad_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path / "pairs" / kind).mkdir(parents=True)
         shutil.copy(next(photos.iterdir()), tmp_path / "pairs" / kind / name)
     for arguments, match in (
-        ([tmp_path / "pairs", new, "--loss", "pyramid", "consistency"], "holds pairs, each of one exposure alone"),
+        ([tmp_path / "pairs", new, "--loss", "pyramid", "consistency"], "holds pairs with only one exposure each"),
         ([photos, new, "--resume"], "start without --resume"),
         ([photos, new, "--stage", "finest=1,size=128,batch=1,steps=1,lr=1e-3"], "whole photos .* divisible by 512"),
         ([photos, new, "--stage", "size=96,batch=1,steps=1,lr=1e-3,patches=1"], "patches .* divisible by 128"),
@@ -472,8 +472,8 @@ def test_bad_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ([photos, new, "--exposure", "kept_share=2"], "is a probability"),
         ([photos, new, "--config", tmp_path / "none.json"], "none.json"),
         ([photos, new, "--config", "x", "--preset", "cpu"], "exclude each other"),
-        ([tmp_path / "empty", new], "is no folder"),
-        ([photos, new, "--validation", tmp_path / "no"], "is no folder"),
+        ([tmp_path / "empty", new], "is not a folder"),
+        ([photos, new, "--validation", tmp_path / "no"], "is not a folder"),
         ([photos, new, "--init", tmp_path / "no.safetensors"], "does not exist"),
     ):
         with pytest.raises(SystemExit, match=match):

@@ -3,8 +3,8 @@
     python training/ablate.py PHOTOS OUT --validation VAL                   # hours on a CPU
     python training/ablate.py PHOTOS OUT --validation VAL --steps 200       # a first look
 
-Each variant is a run of train.py with the same seed and data, in OUT/NAME; what is finished is not run again, what
-was stopped goes on. OUT receives ablations.md, ablations.csv and ablations.png.
+Each variant is a run of train.py with the same seed and data, in OUT/NAME; finished
+runs are kept, stopped ones are resumed. OUT receives ablations.md, ablations.csv and ablations.png.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python training/evaluate.py DATASET OUT                # its test part, targets of experts A to E
     python training/evaluate.py INPUTS OUT --targets GT    # plain folders of pairs
 
-OUT receives scores.csv (a row a pair), table.md and table.csv. Started again, it goes on where it stopped.
+OUT receives scores.csv (a row a pair), table.md and table.csv. Run it again to resume.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         index = PerceptualIndex()
     except ModuleNotFoundError as error:
-        print(f"evaluate.py: {error}; the table goes without", file=sys.stderr)
+        print(f"evaluate.py: {error}; left out of the table", file=sys.stderr)
     names = hashlib.sha256("\n".join(f"{pair.name} {pair.groups}" for pair in pairs).encode()).hexdigest()
     description = {"weights": digest(weights), "pairs": names, "pi": index is not None}
     check_started(args.out / "evaluation.json", description)
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with one sentence where something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", type=Path, help="the paper's data set or its test part; with --targets a folder")
-    parser.add_argument("out", type=Path, help="folder for the figures")
+    parser.add_argument("out", type=Path, help="folder for the results")
     parser.add_argument("--targets", type=Path, help="folder of targets, files named as the inputs")
     parser.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"evaluate.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("evaluate.py: stopped; the same command goes on")
+        sys.exit("evaluate.py: stopped; run the same command again to resume")
 
 
 if __name__ == "__main__":

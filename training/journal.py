@@ -13,7 +13,7 @@ def check_started(path: Path, description: Mapping[str, object]) -> None:
     """Say in ``path`` what its folder is made from; ValueError where it was begun from something else."""
     if path.exists():
         if json.loads(path.read_text("utf-8")) != description:
-            raise ValueError(f"{path.parent} was begun with other arguments or files; choose another folder")
+            raise ValueError(f"{path.parent} was started with other arguments or files; choose another folder")
     else:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(description, indent=2) + "\n", "utf-8")

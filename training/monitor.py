@@ -23,7 +23,7 @@ class Monitor:
 
     Args:
         out: folder of the run.
-        rows: rows that the log had at the checkpoint that is gone on from; later ones are cut off. 0 begins anew.
+        rows: rows that the log had at the checkpoint that is resumed; later ones are cut off. 0 begins anew.
         start: steps done before, over all stages.
     """
 
@@ -44,7 +44,7 @@ class Monitor:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            print("TensorBoard is not installed: log.csv alone (pip install tensorboard)", file=sys.stderr)
+            print("TensorBoard is not installed: writing only log.csv (pip install tensorboard)", file=sys.stderr)
         else:
             self.board = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
 

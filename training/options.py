@@ -1,4 +1,4 @@
-"""The arguments of a training run: from the command line, a file, a preset, or the run that is gone on with."""
+"""The arguments of a training run: from the command line, a file, a preset, or the run that is resumed."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def _figure(text: str, names: Sequence[str]) -> tuple[str, float]:
             return name, float(value)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"write NAME=FIGURE, with a name of {', '.join(names)}; got {text!r}")
+    raise argparse.ArgumentTypeError(f"write NAME=NUMBER, with one of the names {', '.join(names)}; got {text!r}")
 
 
 def build_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="?", help="well-exposed photos, or the paper's data set")
     parser.add_argument("out", type=Path, nargs="?", help="folder for the results")
-    source = parser.add_argument_group("where arguments come from (the command line goes first)")
+    source = parser.add_argument_group("where arguments come from (the command line takes precedence)")
     presets = sorted(path.stem for path in PRESETS.glob("*.json"))
     source.add_argument("--preset", choices=presets, help="a set of arguments (default paper)")
-    source.add_argument("--config", type=Path, metavar="FILE", help="JSON file, as the arguments.json of a run")
-    source.add_argument("--resume", action="store_true", help="go on from OUT/last.pt, with the arguments of that run")
+    source.add_argument("--config", type=Path, metavar="FILE", help="JSON file like the arguments.json of a run")
+    source.add_argument("--resume", action="store_true", help="resume from OUT/last.pt with the arguments of that run")
     source.add_argument(
-        "--dry-run", action="store_true", help="print the plan alone; without PHOTOS for the paper's 17,675"
+        "--dry-run", action="store_true", help="only print the plan; without PHOTOS, for the paper's 17,675 images"
     )
 
     what = parser.add_argument_group("what is trained")
@@ -71,19 +71,25 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="E",
-        help="mean of log(loss of a photo + E), as PSNR has it; 0: mean",
+        help="average log(loss of a photo + E), as in PSNR; 0: average the loss",
     )
     what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
     what.add_argument("--validation", type=Path, help="folder with input/ and gt/, or laid out as the paper's data set")
-    what.add_argument("--exposure", type=_exposure, nargs="+", help="figures of the exposure simulation, NAME=FIGURE")
+    what.add_argument(
+        "--exposure", type=_exposure, nargs="+", help="parameters of the exposure simulation, NAME=NUMBER"
+    )
     what.add_argument(
         "--normalise",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="stretch the inputs' range to 0..1 first; the weights file says so, and the corrector does likewise",
+        help="stretch the inputs' range to 0..1 first; recorded in the weights file, so the corrector does it too",
     )
-    what.add_argument("--crop", type=float, default=0.6, help="whole photos are cropped to this or more (default 0.6)")
-    what.add_argument("--recolour", type=float, default=0.5, help="share of targets in other colours (default 0.5)")
+    what.add_argument(
+        "--crop", type=float, default=0.6, help="whole photos are cropped to at least this share (default 0.6)"
+    )
+    what.add_argument(
+        "--recolour", type=float, default=0.5, help="share of targets whose colours are changed (default 0.5)"
+    )
 
     how = parser.add_argument_group("how")
     how.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW; 0 is Adam (default 1e-4)")
@@ -101,17 +107,29 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         help="of autocast; auto: bfloat16 where the device computes faster in it (default auto)",
     )
     how.add_argument("--layout", choices=("channels_last", "contiguous"), default="channels_last")
-    how.add_argument("--compile", action="store_true", help="torch.compile; resuming is then exact to rounding alone")
+    how.add_argument(
+        "--compile", action="store_true", help="use torch.compile; a resumed run is then the same only up to rounding"
+    )
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     how.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
     workers = max(1, min(8, cores() // 2))
-    how.add_argument("--workers", type=int, default=workers, help=f"processes that prepare data (default {workers})")
-    how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for photos, a process (default 4)")
-    how.add_argument("--photo-side", type=int, help="photos for patches are reduced to it (default: as they are)")
+    how.add_argument(
+        "--workers", type=int, default=workers, help=f"number of processes that prepare data (default {workers})"
+    )
+    how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for photos per process (default 4)")
+    how.add_argument(
+        "--photo-side", type=int, help="reduce photos to this size before patches are taken (default: as they are)"
+    )
 
     when = parser.add_argument_group("when")
     when.add_argument("--log-every", type=int, default=50, metavar="STEPS", help="default 50")
-    when.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="and validate (default 250)")
+    when.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=250,
+        metavar="STEPS",
+        help="write a checkpoint and validate (default 250)",
+    )
     return parser
 
 
@@ -160,12 +178,12 @@ def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     """Read a file of arguments.
 
     Raises:
-        ValueError: it is no JSON, or names an argument that there is none of.
+        ValueError: it is not JSON, or contains an unknown argument.
     """
     try:
         values = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON file ({error})") from error
+        raise ValueError(f"{path} is not a JSON file ({error})") from error
     known = {action.dest for action in parser._actions} - {*LOCAL, "help"}
     if not isinstance(values, dict) or values.keys() - known:
         unknown = ", ".join(sorted(values.keys() - known)) if isinstance(values, dict) else "no names at all"
@@ -183,10 +201,10 @@ def plain(args: argparse.Namespace, folders: bool = False) -> dict[str, Any]:
 
 
 def check_resumed(args: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Raise ValueError where the command line contradicts the run that is gone on with."""
+    """Raise ValueError where the command line contradicts the run that is resumed."""
     now = plain(args, folders=True)
     for name in LASTING:
         if now[name] != kept.get(name, now[name]):
             raise ValueError(
-                f"the run in {args.out} was begun with {name.replace('_', '-')} {kept[name]}; leave that out to go on"
+                f"the run in {args.out} was started with {name.replace('_', '-')} {kept[name]}; leave it out to resume"
             )

@@ -2,8 +2,8 @@
 
     python training/publish.py WEIGHTS --repo-id OWNER/NAME --metrics EVAL/table.md --sources photos.csv --dry-run
 
-Without --dry-run it uploads, with the token of `hf auth login` or of the variable HF_TOKEN. Files that stand in the
-repository already are replaced with --overwrite alone.
+Without --dry-run it uploads, with the token of `hf auth login` or of the variable HF_TOKEN. Files that are
+already in the repository are replaced only with --overwrite.
 """
 
 from __future__ import annotations
@@ -202,13 +202,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--datasets", nargs="*", default=[], metavar="NAME", help="on the Hub, that it was trained on")
     parser.add_argument("--sources", type=Path, metavar="CSV", help="columns source and licence, a row a photo")
-    parser.add_argument("--limits", type=Path, metavar="MD", help="what the weights do badly (default: of the method)")
+    parser.add_argument(
+        "--limits", type=Path, metavar="MD", help="what the weights do badly (default: limits of the method)"
+    )
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="before and after")
     parser.add_argument("--licence", default="apache-2.0", help="as the Hub names it (default apache-2.0)")
     parser.add_argument("--message", default="Upload weights and model card", help="of the commit")
     parser.add_argument("--private", action="store_true")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that stand there already")
-    parser.add_argument("--dry-run", action="store_true", help="print what would go; contacts nobody")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be uploaded, without contacting the Hub"
+    )
     args = parser.parse_args(argv)
     if args.repo_id.count("/") != 1:
         parser.error(f"--repo-id is written OWNER/NAME; got {args.repo_id}")

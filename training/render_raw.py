@@ -5,7 +5,7 @@
     python training/render_raw.py fivek/raw OUT --targets fivek   # its tiff16_a .. tiff16_e: five experts
 
 OUT receives the layout of the paper's data set, manifest.csv with checksums, left_out.csv and report.md; train.py and
-evaluate.py take it. Started again, it goes on where it stopped, and takes up raw files that have joined.
+evaluate.py take it. Run it again to resume; it picks up raw files that were added.
 """
 
 from __future__ import annotations

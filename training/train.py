@@ -2,8 +2,8 @@
 
     python training/train.py PHOTOS OUT --preset cpu       # an afternoon on a CPU
     python training/train.py DATASET OUT                   # the paper's three phases
-    python training/train.py PHOTOS OUT --resume           # go on after a stop, bit for bit
-    python training/train.py --preset paper --dry-run      # the plan alone
+    python training/train.py PHOTOS OUT --resume           # resume after a stop, bit for bit
+    python training/train.py --preset paper --dry-run      # print the plan only
     torchrun --nproc_per_node 8 training/train.py PHOTOS OUT --preset gpu
 
 OUT receives last.pt (checkpoint), weights.safetensors (averaged weights, half precision), best.safetensors (those
@@ -98,11 +98,11 @@ class Run:
             for report in reports:
                 print(f"train.py: {report}", file=sys.stderr)
         if "consistency" in args.loss and len(self.files[0]) == 2:
-            raise ValueError(f"{args.photos} holds pairs, each of one exposure alone; leave out the consistency loss")
+            raise ValueError(f"{args.photos} holds pairs with only one exposure each; leave out the consistency loss")
         self.pairs = find_validation(args)
         self.origin: dict[str, Any] = {"data": describe(self.files), "commit": commit()}
         if checkpoint and checkpoint["data"] != self.origin["data"]:
-            raise ValueError(f"the photos in {args.photos} are not those that the run was begun with")
+            raise ValueError(f"the photos in {args.photos} are not those that the run was started with")
         torch.manual_seed(args.seed)
         network = ExposureNetwork(Architecture.of_levels(args.levels), normalised=args.normalise)
         network.initialise()
@@ -379,13 +379,13 @@ def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
     if first.resume and first.out:
         checkpoint = read_checkpoint(first.out / "last.pt")
         if first.config or first.preset:
-            raise ValueError("a resumed run has its arguments; leave out --config and --preset")
+            raise ValueError("a resumed run keeps its arguments; leave out --config and --preset")
         args = parse_over(build_parser(__doc__), argv, checkpoint["arguments"])
         check_resumed(args, checkpoint["arguments"])
     else:
         args = parse(__doc__, argv)
         if not args.dry_run and (args.out / "last.pt").exists():
-            raise ValueError(f"{args.out / 'last.pt'} exists; add --resume to go on with it, or choose another folder")
+            raise ValueError(f"{args.out / 'last.pt'} exists; add --resume to resume it, or choose another folder")
     architecture = Architecture.of_levels(args.levels)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     for stage in args.stage:
@@ -415,7 +415,7 @@ def train(argv: list[str] | None) -> int:
         processes.wait()
         if not run.train():
             if processes.first:
-                print("train.py: stopped; the checkpoint is written: go on with --resume", file=sys.stderr)
+                print("train.py: stopped; a checkpoint was written: resume with --resume", file=sys.stderr)
             return 130
     finally:
         processes.close()
@@ -429,7 +429,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"the device has not enough memory ({text}); choose a smaller batch or size"
     if isinstance(error, SafetensorError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"the run cannot be written ({text}); its last checkpoint is kept: make room and go on with --resume"
+        return f"the run cannot be written ({text}); its last checkpoint is kept: make room and resume with --resume"
     return text
 
 
@@ -440,7 +440,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError, SafetensorError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
-        sys.exit("train.py: stopped at once; go on from the last checkpoint with --resume")
+        sys.exit("train.py: stopped at once; resume from the last checkpoint with --resume")
     if code:
         sys.exit(code)
 

@@ -2,9 +2,9 @@
 
     python training/verify.py DATASET
 
-Printed are the images of each split, beside the paper's, and everything that is amiss: missing partners, scenes in
+Printed are the images of each split, beside the paper's, and every problem: missing partners, scenes in
 two splits, files that cannot be read, sizes that differ within a pair and, where there is a manifest.csv, files that
-are missing or have changed. The exit status is 1 where something is.
+are missing or have changed. The exit status is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def verify(folder: Path, quiet: bool = False) -> tuple[str, list[str]]:
         ImageError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise ImageError(f"{folder} is no folder; name a data set")
+        raise ImageError(f"{folder} is not a folder; name a data set")
     pairs: list[Pair] = []
     amiss: list[str] = []
     rows = []
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
             print(sentence)
         if amiss:
             sys.exit(1)
-        print("nothing is amiss")
+        print("no problems found")
 
     guarded("verify.py", command)
 

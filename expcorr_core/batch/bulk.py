@@ -229,7 +229,7 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
     for path in job.outputs:
         format_of(path)
         if work.output and not path.parent.resolve().is_relative_to(work.output.resolve()):
-            raise ImageError(f"{path} lies outside of {work.output}, through a symbolic link; remove the link")
+            raise ImageError(f"{path} is outside of {work.output}, through a symbolic link; remove the link")
         # A run that was killed may have placed one of two files.
         if os.path.lexists(path) and not work.overwrite and not any(_is_result(path, entry) for entry in own):
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
@@ -242,7 +242,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[fl
         if huge.strip_bytes > memory():
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
-            raise ImageError(f"{job.source} is so large that it becomes a TIFF file alone, without a comparison")
+            raise ImageError(f"{job.source} is so large that it can only be written as TIFF, without --compare")
         exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.space, work)
         writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata)}
     else:

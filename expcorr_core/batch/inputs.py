@@ -49,7 +49,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
             for source, name in inside:
                 found.setdefault(_real(source), (source, name))
     if not found:
-        raise UsageError(f"{', '.join(patterns)}: no photos there ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{', '.join(patterns)}: no photos found ({', '.join(SUFFIXES)})")
     return list(found.values())
 
 

@@ -79,7 +79,7 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
             raise
         _failed.add(chosen)
         reason = str(error).partition("\n")[0] or type(error).__name__
-        warnings.warn(f"{chosen} cannot slice here ({reason}); PyTorch does it, slower", stacklevel=2)
+        warnings.warn(f"{chosen} cannot slice here ({reason}); using PyTorch instead, which is slower", stacklevel=2)
         return _slice_by_tiles(grid, image, out, clamp)
 
 

@@ -166,7 +166,7 @@ def find_exposure_pairs(
             pairs.append(Pair(stem, path, wanted[scene], (UNDER if ev < 0 else OTHERS, f"EV {ev:+g}")))
     if not pairs:
         raise ImageError(
-            f"no photo in {inputs} belongs to one in {targets}; an input is named as its target with "
+            f"no photo in {inputs} belongs to one in {targets}; inputs are named like their targets, with "
             f"{', '.join('_' + exposure for exposure in EXPOSURES)} before the suffix"
         )
     exposures = set(wanted_exposures) or {exposure for stem in renderings if (exposure := exposure_of(stem)[1])}

@@ -7,7 +7,7 @@ trainable 2x2 transposed convolution that doubles the size::
     Y(l) = T(l)(U(l)(Y(l+1) + X(l)) + Y(l+1))        for l = n-1 .. 2
     Y    =      U(1)(Y(2)   + X(1)) + Y(2)
 
-The coarsest U-Net mends the colours, the finer ones add detail. With ``n = 1`` the whole is one plain U-Net.
+The coarsest U-Net corrects the colours, the finer ones add detail. With ``n = 1`` the whole is one plain U-Net.
 Values are sRGB in 0..1 here (the reference program scales them to 0..255).
 """
 

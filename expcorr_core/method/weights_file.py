@@ -46,7 +46,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             header = int.from_bytes(raw.read(8), "little")
         if header > MAX_HEADER:
             raise WeightsError(
-                f"weights file {path} is damaged or no safetensors file (it claims a header of {header} bytes); "
+                f"weights file {path} is damaged or not a safetensors file (it claims a header of {header} bytes); "
                 "download or copy it again"
             )
         with safe_open(path, framework="numpy") as file:
@@ -55,7 +55,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise WeightsError(f"weights file {path} does not exist") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"weights file {path} is damaged or no safetensors file ({error}); download or copy it again"
+            f"weights file {path} is damaged or not a safetensors file ({error}); download or copy it again"
         ) from error
     if metadata.get("format") != FORMAT:
         raise WeightsError(

@@ -151,7 +151,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
     types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
     dtype = types.get(image.format)
     if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):
-        raise ImageError(f"{path} is too large to be corrected but as RGB of 8 or 16 bits; convert or reduce it first")
+        raise ImageError(f"{path} is too large to be corrected unless it is RGB of 8 or 16 bits; convert or reduce it")
     if metadata.orientation != 1:
         raise ImageError(f"{path} is too large to be turned upright; turn it with another program first")
     if image.bands == 4:

@@ -103,7 +103,7 @@ def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str]
         raise ImageError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
 
     if not folder.is_dir():
-        raise ImageError(f"{folder} is no folder; name a folder of photos")
+        raise ImageError(f"{folder} is not a folder; name a folder of photos")
     paths = sorted(files_of(folder, suffixes, below=recursive, onerror=refuse))
     if not paths:
         raise ImageError(f"{folder} holds no photos (looked for {', '.join(suffixes)})")
@@ -249,7 +249,7 @@ def kind_of(beginning: bytes, path: Path) -> str:
     name = next((name for place, sign, name in _SIGNS if beginning.startswith(sign, place)), "")
     if name:
         raise ImageError(f"{path} is {name}, which is not read ({known} are); convert it or leave it out")
-    raise ImageError(f"{path} is no photo in a known format ({known}); leave it out or convert it")
+    raise ImageError(f"{path} is not a photo in a known format ({known}); leave it out or convert it")
 
 
 def read_content(path: Path) -> bytes:
@@ -259,7 +259,7 @@ def read_content(path: Path) -> bytes:
         ImageError: the file is missing, unreadable, in another format, or larger than memory.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise ImageError(f"{path} is no file, but a pipe or device; leave it out")
+        raise ImageError(f"{path} is not a file but a pipe or device; leave it out")
     with _explained(path), path.open("rb") as file:
         kind_of(file.read(32), path)  # what is no photo is not read as a whole
         if file.seek(0, io.SEEK_END) > memory():

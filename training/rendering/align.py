@@ -2,7 +2,7 @@
 
 Raw converters crop differently, and retouchers crop and export at other sizes. Both pictures become maps of edges,
 which do not depend on exposure and tone. Their cross-correlation finds the shift; then windows all over the picture
-are compared pixel by pixel, which refines it and finds what no shift mends: rotation, lens correction, another scale.
+are compared pixel by pixel, which refines it and finds what no shift can fix: rotation, lens correction, another scale.
 """
 
 from __future__ import annotations

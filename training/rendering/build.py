@@ -246,7 +246,7 @@ def _settle(out: Path, scene: str, kind: str, split: str, checksum: str) -> Path
     # The one that was made last, if there are older ones too.
     found = next((path for path in places if digest(path) == checksum), None)
     if found is None:
-        raise FileNotFoundError(f"{target} has gone; start again")
+        raise FileNotFoundError(f"{target} is gone; start again")
     if found != target:
         target.parent.mkdir(parents=True, exist_ok=True)
         found.replace(target)

@@ -19,7 +19,7 @@ from .scenes import PAPER_SCENES
 def add_arguments(parser: argparse.ArgumentParser, evs: Sequence[float], size: int | None, size_help: str) -> None:
     """Output, exposures, split and processes."""
     total = sum(PAPER_SCENES.values())
-    parser.add_argument("out", type=Path, help="folder of the data set, new or begun before")
+    parser.add_argument("out", type=Path, help="folder of the data set, new or to be resumed")
     parser.add_argument(
         "--evs", type=float, nargs="+", default=list(evs), metavar="EV",
         help=f"exposures in stops (default {' '.join(f'{ev:g}' for ev in evs)}; less than 10)",
@@ -89,4 +89,4 @@ def guarded(name: str, command: Callable[[], None]) -> None:
     except (ImageError, ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"{name}: {error}")
     except (Stopped, KeyboardInterrupt):
-        sys.exit(f"{name}: stopped; the same command goes on")
+        sys.exit(f"{name}: stopped; run the same command again to resume")

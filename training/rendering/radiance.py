@@ -34,7 +34,7 @@ def read_radiance(path: Path) -> Floats:
     try:
         light, profile = _read_exr(path) if path.suffix.lower() == ".exr" else (_read_hdr(path), None)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ImageError(f"{path} is damaged or no HDR picture ({error}); copy it again or leave it out") from error
+        raise ImageError(f"{path} is damaged or not an HDR picture ({error}); copy it again or leave it out") from error
     if not np.isfinite(light).all():
         raise ImageError(f"{path} holds infinite or undefined light; leave it out")
     return to_prophoto(light, profile).clip(0)

@@ -53,7 +53,7 @@ def read_raw(path: Path, size: int | None = None) -> Scene:
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else type(error).__name__
         reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
-        raise ImageError(f"{path} is damaged or no raw file ({reason}); copy it again or leave it out") from error
+        raise ImageError(f"{path} is damaged or not a raw file ({reason}); copy it again or leave it out") from error
     if light.ndim != 3 or light.shape[2] != 3:
         raise ImageError(f"{path} has no three colours; leave it out")
     # LibRaw makes no half of what has no mosaic.

@@ -118,7 +118,7 @@ def read_splits(path: Path) -> dict[str, str]:
             rows = list(csv.DictReader(file))
         split = {row["scene"]: row["split"] or "" for row in rows}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise ImageError(f"{path} is no CSV file with columns 'scene' and 'split' ({error})") from error
+        raise ImageError(f"{path} is not a CSV file with columns 'scene' and 'split' ({error})") from error
     if odd := sorted(set(split.values()) - set(SPLITS)):
         raise ImageError(f"{path} names the split {odd[0]!r}; splits are {', '.join(SPLITS)}")
     return split
