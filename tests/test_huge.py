@@ -129,7 +129,7 @@ def test_what_cannot_be_done_in_strips_is_said(
     Image.fromarray(scene).save(source)
     assert "can only be written as TIFF" in refused(source, tmp_path / "b.png", monkeypatch)
     Image.fromarray(scene).convert("L").save(tmp_path / "grey.tif")
-    assert "but as RGB of 8 or 16 bits" in refused(tmp_path / "grey.tif", tmp_path / "b.tif", monkeypatch)
+    assert "unless it is RGB of 8 or 16 bits" in refused(tmp_path / "grey.tif", tmp_path / "b.tif", monkeypatch)
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(scene).save(tmp_path / "turned.tif", exif=exif)
