@@ -448,7 +448,7 @@ name = "/custom_nodes/pack"
 init, folder = sys.argv[1], sys.argv[1].rpartition("/")[0]
 spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[folder])
 sys.modules[name] = importlib.util.module_from_spec(spec)
-bilateral = importlib.import_module(name + ".bilateral")
+bilateral = importlib.import_module(name + ".bilateral.grid")
 image = torch.rand(1, 3, 20, 30)
 results = [bilateral.BilateralGrid.identity().slice(image, path=path) for path in ("numba", "torch")]
 assert (results[0] - results[1]).abs().max() < 1e-5
@@ -460,7 +460,7 @@ def test_compiled_kernels_are_found_in_other_hosts() -> None:
     """ComfyUI gives the package another name; numba's cache must neither fail there nor be useless."""
     pytest.importorskip("numba", reason="needs the fast extra")
     BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")  # so that it is compiled
-    init = str(Path(slicing.__file__).with_name("__init__.py"))
+    init = str(Path(slicing.__file__).parent.with_name("__init__.py"))
     done = subprocess.run(
         [sys.executable, "-c", OTHER_HOST, init],
         capture_output=True,

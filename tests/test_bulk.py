@@ -467,7 +467,7 @@ def test_names_that_are_no_text(photo: Path, tmp_path: Path) -> None:
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert "b\\udcff.jpg is no photo" in errors
+    assert "b\\udcff.jpg is not a photo" in errors
     assert (tmp_path / "out" / name).is_file()
     assert b"caf\xe9.jpg,corrected" in (tmp_path / "out" / REPORT).read_bytes().replace(b"\r", b"").replace(b'"', b"")
     again = start("correct", photo.parent, "-o", tmp_path / "out", "--dry-run")
