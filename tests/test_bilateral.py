@@ -90,6 +90,7 @@ def test_fit_is_the_exact_least_squares_solution(
 
 
 @pytest.mark.parametrize("content", ["photo", "noise", "half of it without weight"])
+@pytest.mark.slow
 def test_both_solvers_agree(content: str) -> None:
     """At the default size, with a pair as the corrector fits it."""
     if content == "photo":

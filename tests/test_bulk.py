@@ -254,6 +254,7 @@ def test_leftovers_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
         assert not dead.exists()
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_cut_off_costs_its_last_line_alone(photos: Path, tmp_path: Path) -> None:
     (photos / "damaged.jpg").unlink()
     out = tmp_path / "out"
@@ -385,6 +386,7 @@ def test_foreign_and_linked_journals_do_no_harm(photo: Path, tmp_path: Path) -> 
     assert not results(tmp_path / "linked")
 
 
+@pytest.mark.slow
 def test_whatever_a_photo_does_the_others_go_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def results(out: Path) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_folders_globs_and_failures(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = photo.parent
     (folder / "deep").mkdir()

@@ -69,6 +69,7 @@ def test_strength_interpolates(corrector: Corrector) -> None:
     assert torch.allclose(half[inside], torch.lerp(image, full, 0.5)[inside], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_equals_its_images(corrector: Corrector) -> None:
     images = torch.rand(3, 3, 70, 90)
     together = corrector(images)
@@ -81,6 +82,7 @@ def test_values_beyond_the_range_are_clamped(corrector: Corrector) -> None:
     assert torch.equal(corrector(image), corrector(image.clamp(0, 1)))
 
 
+@pytest.mark.slow
 def test_a_mirrored_photo_is_corrected_alike(corrector: Corrector) -> None:
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 7), (130, 140), mode="bicubic").clamp(0, 1)
     corrected, mirrored = corrector(image), corrector(image.flip(3)).flip(3)
@@ -89,6 +91,7 @@ def test_a_mirrored_photo_is_corrected_alike(corrector: Corrector) -> None:
     assert psnr(corrected, mirrored) > psnr(alone, turned.flip(3)) + 5
 
 
+@pytest.mark.slow
 def test_the_network_gets_its_device_and_type() -> None:
     """Seen from outside: a network in bfloat16 on the meta device would fail if its input came as it is."""
     seen: list[tuple[torch.device, torch.dtype]] = []
@@ -395,6 +398,7 @@ print(after.ru_maxrss - before.ru_maxrss < 100 * 1024)
 """
 
 
+@pytest.mark.slow
 def test_a_weights_file_cannot_claim_memory(tmp_path: Path) -> None:
     """Tensors of size zero cost a file nothing, and the network that they would belong to may have any size."""
     done = subprocess.run(

@@ -99,6 +99,7 @@ def test_the_papers_table(
         evaluate.main([*command[:2], "--weights", str(other)])
 
 
+@pytest.mark.slow
 def test_perceptual_index_where_pyiqa_is_installed(
     test_set: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_perceptual_index_where_pyiqa_is_installed(
 
 
 @pytest.mark.usefixtures("no_pyiqa")
+@pytest.mark.slow
 def test_plain_folders_by_group(test_set: Path, weights: Path, tmp_path: Path) -> None:
     inputs, targets = tmp_path / "p/input", tmp_path / "p/gt"
     for folder in (inputs, targets):

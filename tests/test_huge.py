@@ -24,6 +24,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 @settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 100), st.integers(2, 22))
+@pytest.mark.slow
 def test_strips_of_a_grid_slice_as_the_whole(height: int, most_rows: int, nodes: int) -> None:
     generator = torch.Generator().manual_seed(height)
     grid = BilateralGrid(torch.rand(1, nodes, 3, 4, 3, 4, generator=generator))

@@ -82,6 +82,7 @@ def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None
     assert large.shape == (3, 192, 240, 3)
 
 
+@pytest.mark.slow
 def test_the_other_nodes_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
     [shifted] = run(nodes, "ExposureShift", image=photo, ev=1.2).values
     assert torch.allclose(core(shifted), gain_exposure(core(photo), 1.2), atol=1e-5)

@@ -243,6 +243,7 @@ def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
         assert (found.shift, found.size) == ((0, 0), (400, 602))
 
 
+@pytest.mark.slow
 def test_what_no_shift_mends_is_refused_with_the_reason() -> None:
     photo = data.astronaut()
     with pytest.raises(Misaligned, match="no shift brings it onto the rendering"):
@@ -271,6 +272,7 @@ def write_exr(path: Path, light: NDArray[np.float32], **header: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_radiance_and_openexr_give_the_same_light(tmp_path: Path) -> None:
     light = panorama()
     (tmp_path / "a.hdr").write_bytes(imagecodecs.rgbe_encode(light, header=True))

@@ -70,6 +70,7 @@ def test_strength_0_changes_nothing(corrector: Corrector, still: Tensor) -> None
         assert torch.equal(result, frame)
 
 
+@pytest.mark.slow
 def test_what_does_not_move_does_not_change(corrector: Corrector, still: Tensor) -> None:
     results = list(SequenceCorrector(corrector)([still * 0.4] * 12))
     assert len(results) == 12
@@ -89,6 +90,7 @@ def test_flicker_is_less_than_frame_by_frame(
     assert followed(list(SequenceCorrector(corrector, smoothing=smoothing)(frames))) < alone * share
 
 
+@pytest.mark.slow
 def test_an_iterator_and_a_list_give_the_same(corrector: Corrector, still: Tensor) -> None:
     frames = [panned(still, index) for index in range(6)]
     by_iterator = SequenceCorrector(corrector)(iter(frames))
@@ -104,6 +106,7 @@ def test_a_cut_is_not_smeared(corrector: Corrector, still: Tensor, other: Tensor
     assert psnr(whole[8], corrector(scenes[1][0][None])[0]) > 25
 
 
+@pytest.mark.slow
 def test_cuts_may_be_given(corrector: Corrector, still: Tensor) -> None:
     frames = [panned(still, index) for index in range(6)]
     cut = list(SequenceCorrector(corrector).corrections(frames, cuts={3}))
@@ -169,6 +172,7 @@ def test_what_moves_through_the_scene_leaves_no_ghost(corrector: Corrector, stil
     assert min(losses) > 22
 
 
+@pytest.mark.slow
 def test_one_correction_for_the_whole_clip(corrector: Corrector, still: Tensor, other: Tensor) -> None:
     grid = SequenceCorrector(corrector, smoothing=Smoothing(every=2)).one_correction([still, other, other * 0.5])
     alone = [corrector.estimate(image[None]).coefficients for image in (still, other * 0.5)]

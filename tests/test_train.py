@@ -118,6 +118,7 @@ def test_presets_fit_the_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.slow
 def test_precision_is_asked_of_the_device_and_kept(
     photos: Path,
     tmp_path: Path,
@@ -330,6 +331,7 @@ def test_losses_and_levels_are_switched_by_arguments(photos: Path, tmp_path: Pat
         train.main([str(photos), str(tmp_path / "x"), "--stage", COARSE, *QUICK, "--loss", "reconstruction"])
 
 
+@pytest.mark.slow
 def test_log_loss_is_of_each_photo(photos: Path, tmp_path: Path) -> None:
     """The mean of logarithms is at most the logarithm of the mean, and reached by photos of equal loss alone."""
     stage = ["--stage", "finest=4,size=128,batch=4,steps=1,lr=1e-4", *QUICK, "--exposure", "kept_share=0"]
@@ -341,6 +343,7 @@ def test_log_loss_is_of_each_photo(photos: Path, tmp_path: Path) -> None:
     assert bound - 2 < float(logged["loss"]) < bound - 1e-3
 
 
+@pytest.mark.slow
 def test_arguments_come_from_files_too(photos: Path, tmp_path: Path) -> None:
     train.main([str(photos), str(tmp_path / "a"), "--stage", COARSE, *QUICK, "--exposure", "near_share=0.3"])
     train.main([str(photos), str(tmp_path / "b"), "--config", str(tmp_path / "a/arguments.json"), "--seed", "1"])
@@ -357,6 +360,7 @@ def test_arguments_come_from_files_too(photos: Path, tmp_path: Path) -> None:
         train.main([str(photos), str(tmp_path / "c"), "--config", str(config)])
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_weights(photos: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     stage = ["--stage", "finest=4,size=128,batch=1,steps=1,lr=1e-9", *QUICK]
@@ -374,6 +378,7 @@ def test_a_run_may_start_from_weights(photos: Path, tmp_path: Path) -> None:
         train.main([str(photos), str(tmp_path / "x"), *plain, "--init", str(second / "weights.safetensors")])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +392,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
     assert load_weights(tmp_path / "run" / "weights.safetensors").parameter_count() == 7_015_449
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(photos: Path, tmp_path: Path) -> None:
     """Files may grow to 60 MB: the weights fit, the checkpoint of 80 MB does not, as on a disk that is full."""
     out = tmp_path / "run"
@@ -407,6 +413,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(photos: Path, tmp_path: Path) -> 
     assert not (tmp_path / "full" / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_validation_is_logged_and_the_best_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("input", "gt"):
         (tmp_path / "val" / part).mkdir(parents=True)
@@ -431,6 +438,7 @@ def test_validation_is_logged_and_the_best_kept(photos: Path, tmp_path: Path, mo
     assert read_metadata(out / "weights.safetensors")["training"]["metrics"]["step"] == 6
 
 
+@pytest.mark.slow
 def test_tensorboard_has_scalars_and_pictures(photos: Path, tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for part in ("input", "gt"):

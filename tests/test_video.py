@@ -50,6 +50,7 @@ def brightness(path: Path) -> float:
     return float(np.mean([frame.to_ndarray(format="gray").mean() for frame in pictures(path)]))
 
 
+@pytest.mark.slow
 def test_a_video_comes_out_brighter_with_all_that_goes_with_it(
     corrector: Corrector, clip: Path, tmp_path: Path
 ) -> None:
