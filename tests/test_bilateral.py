@@ -216,7 +216,7 @@ except ValueError as error:
 
 @pytest.mark.slow
 def test_triton_through_its_interpreter() -> None:
-    pytest.importorskip("triton", reason="Triton is on Linux alone")
+    pytest.importorskip("triton", reason="Triton is on Linux only")
     done = subprocess.run(
         [sys.executable, "-c", INTERPRETED],
         env={**os.environ, "TRITON_INTERPRET": "1"},

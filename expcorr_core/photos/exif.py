@@ -236,13 +236,6 @@ def without_subject(block: bytes) -> bytes:
     return bytes(patched.content)
 
 
-def has_subject(block: bytes) -> bool:
-    """Whether a block tells in pixels where the subject is; ExifError where it is damaged."""
-    found = Block(block)
-    inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
-    return bool(inner and inner.entries.keys() & set(_SUBJECT))
-
-
 def has_maker_notes(block: bytes) -> bool:
     """Whether a block has maker notes; ExifError where it is damaged."""
     found = Block(block)

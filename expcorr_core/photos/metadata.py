@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from . import iptc, xmp
 from .exif import (
@@ -16,7 +17,6 @@ from .exif import (
     ExifError,
     has_maker_notes,
     has_private,
-    has_subject,
     resolution_of,
     turned_upright,
     without_places,
@@ -80,7 +80,7 @@ class Metadata:
         """The same, with more that is left out."""
         return replace(self, left_out=tuple(dict.fromkeys((*self.left_out, *names))))
 
-    @property
+    @cached_property
     def orientation(self) -> int:
         """Of the pixels as they lie in the file, 1 to 8 (1: upright); EXIF is asked first, then XMP."""
         try:
@@ -114,8 +114,9 @@ class Metadata:
         if exif:
             try:
                 exif = turned_upright(exif, sideways)
-                if turned and has_subject(exif):
-                    exif = without_subject(exif)
+                rest = without_subject(exif) if turned else exif
+                if rest != exif:
+                    exif = rest
                     left_out.append("where the subject is in the picture, which was turned")
             except ExifError:
                 exif = b""
@@ -124,10 +125,10 @@ class Metadata:
         if photoshop != self.photoshop:
             left_out.append("Photoshop's thumbnail")
         if turned:
-            rest = iptc.without_parts_of_the_picture(photoshop)
-            if rest != photoshop:
+            whole = iptc.without_parts_of_the_picture(photoshop)
+            if whole != photoshop:
                 left_out.append("paths and guides of the picture, which was turned")
-            photoshop = iptc.without_copies(rest)
+            photoshop = iptc.without_copies(whole)
         resolution = self.resolution[::-1] if self.resolution and sideways else self.resolution
         own = self.own
         if turned:

@@ -337,7 +337,6 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
     check_claim(path, len(content), page.width, page.height, page.claimed)
     metadata = tiff.read(block, page, directory, further)
     with _explained(path, page.unusual):
-        bare = tiff.bare(content, block, directory)
         if page.planes and page.bits in (8, 16) and page.photometric in (0, 1, 2):
             planes = []
             for part in tiff.planes_of(content, block, directory, page.bits):
@@ -348,6 +347,7 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
                 )
                 planes.append(plane.pixels[..., 0])
             return _of_planes(planes, page, metadata)
+        bare = tiff.bare(content, block, directory)
         if page.bits <= 8:
             try:
                 return _decoded(bare, path, metadata, len(content))
@@ -415,16 +415,12 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
-        if image.mode == "CMYK":
-            shown = _cmyk_to_srgb(image, metadata.icc_profile)
+        shown: Image.Image = image
+        if space := {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode):
+            shown = _cmyk_to_srgb(image, metadata.icc_profile) if space == "CMYK" else image.convert("RGB")
             if metadata.icc_profile:
-                metadata = replace(metadata, icc_profile=b"").without("the CMYK profile (its colours became sRGB's)")
-        elif image.mode == "LAB":
-            shown = image.convert("RGB")
-            if metadata.icc_profile:
-                metadata = replace(metadata, icc_profile=b"").without("the Lab profile (its colours became sRGB's)")
-        else:
-            shown = image
+                told = f"the {space} profile (its colours became sRGB's)"
+                metadata = replace(metadata, icc_profile=b"").without(told)
         grey = shown.mode in ("1", "L", "LA", "La")
         has_alpha = shown.has_transparency_data
         rgba = np.array(shown.convert("RGBA" if has_alpha else "RGB"))
@@ -445,10 +441,11 @@ def photo_size(source: Path | io.BytesIO) -> int:
                 width, height = struct.unpack_from(">II", beginning, 16)
                 return int(width * height)
             if _sniffed(beginning) == "TIFF":  # Pillow looks at the first page, which may be a preview
-                if isinstance(file, io.BytesIO):
-                    page, _, _ = tiff.page_of(Block(file.getvalue()))
-                    return page.width * page.height
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                with (
+                    nullcontext(file.getvalue())
+                    if isinstance(file, io.BytesIO)
+                    else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                ) as content:
                     page, _, _ = tiff.page_of(Block(content))
                     return page.width * page.height
             file.seek(0)
