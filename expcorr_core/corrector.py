@@ -255,7 +255,7 @@ def correct(
 
     Raises:
         ImageError: a file cannot be read or written.
-        ValueError: an array or tensor has another shape, or values that are not finite.
+        ValueError: an array or tensor has another shape or type, or values above 2 or not finite.
         TypeError: the photo is of no such kind.
 
     Example:
@@ -269,6 +269,8 @@ def correct(
 def _corrected(
     photo: Any, output: str | Path | None, settings: Settings | None, used: Corrector, overwrite: bool
 ) -> Any:
+    if output is not None and not isinstance(output, str | Path):
+        raise TypeError(f"output is the name of a file, not {type(output).__name__}; settings are given by name")
     if output is not None and not isinstance(photo, str | Path):
         raise ValueError("an output can only be named for a photo that is named itself")
     if isinstance(photo, str | Path):
@@ -284,10 +286,17 @@ def _corrected(
     if isinstance(photo, Image.Image):
         return _correct_image(photo, used, settings)
     if isinstance(photo, Tensor):
+        _check_range(photo)
         return used(photo, settings)
     if isinstance(photo, np.ndarray):
         return _correct_array(photo, used, settings)
     raise TypeError(f"a photo is a name, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+
+
+def _check_range(image: Tensor) -> None:
+    """Raise ValueError for floating-point values on the scale of 8 or 16 bits, which would all be clamped to white."""
+    if image.is_floating_point() and image.numel() and image.amax() > 2:  # resizing overshoots 1 by less
+        raise ValueError(f"floating-point values must be in 0..1, got up to {image.amax().item():g}; divide them first")
 
 
 def _correct_image(image: Image.Image, corrector: Corrector, settings: Settings | None) -> Image.Image:
@@ -312,8 +321,12 @@ def _correct_image(image: Image.Image, corrector: Corrector, settings: Settings 
 
 def _correct_array(array: NDArray[Any], corrector: Corrector, settings: Settings | None) -> NDArray[Any]:
     shaped = array[..., None] if array.ndim == 2 else array
-    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3, 4) or array.dtype.kind not in "uf":
-        raise ValueError(f"an array must have shape (H, W) or (H, W, 1, 3 or 4), got {array.shape} of {array.dtype}")
+    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3, 4):
+        raise ValueError(f"an array must have shape (H, W) or (H, W, 1, 3 or 4), got {array.shape}")
+    if array.dtype.kind not in "uf":
+        raise ValueError(f"an array must be uint8, uint16 or floating-point in 0..1, got {array.dtype}")
+    if array.dtype.kind == "f":
+        _check_range(torch.from_numpy(array.astype(np.float32)))
     peak = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     colours = shaped[..., :3] if shaped.shape[2] > 1 else np.repeat(shaped, 3, 2)
     image = torch.from_numpy(colours.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]

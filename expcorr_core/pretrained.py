@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hub import download_weights
+from .hub import download_weights, misnamed
 from .method.weights_file import DEFAULT_NAME, WeightsError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Pretrained(
         """
         folder = Path(name)
         if not folder.is_dir():
+            if folder.is_absolute() or str(name).startswith((".", "~")) or misnamed(str(name)):  # no repository's name
+                raise WeightsError(f"there is no folder {name}; name one, or a repository as owner/name")
             return download_weights(str(name), filename, revision)
         if not (folder / filename).is_file():
             raise WeightsError(f"{folder} holds no {filename}; name a folder that save_pretrained wrote")

@@ -112,6 +112,17 @@ def test_what_is_no_photo() -> None:
         ec.correct(np.zeros((2, 2, 2, 2)))
     with pytest.raises(ValueError, match="only be named for a photo"):
         ec.correct(np.zeros((2, 2)), "out.png")
+    with pytest.raises(TypeError, match="not Settings; settings are given by name"):
+        ec.correct("photo.jpg", ec.Settings())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"must be uint8, uint16 or floating-point in 0..1, got int64"):
+        ec.correct(np.zeros((2, 2, 3), np.int64))
+    for values in (np.full((2, 2, 3), 200.0), torch.full((1, 3, 2, 2), 200.0)):
+        with pytest.raises(
+            ValueError, match=r"floating-point values must be in 0..1, got up to 200; divide them first"
+        ):
+            ec.correct(values)
+    with pytest.raises(TypeError, match=r"image must be a tensor .*, not str; expcorr_core.correct takes other kinds"):
+        ec.Corrector.load()("photo.jpg")
     with pytest.raises(ec.ImageError, match="the photo is empty"):
         ec.correct(b"")
 
@@ -161,6 +172,13 @@ def test_saved_and_loaded_again(corrector: ec.Corrector, tmp_path: Path) -> None
     assert again.network.training_record == corrector.network.training_record != {}
     with pytest.raises(ec.WeightsError, match="holds no expcorr-base"):
         ec.Corrector.from_pretrained(tmp_path)
+    for name in (tmp_path / "none", "./none", "none"):
+        with pytest.raises(
+            ec.WeightsError, match=r"there is no folder .*none; name one, or a repository as owner/name"
+        ):
+            ec.Corrector.from_pretrained(name)
+    with pytest.raises(ec.WeightsError, match="is a folder; name the file in it"):
+        ec.Corrector.load(tmp_path)
 
 
 def test_from_a_hub(hub: HubServer, corrector: ec.Corrector, tmp_path: Path) -> None:

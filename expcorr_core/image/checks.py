@@ -12,8 +12,11 @@ def check_shape(image: Tensor, name: str = "image") -> None:
     """Make sure of a non-empty, floating-point ``(B, 3, H, W)``.
 
     Raises:
-        ValueError: it is not; one sentence that names the argument.
+        TypeError, ValueError: it is not; one sentence that names the argument.
     """
+    if not isinstance(image, Tensor):
+        kind = type(image).__name__
+        raise TypeError(f"{name} must be a tensor (B, 3, H, W), not {kind}; expcorr_core.correct takes other kinds")
     if image.ndim != 4 or image.shape[1] != 3:
         raise ValueError(f"{name} must have 3 channels and shape (B, 3, H, W), got shape {tuple(image.shape)}")
     if 0 in image.shape:

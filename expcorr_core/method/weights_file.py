@@ -53,6 +53,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except FileNotFoundError as error:
         raise WeightsError(f"weights file {path} does not exist") from error
+    except IsADirectoryError as error:
+        raise WeightsError(f"weights file {path} is a folder; name the file in it") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(
             f"weights file {path} is damaged or not a safetensors file ({error}); download or copy it again"

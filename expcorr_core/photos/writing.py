@@ -48,7 +48,7 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str,
     """
     kind = format_of(path)
     if path.exists() and not overwrite:
-        raise ImageError(f"{path} exists; choose another name or allow overwriting")
+        raise ImageError(f"{path} exists; choose another name, or pass overwrite=True")
     try:
         with replacing(path, overwrite) as temporary:
             return save_photo(temporary, photo, kind)
