@@ -143,9 +143,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     video = commands.add_parser("video", parents=[options], help="correct a video, without flicker")
-    video.add_argument("input", type=Path, metavar="IN")
+    video.add_argument("input", type=Path, metavar="IN", help="video to correct")
     video.add_argument(
-        "output", type=Path, metavar="OUT", help="its suffix sets the format: .mp4, .mov, .mkv, .webm ..."
+        "output", type=Path, metavar="OUT", help="video to write; its suffix sets its format: .mp4, .mov, .mkv, .webm"
     )
     video.add_argument(
         "--smoothing",
@@ -191,15 +191,15 @@ def build_parser() -> argparse.ArgumentParser:
     decompose = commands.add_parser(
         "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"
     )
-    decompose.add_argument("input", type=Path, metavar="INPUT")
+    decompose.add_argument("input", type=Path, metavar="INPUT", help="photo")
     decompose.add_argument("-o", "--output", type=Path, default=Path("bands"), help="folder (default: bands/)")
     decompose.add_argument("--levels", type=_count, default=4, help="number of levels (default 4)")
 
     evaluation = commands.add_parser(
         "evaluate", parents=[options], help="PSNR and SSIM of corrected inputs against their targets"
     )
-    evaluation.add_argument("inputs", type=Path, metavar="INPUT_DIR")
-    evaluation.add_argument("targets", type=Path, metavar="GT_DIR")
+    evaluation.add_argument("inputs", type=Path, metavar="INPUT_DIR", help="folder of photos to correct")
+    evaluation.add_argument("targets", type=Path, metavar="GT_DIR", help="folder of their targets, with the same names")
     evaluation.add_argument(
         "--groups", type=Path, metavar="CSV", help="groups of pairs (default: pairs.csv next to INPUT_DIR)"
     )
@@ -212,7 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="PSNR between the corrections of different exposures of one scene (SCENE_N1.5, SCENE_0, ...)",
     )
     consistency.set_defaults(command="consistency")
-    consistency.add_argument("renderings", type=Path, metavar="DIR")
+    consistency.add_argument("renderings", type=Path, metavar="DIR", help="folder of the scenes' photos")
     consistency.add_argument(
         "--larger-side",
         type=_count,
@@ -224,7 +224,9 @@ def build_parser() -> argparse.ArgumentParser:
     download = commands.add_parser(
         "download", help="download a weights file from the Hugging Face Hub and print its path"
     )
-    download.add_argument("repository", nargs="?", default=REPOSITORY or None, metavar="OWNER/NAME")
+    download.add_argument(
+        "repository", nargs="?", default=REPOSITORY or None, metavar="OWNER/NAME", help="the repository"
+    )
     download.add_argument("--file", default=DEFAULT_NAME, help=f"file in the repository (default {DEFAULT_NAME})")
     download.add_argument("--revision", help="branch, tag or commit (default: the main branch)")
     download.add_argument("--sha256", help="checksum that the file must match")
@@ -263,7 +265,10 @@ def _download(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:  # the parser of all commands does not know the options of this one
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; see: expcorr {args.command} --help")
     try:
         return int(args.run(args))
     except (ValueError, OSError, RuntimeError, ImportError) as error:

@@ -28,7 +28,7 @@ from .batch.bulk import (
     prepare,
     write_report,
 )  # fmt: skip
-from .batch.inputs import find_inputs, is_bulk, is_one_photo, plan_jobs, unread
+from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
 from .batch.pool import Stopped
 from .corrector import Corrector
 from .files import remove_leftovers, replacing
@@ -53,10 +53,14 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps") from error
+    try:
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
-    return torch.device(name)
+    return device
 
 
 def command_correct(args: argparse.Namespace) -> int:
@@ -79,6 +83,8 @@ def command_correct(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)
+    if report and any(os.path.realpath(report) == os.path.realpath(job.source) for job in jobs):
+        raise UsageError(f"{report} is an input and would be replaced; choose another name with --report")
     if report and os.path.lexists(report) and not (args.overwrite or is_report(report)):
         raise UsageError(f"{report} exists and is not a report of an earlier run; choose another name with --report")
     if bulk:
@@ -157,10 +163,17 @@ def _corrector(args: argparse.Namespace) -> Corrector:
     return corrector
 
 
+def _check_new(path: Path, overwrite: bool) -> None:
+    """Raise UsageError where a file would be replaced."""
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{path} exists; add --overwrite or choose another name")
+
+
 def command_video(args: argparse.Namespace) -> int:
     from .video.files import Encoding, correct_video, require_pyav
 
     require_pyav()
+    _check_new(args.output, args.overwrite)
     with tqdm(unit="frame", disable=args.quiet) as bar:
 
         def progress(seen: int, done: int, expected: int) -> None:
@@ -193,13 +206,15 @@ def command_video(args: argparse.Namespace) -> int:
 
 
 def command_decompose(args: argparse.Namespace) -> int:
-    photo = read_photo(args.input)
-    bands = laplacian_pyramid(photo.to_tensor(), args.levels)
-    for level, band in enumerate(bands, 1):
-        residual = level == len(bands)
+    names = [*(f"band{level}" for level in range(1, args.levels)), f"residual{args.levels}"]
+    targets = [args.output / f"{args.input.stem}_{name}.png" for name in names]
+    check_folder(args.output)
+    for target in targets:
+        _check_new(target, args.overwrite)
+    bands = laplacian_pyramid(read_photo(args.input).to_tensor(), args.levels)
+    for target, band in zip(targets, bands, strict=True):
         # Bands are signed: zero is shown as mid-grey.
-        shown = Photo.from_tensor(band if residual else band + 0.5)
-        target = args.output / f"{args.input.stem}_{f'residual{level}' if residual else f'band{level}'}.png"
+        shown = Photo.from_tensor(band if band is bands[-1] else band + 0.5)
         write_photo(target, shown, args.overwrite)
         print(f"{target}  {band.shape[3]}x{band.shape[2]}")
     return 0
@@ -208,9 +223,11 @@ def command_decompose(args: argparse.Namespace) -> int:
 def command_evaluate(args: argparse.Namespace) -> int:
     from .data.evaluation import evaluate, summarise
     from .data.pairs import find_pairs
+    from .image.metrics import require_ssim
 
-    if args.csv and args.csv.exists() and not args.overwrite:
-        raise UsageError(f"{args.csv} exists; add --overwrite or choose another name")
+    require_ssim()  # before the work, not after its first pair
+    if args.csv:
+        _check_new(args.csv, args.overwrite)
     pairs = find_pairs(args.inputs, args.targets, args.groups)
     scores = list(
         tqdm(evaluate(_corrector(args), pairs, args.settings), total=len(pairs), unit="pair", disable=args.quiet)

@@ -169,7 +169,7 @@ def test_twelve_bits_are_refused(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo"),
         (b"\0\0\0\x1cftypavif\0\0\0\0avif", "an AVIF photo"),
         (b"\xff\x0a\xfa\x7f", "a JPEG XL photo"),
-        (b"\0\0\0\x14ftypisom\0\0\2\0", "a video"),
+        (b"\0\0\0\x14ftypisom\0\0\2\0", "a.jpg is a video, not a photo; use: expcorr video"),
         (b"GIF89a", "a GIF picture"),
         (b"\xff\xd8\xff\xc3\0\x0b\x08\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a lossless JPEG"),
         (b"\xff\xd8\xff\xc1\0\x0b\x0c\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a JPEG of 12 bits a sample"),

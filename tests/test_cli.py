@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import errno
 import json
@@ -117,7 +118,11 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
         (["correct", photo, "--gains", "1,1"], "--gains needs 4 numbers"),
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
-        (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
+        (["correct", photo, "--device", "nonsense"], "device 'nonsense' is unknown; use auto, cpu, cuda"),
+        (["correct", photo, "-o", tmp_path / "a.gif"], "a.gif names a format that is not written"),
+        (["correct", photo, "--report", photo, "--overwrite"], "scene.jpg is an input and would be replaced"),
+        (["decompose", photo, "-o", photo], "scene.jpg is a file, not a folder"),
+        (["video", photo, photo], "scene.jpg exists; add --overwrite or choose another name"),
         (["correct", photo, "--working-size", "0"], "working_size"),
         (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
     ]
@@ -132,6 +137,9 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit, match="2"):
             run(*arguments)
         assert "is not a whole number of at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run("correct", photo, "--strenght", "0.6")
+    assert "unrecognized arguments: --strenght 0.6; see: expcorr correct --help" in capsys.readouterr().err
 
 
 def test_other_errors_are_no_wrong_arguments(
@@ -230,11 +238,11 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_output_folder_that_is_a_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    assert run("correct", photo, "-o", tmp_path / "file", "--quiet") == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert run("correct", photo, "-o", tmp_path / "file", "--quiet") == 2
+    assert "file is a file, not a folder; choose another output with -o" in capsys.readouterr().err
 
 
-def test_decompose(photo: Path, tmp_path: Path) -> None:
+def test_decompose(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("decompose", photo, "-o", tmp_path / "bands", "--levels", 3) == 0
     sizes = {p.name: Image.open(p).size for p in (tmp_path / "bands").iterdir()}
     assert sizes == {
@@ -244,6 +252,10 @@ def test_decompose(photo: Path, tmp_path: Path) -> None:
     }
     finest = np.array(Image.open(tmp_path / "bands" / "scene_band1.png"))
     assert abs(finest.mean() - 127.5) < 2
+    (tmp_path / "bands" / "scene_band1.png").unlink()
+    assert run("decompose", photo, "-o", tmp_path / "bands", "--levels", 3) == 2
+    assert "scene_band2.png exists; add --overwrite" in capsys.readouterr().err
+    assert not (tmp_path / "bands" / "scene_band1.png").exists()  # nothing is written where not all can be
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +282,23 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
     assert run(*arguments) == 2
     (tmp_path / "gt" / "b.png").unlink()
     assert run(*arguments, "--overwrite") == 1
-    assert "lacks a target for 1 inputs" in capsys.readouterr().err
+    assert "lacks targets for 1 of 2 inputs" in capsys.readouterr().err
+
+
+def test_evaluate_asks_for_its_package_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    assert run("evaluate", tmp_path / "none", tmp_path / "none") == 1
+    assert capsys.readouterr().err == "expcorr: SSIM needs scikit-image: pip install 'expcorr[eval]'\n"
+
+
+def test_every_argument_has_help() -> None:
+    parser = cli.build_parser()
+    commands_of = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands_of.choices.items():
+        for action in command._actions:
+            assert action.help, (name, action.dest)
 
 
 @pytest.mark.slow
@@ -299,7 +327,7 @@ def test_agreement_of_a_scenes_exposures(
     for path in tmp_path.glob("*_*.png"):
         path.rename(tmp_path / f"{path.stem[-1]}.png")
     assert run("agree", tmp_path, "--quiet") == 1
-    assert "holds no scene at two exposures" in capsys.readouterr().err
+    assert "holds no scene at two exposures; name photos SCENE_EXPOSURE, with N1.5, N1, 0" in capsys.readouterr().err
 
 
 def test_metrics_are_those_of_the_definition() -> None:

@@ -302,7 +302,7 @@ def test_nothing_is_left_of_what_fails(corrector: Corrector, clip: Path, tmp_pat
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("none.mp4", [], "No such file"),
+        ("none.mp4", [], "none.mp4 does not exist; check the name"),
         ("text.mp4", [], "cannot be read as a video"),
         ("picture.png", [], "is a picture"),
         ("pq.mkv", [], "is HDR video (PQ)"),

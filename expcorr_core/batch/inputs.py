@@ -70,6 +70,12 @@ def is_one_photo(output: Path) -> bool:
     return _is_photo_name(output) and not output.is_dir()
 
 
+def check_folder(output: Path) -> None:
+    """Raise UsageError where a folder for results is a file."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder; choose another output with -o")
+
+
 def is_bulk(patterns: Sequence[str]) -> bool:
     """Whether a command names more than one photo, by folder, glob or number."""
     return len(patterns) > 1 or Path(patterns[0]).is_dir() or (
@@ -81,13 +87,17 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
     """What is written where.
 
     Raises:
-        UsageError: two inputs would be written to one file, or an output would replace an input.
+        UsageError: two inputs would be written to one file, an output would replace an input, or the output is no
+            folder and names no format that is written.
     """
     if is_one_photo(output):
         if len(inputs) > 1:
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
         targets = [output]
     else:
+        if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
+            raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
+        check_folder(output)
         targets = [output / name for _, name in inputs]
     jobs = [
         Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)

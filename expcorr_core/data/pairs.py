@@ -50,7 +50,8 @@ def find_pairs(inputs: Path, targets: Path, groups_file: Path | None = None) -> 
     found = [photos_by_stem(folder) for folder in (inputs, targets)]
     missing = sorted(found[0].keys() - found[1].keys())
     if missing:
-        raise ImageError(f"{targets} lacks a target for {len(missing)} inputs, first for {found[0][missing[0]]}")
+        count = f"{len(missing)} of {len(found[0])} inputs"
+        raise ImageError(f"{targets} lacks targets for {count}, first for {found[0][missing[0]]}")
     groups = _read_groups(groups_file or inputs.parent / "pairs.csv", required=groups_file is not None)
     return [Pair(name, path, found[1][name], groups.get(name, ())) for name, path in found[0].items()]
 
@@ -130,7 +131,8 @@ def find_scenes(folder: Path) -> dict[str, dict[str, Path]]:
         if len(found) > 1
     }
     if not scenes:
-        raise ImageError(f"{folder} holds no scene at two exposures, named SCENE with {', '.join(EXPOSURES)} after a _")
+        known = ", ".join(EXPOSURES)
+        raise ImageError(f"{folder} holds no scene at two exposures; name photos SCENE_EXPOSURE, with {known}")
     return scenes
 
 

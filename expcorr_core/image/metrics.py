@@ -5,6 +5,9 @@ SSIM needs scikit-image (the eval extra), PI needs pyiqa.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +21,15 @@ def psnr(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
+def require_ssim() -> Callable[..., Any]:
+    """scikit-image's function; ModuleNotFoundError where it is missing."""
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("SSIM needs scikit-image: pip install 'expcorr[eval]'") from error
+    return structural_similarity
+
+
 def ssim(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     """Structural similarity (Wang et al. 2004) of two ``(H, W, 3)`` uint8 images, mean of the channels.
 
@@ -25,14 +37,8 @@ def ssim(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
         ModuleNotFoundError: scikit-image is not installed.
         ValueError: an image is smaller than the window of 11 x 11 pixels.
     """
-    try:
-        from skimage.metrics import structural_similarity
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("SSIM needs scikit-image: pip install 'expcorr[eval]'") from error
     return float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            result, target, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2
-        )
+        require_ssim()(result, target, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2)
     )
 
 

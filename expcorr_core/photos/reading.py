@@ -247,6 +247,8 @@ def kind_of(beginning: bytes, path: Path) -> str:
         raise ImageError(f"{path} is empty; leave it out or convert it")
     known = ", ".join(FORMATS)
     name = next((name for place, sign, name in _SIGNS if beginning.startswith(sign, place)), "")
+    if name == "a video":
+        raise ImageError(f"{path} is a video, not a photo; use: expcorr video")
     if name:
         raise ImageError(f"{path} is {name}, which is not read ({known} are); convert it or leave it out")
     raise ImageError(f"{path} is not a photo in a known format ({known}); leave it out or convert it")

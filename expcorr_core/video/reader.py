@@ -51,6 +51,8 @@ def reading(source: Path | io.BytesIO) -> Iterator[Reader]:
         container = open_video(
             name if isinstance(source, Path) else io.BytesIO(source.getbuffer()), "r", options=options
         )
+    except FileNotFoundError as error:
+        raise VideoError(f"{name} does not exist; check the name") from error
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{name}: cannot be read as a video ({reason(error)})") from error
     with container:
