@@ -348,7 +348,7 @@ def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> No
     empty.write_bytes(b"")
     cases = {
         tmp_path / "nowhere.safetensors": "does not exist",
-        tmp_path: "damaged|is no|No such|directory",
+        tmp_path: "damaged|is no|No such|is a folder",
         truncated: "damaged",
         header: "damaged",
         empty: "damaged",
