@@ -88,7 +88,7 @@ def test_what_is_published_can_be_downloaded(
     assert cli(["download"]) == 1
     assert "no repository given" in capsys.readouterr().err
 
-    with pytest.raises(SystemExit, match=r"holds README\.md, .* already; add --overwrite"):
+    with pytest.raises(SystemExit, match=r"already contains README\.md, .*; add --overwrite"):
         publish.main(command)
     publish.main([*command, "--overwrite", "--licence", "mit"])
     assert b'license: "mit"' in hub.files[REPOSITORY, "main"]["README.md"]

@@ -148,7 +148,7 @@ def test_tone_curve_is_the_one_it_was_told() -> None:
     assert grey == pytest.approx([0, 0.1797, 1], abs=5e-4)  # mid-grey is 118 of 255
     with pytest.raises(ValueError, match="must increase"):
         ToneCurve([0, 0.5, 0.4, 1], [0, 0.2, 0.3, 1])
-    with pytest.raises(ValueError, match="leads from 0 to 1"):
+    with pytest.raises(ValueError, match="must lead from 0 to 1"):
         ToneCurve([0, 1], [0, 0.9])
 
 
@@ -246,7 +246,7 @@ def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
 @pytest.mark.slow
 def test_what_no_shift_mends_is_refused_with_the_reason() -> None:
     photo = data.astronaut()
-    with pytest.raises(Misaligned, match="no shift brings it onto the rendering"):
+    with pytest.raises(Misaligned, match="no shift aligns it with the rendering"):
         align(photo, data.coffee())
     turned = Image.fromarray(photo).rotate(1.5, Image.Resampling.BICUBIC)
     with pytest.raises(Misaligned, match=r"pixels apart \(rotation, lens correction or another scale\)"):

@@ -88,12 +88,12 @@ def test_paper_preset_is_the_papers_table(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("| ")]
     assert lines[0][2:] == [
-        "on", "batch", "epochs", "steps an epoch", "steps", "lr", "halves every", "discriminator",
+        "on", "batch", "epochs", "steps per epoch", "steps", "lr", "halves every", "discriminator",
     ]  # fmt: skip
     assert [line[2:] for line in lines[2:]] == [
-        ["128 px, 8 patches a photo", "32", "40", "4418", "176720", "0.0001", "20 epochs", "never"],
-        ["256 px, 4 patches a photo", "8", "30", "8837", "265110", "0.0001", "10 epochs", "after 15 epochs"],
-        ["512 px, 2 patches a photo", "4", "20", "8837", "176740", "0.0001", "5 epochs", "after 5 epochs"],
+        ["128 px, 8 patches per photo", "32", "40", "4418", "176720", "0.0001", "20 epochs", "never"],
+        ["256 px, 4 patches per photo", "8", "30", "8837", "265110", "0.0001", "10 epochs", "after 15 epochs"],
+        ["512 px, 2 patches per photo", "4", "20", "8837", "176740", "0.0001", "5 epochs", "after 5 epochs"],
     ]
     arguments = json.loads(out[out.index("{") :])
     assert (arguments["weight_decay"], arguments["ema"], arguments["clip"], arguments["photos"]) == (0, 0, 0, 17_675)
@@ -152,7 +152,7 @@ def test_precision_is_asked_of_the_device_and_kept(
 
 def test_rates() -> None:
     stage = Stage(size=128, batch=10, lr=1.0, epochs=40, halve=20, adversarial=15)
-    photos = 50  # 5 steps an epoch
+    photos = 50  # 5 steps per epoch
     assert stage.total_steps(photos) == 200
     assert [stage.learning_rate(step, photos) for step in (0, 99, 100, 199)] == [1, 1, 0.5, 0.5]
     assert [stage.has_discriminator(step, photos) for step in (74, 75)] == [False, True]
