@@ -41,7 +41,7 @@ def test_dry_run_shows_the_card_and_contacts_nobody(
         "README.md", "pictures/before_after.jpg", 'license: "apache-2.0"',
         'library_name: "expcorr"', 'metrics: ["psnr", "ssim"]', "arxiv.org/abs/2003.11596",
         "# mended-photos", "| all | 20.1 / 0.85 |",
-        "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "What clipped",
+        "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "Detail that was clipped",
         f'ec.download_weights("{REPOSITORY}", "w.safetensors", sha256="{publish.digest(Path(command[0]))}")',
         "![before after](pictures/before_after.jpg)",
     ):  # fmt: skip
