@@ -1,4 +1,4 @@
-"""Kinds of photo file that people reported to other programs: right, or refused for the true reason."""
+"""Kinds of photo file that people reported to other programs: handled correctly, or rejected for the true reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*arguments: object) -> int:
 
 
 def corrected(source: Path, target: Path) -> Photo:
-    """The photo at strength 0, through all that a command does."""
+    """The photo at strength 0, through every step of a command."""
     outcome = correct_file(Job(source, target, None), Work(overwrite=True))
     assert outcome.status == "corrected", outcome.error
     return read_photo(target)
@@ -356,7 +356,7 @@ def test_no_place_is_left_anywhere(tmp_path: Path, between: str, suffix: str) ->
 
 @pytest.mark.parametrize("tag", [33723, 700, 34377])
 def test_no_place_in_an_exif_block_of_another_program(tmp_path: Path, tag: int) -> None:
-    """Older results of this program had them there."""
+    """Older results of this program contained one."""
     held = {33723: b"\x1c\2\x5a\0\nSecrettown\x1c\2\x19\0\4kept", 700: PLACES, 34377: make.iptc(city=b"Secrettown")}[
         tag
     ]

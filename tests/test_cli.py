@@ -61,7 +61,7 @@ def test_nothing_is_overwritten_unless_told(photo: Path, tmp_path: Path, capsys:
 
 
 def results(out: Path) -> list[str]:
-    """What a run wrote, but for its journal and report."""
+    """What a run wrote, except for its journal and report."""
     return sorted(
         str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != REPORT and not p.match(JOURNALS)
     )
@@ -162,7 +162,7 @@ HEAVY = ("PIL", "av", "huggingface_hub", "numba", "numpy", "safetensors", "scipy
     ],
 )
 def test_what_needs_no_package_loads_none(line: str) -> None:
-    """It takes a moment, and works where nothing is installed."""
+    """It is quick, and works without any package installed."""
     code = f"""
 import sys
 from expcorr_core import __main__
@@ -321,7 +321,7 @@ def test_a_second_run_does_not_correct_the_first_ones_results(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(photo.parent)
-    (photo.parent / "._scene.jpg").write_bytes(b"hidden files are no photos")
+    (photo.parent / "._scene.jpg").write_bytes(b"hidden files are not photos")
     assert run("correct", ".", "--overwrite") == 0
     assert run("correct", ".", "--overwrite") == 0
     printed = capsys.readouterr().out

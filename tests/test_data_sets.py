@@ -125,7 +125,7 @@ def test_trainer_and_evaluator_take_the_data_set(
 
 @pytest.mark.slow
 def test_targets_are_aligned_or_left_out(raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One shifted, one cropped, one unrelated, one missing; the mended pairs show the same."""
+    """One shifted, one cropped, one unrelated, one missing; the aligned pairs show the same."""
     targets, out = tmp_path / "targets", tmp_path / "set"
     save_prophoto(targets / "astronaut.tif", np.roll(retouched("astronaut"), (8, -12), (0, 1))[8:, :-12])
     save_prophoto(targets / "coffee.tif", retouched("coffee")[30:-10, 20:-50])

@@ -103,7 +103,7 @@ def test_transparent_grey_of_few_bits(tmp_path: Path) -> None:
 
 
 def circle(tag: int) -> bytes:
-    """A block with a directory that leads to itself."""
+    """A block with a directory that points to itself."""
     entries = struct.pack("<HHII", 271, 2, 4, 0x52414D) + struct.pack("<HHII", tag, 4, 1, 8)
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
 

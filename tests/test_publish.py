@@ -1,4 +1,4 @@
-"""The model card and its way to a Hub and back."""
+"""The model card, uploaded to a Hub and read back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPOSITORY = "tester/mended-photos"
 
 @pytest.fixture
 def command(tmp_path: Path, small_network: ExposureNetwork) -> list[str]:
-    """With figures, sources and a picture."""
+    """With scores, sources and a picture."""
     training = {"data": {"photos": 3, "sha256": "abc", "pairs": False}, "commit": "c0ffee", "arguments": {"seed": 7}}
     save_weights(tmp_path / "w.safetensors", small_network, training)
     (tmp_path / "table.md").write_text("PSNR / SSIM\n\n| all | 20.1 / 0.85 |\n")
@@ -50,7 +50,7 @@ def test_dry_run_shows_the_card_and_contacts_nobody(
 
 
 class Uploads(publish.HfApi):
-    """The client, whose uploads arrive in a :class:`HubServer` by themselves: how it sends them is its own matter."""
+    """The client, whose uploads go straight to a :class:`HubServer`: how the real client sends them is not tested."""
 
     hub: HubServer
 
