@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
 from . import tiff
-from .exif import Block, ExifError
+from .directories import Block, ExifError
 from .icc import ColourSpace, Tone, colour_space, tone_of
 from .metadata import Metadata
 from .reading import FORMATS, ImageError, check_claim

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..files import files_of
 from ..machine import memory
 from . import jpeg, png, tiff, webp
-from .exif import Block
+from .directories import Block
 from .icc import ColourSpace, Tone, colour_space, power, tone_of
 from .metadata import Metadata
 
