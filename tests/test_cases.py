@@ -23,7 +23,8 @@ from expcorr_core.photos import exif, xmp
 from expcorr_core.photos.directories import UNDEFINED, Block, Value
 from expcorr_core.photos.icc import Tone, power, tone_of
 from expcorr_core.photos.metadata import Metadata, Own
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 
 DEEP = make.gradient().astype(np.uint16) * 257

@@ -26,7 +26,8 @@ from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import default_weights_path, load_weights
-from expcorr_core.photos.reading import Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import read_photo
 
 
 def run(*arguments: object) -> int:

@@ -18,7 +18,8 @@ import photo_files as make
 import pytest
 from PIL import Image
 
-from expcorr_core.photos.reading import Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import read_photo
 from expcorr_core.photos.writing import write_photo
 
 SUFFIXES = ("jpg", "png", "tif", "webp")

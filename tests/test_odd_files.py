@@ -17,7 +17,8 @@ from PIL import Image
 from expcorr_core.photos import exif, iptc, xmp
 from expcorr_core.photos.directories import ASCII, LONG, RATIONAL, SHORT, Block, Value
 from expcorr_core.photos.metadata import Metadata
-from expcorr_core.photos.reading import ImageError, Photo, photo_size, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, photo_size, read_photo
 from expcorr_core.photos.writing import write_photo
 
 DEEP = make.gradient().astype(np.uint16) * 257

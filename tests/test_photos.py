@@ -17,7 +17,8 @@ from PIL import Image, ImageCms
 
 from expcorr_core.photos import reading, writing
 from expcorr_core.photos.metadata import Metadata
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 from expcorr_core.photos.xmp import of_upright, without_places
 

@@ -28,7 +28,8 @@ from expcorr_core.data.pairs import ev_of, exposure_of
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from expcorr_core.image.metrics import psnr
-from expcorr_core.photos.reading import ImageError, Photo, find_photos
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, find_photos
 
 from .rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
 

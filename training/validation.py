@@ -15,7 +15,7 @@ from expcorr_core.image.metrics import EQUAL_PSNR, psnr, ssim
 from expcorr_core.method.contrast import normalise_range
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.pyramid import laplacian_pyramid
-from expcorr_core.photos.reading import Photo
+from expcorr_core.photos.photo import Photo
 
 from .schedule import Stage
 

@@ -35,7 +35,7 @@ class HugePhoto:
         height, width: pixels.
         dtype: uint8 or uint16.
         metadata: what goes with it.
-        tone: see :class:`~.reading.Photo`.
+        tone: see :class:`~.photo.Photo`.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class HugePhoto:
 
     @property
     def space(self) -> ColourSpace | None:
-        """See :class:`~.reading.Photo`."""
+        """See :class:`~.photo.Photo`."""
         return colour_space(self.metadata.icc_profile, self.tone is not None)
 
     @property

@@ -17,7 +17,8 @@ from . import exif, jpeg, png, tiff
 from .directories import Block, ExifError
 from .iptc import IPTC, records_of, resource
 from .metadata import Metadata
-from .reading import FORMATS, SUFFIXES, ImageError, Photo, pyvips_for, to_eight_bit
+from .photo import Photo, to_eight_bit
+from .reading import FORMATS, SUFFIXES, ImageError, pyvips_for
 from .xmp import joined
 
 DEEP_FORMATS = ("PNG", "TIFF")

@@ -23,7 +23,8 @@ from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
 from expcorr_core.data.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.files import digest, replacing
 from expcorr_core.machine import memory
-from expcorr_core.photos.reading import ImageError, Photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError
 from expcorr_core.photos.writing import write_photo
 
 from ..journal import check_started

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from expcorr_core.data.pairs import EXPERTS, photos_by_stem, suffix_of
 from expcorr_core.method.fusion import fuse_exposures
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 
 from .align import Alignment, Box, Misaligned, align
 from .build import TRAINING_EXPERT, Made, Pixels
