@@ -1,6 +1,6 @@
-"""Measurements: speed as ratios of times taken in one run, accuracy, and memory."""
+"""Benchmarks: speed (as ratios of times measured in one run), accuracy and memory."""
 
 import os
 
-# As the command line has it.
+# As the command line sets it.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -1,11 +1,12 @@
-"""Speed of the correction and of each of its parts, as ratios within one run; accuracy; peak memory.
+"""Measure the speed of the correction and its parts (as ratios within one run), accuracy and peak memory.
 
-    python -m benchmarks                              # one table, some five minutes on two cores
+    python -m benchmarks                              # one table, about five minutes on two cores
     python -m benchmarks --device cuda                # on a GPU
     python -m benchmarks --json speed.json --plot docs/speed.png
 
-Needs the extras fast and dev (numba, SciPy, scikit-image, matplotlib). Times are medians; a figure is only as good as
-the machine is quiet. Run with OMP_WAIT_POLICY=PASSIVE: two thread pools that wait busily slow each other.
+Needs the extras fast and dev (numba, SciPy, scikit-image, matplotlib). Times are medians; they are reliable
+only if nothing else runs on the computer. Set OMP_WAIT_POLICY=PASSIVE: two thread pools that spin while they wait slow
+each other down.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.settings import WORKING_SIZE
 
 GRID = (22, 22, 8)
-NETWORK_FLOP = 32.4e9  # of the network at 512 x 512
+NETWORK_FLOP = 32.4e9  # operations of the network at 512 x 512
 SIZES = {"1 MP": (816, 1232), "16 MP": (3264, 4928), "100 MP": (8160, 12320)}
-TILE_ROWS = 64  # of grid_sample, whose coordinates would otherwise need more memory than there is
+TILE_ROWS = 64  # for grid_sample, whose coordinates would otherwise not fit into memory
 
-Row = tuple[str, str, float, str]  # what, measured as, figure, unit
+Row = tuple[str, str, float, str]  # what, measured as, value, unit
 
 
 def timed(function: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Median seconds of a call, after one that is not counted."""
+    """Median time of a call in seconds, after a first call that is not counted."""
     times = []
     for _ in range(repeats + 1):
         wait(device)
@@ -62,7 +63,7 @@ def wait(device: str) -> None:
 
 
 def picture(kind: str, size: tuple[int, int], device: str) -> Tensor:
-    """A photo or noise in ComfyUI's layout, seen as ``(1, 3, H, W)``."""
+    """A photo or noise in ComfyUI's memory layout, as a view of shape ``(1, 3, H, W)``."""
     if kind == "noise":
         image = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(0))
     else:
@@ -73,7 +74,7 @@ def picture(kind: str, size: tuple[int, int], device: str) -> Tensor:
 
 
 def grid_sample(grid: Tensor, image: Tensor, out: Tensor) -> None:
-    """What slicing is without a kernel of its own: 5-D grid_sample, tile by tile."""
+    """Slicing without a kernel of its own: five-dimensional grid_sample, tile by tile."""
     volume = grid.permute(0, 4, 5, 3, 1, 2).flatten(1, 2).contiguous()
     height, width = image.shape[2:]
     x = (torch.arange(width, device=image.device, dtype=image.dtype) + 0.5) / width * 2 - 1
@@ -92,7 +93,7 @@ def decibels(result: Tensor, oracle: Tensor) -> float:
 
 
 def scipy_fit(source: Tensor, target: Tensor) -> Tensor:
-    """The same least squares problem by SciPy's sparse direct solver; ``(3, h, w)`` float64."""
+    """The same least squares problem, solved by SciPy's sparse direct solver; ``(3, h, w)`` float64."""
     import scipy.sparse as sp
     from scipy.sparse.linalg import spsolve
 
@@ -158,7 +159,7 @@ def measure_fit(device: str) -> list[Row]:
         ("fit 22x22x8, 200x200", "SciPy spsolve / ours", theirs / ours, "x"),
         ("", "ours", ours * 1e3, "ms"),
         ("", "ours, noise", noisy * 1e3, "ms"),
-        ("", "sliced image against SciPy's", decibels(sliced[1], sliced[0]), "dB"),
+        ("", "sliced image compared with SciPy's", decibels(sliced[1], sliced[0]), "dB"),
     ]
 
 
@@ -182,12 +183,12 @@ def measure_slice(name: str, kind: str, device: str) -> list[Row]:
             ("", f"grid_sample / {path}", reference / seconds, "x"),
         ]
         made = BilateralGrid(grid).slice(part, clamp=False, path=path)
-        rows.append(("", f"{path} against float64", decibels(made, oracle), "dB"))
+        rows.append(("", f"{path} compared with float64", decibels(made, oracle), "dB"))
     return rows
 
 
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product."""
+    """Floating-point operations per second of a large matrix product."""
     side = 2048 if device == "cpu" else 8192
     a, b = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / timed(lambda: a @ b, device)
@@ -206,16 +207,16 @@ def measure_network(device: str) -> tuple[list[Row], float]:
     floor = NETWORK_FLOP / matrix_rate(device, torch.float32)
     rows: list[Row] = [
         ("network 512x512", "float32", single * 1e3, "ms"),
-        ("", "float32 / its floor at the matrix product's rate", single / floor, "x"),
+        ("", "float32 / lower bound (rate of a matrix product)", single / floor, "x"),
     ]
     if native_dtype(device) == torch.bfloat16:
         half, half_result = network_time(Corrector.load(device=device, dtype=torch.bfloat16), device)
         rows += [
             ("", "bfloat16 / float32", half / single, "x"),
-            ("", "bfloat16 against float32", decibels(half_result, single_result.double()), "dB"),
+            ("", "bfloat16 compared with float32", decibels(half_result, single_result.double()), "dB"),
         ]
     else:
-        rows.append(("", "bfloat16: this device does not have it natively", math.nan, ""))
+        rows.append(("", "bfloat16: not native on this device", math.nan, ""))
     return rows, single
 
 
@@ -243,7 +244,7 @@ def measure_correction(name: str, device: str, network: float) -> list[Row]:
 
 
 def measure_memory(name: str) -> list[Row]:
-    """In a process of its own: peak beyond input and output."""
+    """Peak memory beyond input and output, measured in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", *map(str, SIZES[name])], capture_output=True, text=True, check=True
     )
@@ -251,7 +252,7 @@ def measure_memory(name: str) -> list[Row]:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Times against megapixels, both axes logarithmic."""
+    """Plot times over megapixels, both axes logarithmic."""
     import matplotlib.pyplot as plt
 
     found: dict[str, dict[str, float]] = {}
@@ -285,8 +286,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=", ".join(SIZES))
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--plot", type=Path, help="also draw time against megapixels (all sizes)")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--plot", type=Path, help="also plot time over megapixels (needs all sizes)")
     args = parser.parse_args()
     device = args.device
     processor = (

@@ -1,9 +1,9 @@
-"""What an archive's files lose: each is read and written unchanged, in its own format or all, and compared.
+"""What files lose: each file of a folder is read, written unchanged (in its own or other formats) and compared.
 
 usage: python -m benchmarks.archive FOLDER [--to jpg png tif webp]
 
-Pixels are compared as Pillow or tifffile decode both files, what files carry as ExifTool sees it (which must be
-installed). Tags that describe pixels, sizes, places within files and thumbnails are left out.
+Pixels are compared as decoded by Pillow or tifffile, metadata as read by ExifTool (which must be installed). Tags that
+describe pixels, sizes, positions within files and thumbnails are not compared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from expcorr_core.batch.bulk import prepare
 from expcorr_core.photos.reading import SUFFIXES, ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 
-# Groups and tags of the structure of files, of thumbnails and further pictures, and of what was turned.
+# Groups and tags for the structure of files, for thumbnails and further pictures, and for turned pictures.
 GROUPS = re.compile(
     r"SourceFile|ExifTool|System|Composite|JFIF|JFXX|RIFF|APP14|Adobe|MPF\d|MPImage\d|IFD[1-9]\d?|SubIFD\d*|PNG-pHYs"
 )
@@ -41,7 +41,7 @@ TAGS = re.compile(
 
 
 def tags_of(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """What ExifTool sees in each file."""
+    """The tags that ExifTool reads from each file."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
         names.write("\n".join(map(str, paths)))
         names.flush()
@@ -51,7 +51,7 @@ def tags_of(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 
 
 def compared(before: dict[str, Any], after: dict[str, Any]) -> Counter[str]:
-    """How many values of each group are lost or changed."""
+    """Number of values in each group that are lost or changed."""
     counts: Counter[str] = Counter()
     for name, value in before.items():
         group = name.partition(":")[0]
@@ -61,7 +61,7 @@ def compared(before: dict[str, Any], after: dict[str, Any]) -> Counter[str]:
 
 
 def decoded(path: Path) -> NDArray[Any]:
-    """The pixels, upright, by another decoder."""
+    """The pixels, upright, from another decoder."""
     if path.suffix.lower() in (".tif", ".tiff"):
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
@@ -73,7 +73,7 @@ def decoded(path: Path) -> NDArray[Any]:
 
 
 def difference(source: Path, result: Path) -> str:
-    """How far the pixels of two files are from each other, in a word."""
+    """How much the pixels of two files differ, in a few words."""
     try:
         before, after = decoded(source).astype(float), decoded(result).astype(float)
     except Exception as error:  # whatever decoders raise
@@ -87,10 +87,12 @@ def difference(source: Path, result: Path) -> str:
 
 
 def main() -> None:
-    """Print counts of files, of differences of pixels and of what is lost."""
+    """Print counts of files, of pixel differences, and of lost metadata."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--to", nargs="+", choices=("jpg", "png", "tif", "webp"), help="formats; default: each its own")
+    parser.add_argument(
+        "--to", nargs="+", choices=("jpg", "png", "tif", "webp"), help="formats to write (default: each file's own)"
+    )
     args = parser.parse_args()
     prepare()
     pairs: list[tuple[Path, Path]] = []
@@ -114,7 +116,7 @@ def main() -> None:
             counts = compared(before[str(source)], after.get(str(target), {}))
             whole += not counts
             losses.update(counts.keys())
-    print(f"{len(pairs)} files written, {refused} refused; {whole} carry all that they did")
+    print(f"{len(pairs)} files written, {refused} rejected; {whole} kept all metadata")
     for title, counter in (("pixels", pixels), ("files with a difference", losses), ("left out and named", said)):
         print(f"\n{title}")
         for name, count in counter.most_common():

@@ -1,11 +1,11 @@
-"""Flicker of corrected clips: the sequence corrector against frame-by-frame correction; and its scene changes.
+"""Measure flicker of the sequence corrector, compared with correction frame by frame, and its scene detection.
 
     python -m benchmarks.flicker PHOTOS [PHOTO ...] --plot docs/flicker.png
 
-Clips are made of stills: the view pans and zooms, the exposure drifts, jumps or breathes, and a sensor's noise comes on
-top; so the true motion and the target are known. Printed are, for each kind of clip: flicker, the mean absolute change
-from frame to frame of the result's local luminance at fixed parts of the scene, beyond the target's, of 255; and PSNR
-against the target, dB, from the mean squared error of all frames.
+Clips are made from stills: the view pans and zooms, the exposure drifts, jumps or breathes, and sensor noise is added,
+so the true motion and the target are known. Prints for each kind of clip: flicker, which is the mean absolute change of
+the result's local luminance from frame to frame, at fixed parts of the scene, beyond the change of the target, on a
+scale of 255; and the PSNR in dB, from the mean squared error over all frames.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from expcorr_core.video.motion import camera_motion
 from expcorr_core.video.sequence import LOOK, SequenceCorrector, Smoothing, compare
 
 HEIGHT, WIDTH = 360, 640
-CELLS, POINTS = 12, 20  # parts of the scene, a side, whose luminance is followed, and points in each, a side
-PAIRS = 200  # of photos that cuts are made of
+CELLS, POINTS = 12, 20  # parts of the scene per side whose luminance is followed, and points per side in each
+PAIRS = 200  # pairs of photos that cuts are made from
 NOISE = 0.01  # standard deviation, of display values
 
 
 class View(NamedTuple):
-    """What of the still a frame shows: its middle and half its size, -1..1."""
+    """The part of the still that a frame shows: its centre and half its size, -1..1."""
 
     x: float
     y: float
@@ -65,7 +65,7 @@ def exposure(kind: str, index: int, count: int, rng: np.random.Generator) -> flo
 
 
 class Clip:
-    """Frames ``(3, H, W)`` of a still; each is a function of its number."""
+    """Frames ``(3, H, W)`` made from a still; each depends only on its number."""
 
     def __init__(self, still: Tensor, kind: str, count: int) -> None:
         self.still, self.kind, self.count = still, kind, count
@@ -107,13 +107,13 @@ class Measured(NamedTuple):
 
 
 def measure(clip: Clip, grids: Iterable[BilateralGrid], name: str) -> Measured:
-    """Flicker, of 255, and PSNR, dB; and the mean luminance of each frame."""
+    """Flicker on a scale of 255, PSNR in dB, and the mean luminance of each frame."""
     changes, errors, means = [], [], []
     before: Tensor | None = None
     for index, grid in enumerate(tqdm(grids, name, clip.count, leave=False)):
         target = clip.target(index)
         result = grid.slice(clip[index][None])[0]
-        # Noise is no flicker, and is no affair of exposure: what counts is what becomes of the frame without it.
+        # Noise is not flicker: what counts is how the frame without noise is changed.
         clean = grid.slice(clip.clean(index)[None])[0]
         now = torch.stack([local_luminance(x, index, clip.count) for x in (clean, target)])
         if before is not None:
@@ -128,7 +128,7 @@ def measure(clip: Clip, grids: Iterable[BilateralGrid], name: str) -> Measured:
 
 
 def plot(curves: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Mean luminance over time of input, frame by frame, and smoothed; a column a kind of clip."""
+    """Plot mean luminance over time: input, frame by frame, and smoothed; one column per kind of clip."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.2), layout="constrained", sharey=True)
@@ -172,7 +172,7 @@ def flicker(corrector: Corrector, stills: Sequence[Tensor], frames: int, path: P
 
 
 def cuts(corrector: Corrector, stills: Sequence[Tensor]) -> None:
-    """The first frame after a cut, against that of the scene alone, and against its own still correction."""
+    """Compare the first frame after a cut with that of the scene by itself, and with its own still correction."""
     gains, smears = [], []
     for number, still in enumerate(stills):
         clips = [Clip(stills[number - 1], "steady", 60), Clip(still, "drift", 60)]
@@ -183,9 +183,10 @@ def cuts(corrector: Corrector, stills: Sequence[Tensor]) -> None:
         ours, own = (psnr(result, clips[1].target(0)) for result in (after, corrector(first)))
         smears.append(float((after - alone).abs().max()))
         gains.append(ours - own)
-    print(f"first frame after a cut: {max(smears):.4f} from the scene without the one before it ({len(gains)} cuts);")
+    print(f"first frame after a cut: {max(smears):.4f} different from that of the scene by itself ({len(gains)} cuts);")
     print(
-        f"against its own still correction {np.mean(gains):+.2f} dB, {min(gains):+.2f} to {max(gains):+.2f}", flush=True
+        f"compared with its own still correction: {np.mean(gains):+.2f} dB, {min(gains):+.2f} to {max(gains):+.2f}",
+        flush=True,
     )
 
 
@@ -194,7 +195,7 @@ def psnr(result: Tensor, target: Tensor) -> float:
 
 
 def changes(stills: Sequence[Tensor]) -> None:
-    """How often a new scene is taken for one, and the old one under another exposure, further along the pan."""
+    """How often a cut is detected, and a jump of exposure further along the pan is mistaken for one."""
     threshold, counts = Smoothing().threshold, [0, 0]
     looks = [[resize(Clip(still, "jump", 30)[index][None], (LOOK, LOOK)) for index in (0, 5, 15)] for still in stills]
     rest = torch.eye(3, dtype=torch.float64)
@@ -203,15 +204,17 @@ def changes(stills: Sequence[Tensor]) -> None:
         for place, (before, after) in enumerate(pairs):
             motion = camera_motion(luma(before)[0, 0], luma(after)[0, 0], rest)
             counts[place] += compare(before, after, motion)[0] > threshold
-    print(f"taken for a cut: {counts[0]} of {len(looks)} cuts, {counts[1]} of {len(looks)} jumps of 2 EV in a pan")
+    print(f"cuts detected: {counts[0]} of {len(looks)}; jumps of 2 EV taken for cuts: {counts[1]} of {len(looks)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of well-exposed photos")
-    parser.add_argument("more", type=Path, nargs="*", help="photos that are used beside those of the folder")
-    parser.add_argument("--stills", type=int, default=4, help="photos of the folder that clips are made of, default 4")
-    parser.add_argument("--frames", type=int, default=60, help="of a clip, default 60")
+    parser.add_argument("more", type=Path, nargs="*", help="more photos, in addition to those of the folder")
+    parser.add_argument(
+        "--stills", type=int, default=4, help="number of photos from the folder that clips are made from (default 4)"
+    )
+    parser.add_argument("--frames", type=int, default=60, help="frames per clip (default 60)")
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     paths = find_photos(args.photos)

@@ -1,10 +1,10 @@
-"""Faults, as often as wanted; each command prints what docs/reliability.md says of it, and fails if it went wrong.
+"""Provoke faults, as often as wanted; each command prints its line of docs/reliability.md, and fails on any error.
 
     python -m benchmarks.reliability growth               # memory over 5,000 corrections of 2 megapixels
     python -m benchmarks.reliability kills PHOTOS         # 100 kills at random during a bulk run of 300 photos
-    python -m benchmarks.reliability throughput PHOTOS    # two workers against one
+    python -m benchmarks.reliability throughput PHOTOS    # two workers compared with one
     python -m benchmarks.reliability gigapixel            # a TIFF file of 32768 x 32768 pixels
-    python -m benchmarks.reliability disk PHOTOS          # disks that run full (as root: it mounts them)
+    python -m benchmarks.reliability disk PHOTOS          # disks that fill up (as root, because it mounts them)
 
 Damaged and hostile files: `python tests/hostile_files.py`.
 """
@@ -41,7 +41,7 @@ COMMAND = (sys.executable, "-m", "expcorr_core", "correct")
 
 
 def growth(args: argparse.Namespace) -> bool:
-    """Correct photos of 2 megapixels and of four shapes in one process; memory after a tenth and at the end."""
+    """Correct photos of 2 megapixels in four shapes in one process; print memory after a tenth and at the end."""
     corrector = Corrector.load()
     shapes = ((1200, 1667), (1667, 1200), (1080, 1920), (1414, 1414))
     start, first = time.perf_counter(), 0
@@ -52,12 +52,12 @@ def growth(args: argparse.Namespace) -> bool:
             first = first or held("VmRSS")
             seconds = time.perf_counter() - start
             print(f"{index:6} corrections: {held('VmRSS') / 2**20:.0f} MiB, {seconds:.0f} s", flush=True)
-    print(f"memory at the end by that after a tenth: {held('VmRSS') / first:.3f}")
+    print(f"memory at the end / after a tenth: {held('VmRSS') / first:.3f}")
     return held("VmRSS") <= 1.05 * first
 
 
 def small_copies(folder: Path, out: Path, count: int, side: int) -> Path:
-    """Photos of at most ``side`` pixels, of several formats."""
+    """Copies of photos in several formats, with at most ``side`` pixels per side."""
     out.mkdir()
     suffixes = itertools.cycle(("jpg", "jpg", "png", "webp", "tif"))
     for path, suffix in zip(find_photos(folder, recursive=True)[:count], suffixes, strict=False):
@@ -68,7 +68,7 @@ def small_copies(folder: Path, out: Path, count: int, side: int) -> Path:
 
 
 def results(out: Path) -> dict[str, str]:
-    """Checksums of what a run wrote; temporary files are none of it."""
+    """Checksums of what a run wrote, without temporary files."""
     paths = (p for p in out.rglob("*") if p.is_file() and p.name != REPORT and not p.name.startswith("."))
     return {p.relative_to(out).as_posix(): digest(p) for p in paths}
 
@@ -78,7 +78,7 @@ def wrong(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
 
 
 def kills(args: argparse.Namespace) -> bool:
-    """Kill -9 the run, or one of its workers, at random; compare every result with an undisturbed run's."""
+    """Kill -9 the run, or one of its workers, at random; compare every result with that of an undisturbed run."""
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         photos = small_copies(args.photos, Path(folder) / "photos", args.count, 384)
@@ -108,7 +108,7 @@ def kills(args: argparse.Namespace) -> bool:
         same = results(out) == wanted
         left = len(list(out.rglob(".part-*")))
     print(
-        f"\n{killed} kills of the run, {workers} of a worker, {completed} runs that were faster; wrong results: {bad}; "
+        f"\n{killed} kills of the run, {workers} of a worker, {completed} runs that ended first; wrong results: {bad}; "
         f"the last run's exit code {last}, all {len(wanted)} results as undisturbed: {same}; temporary files: {left}"
     )
     return same and not bad and not last and not left
@@ -127,13 +127,13 @@ def spawned(parent: int) -> list[int]:
 
 
 def throughput(args: argparse.Namespace) -> bool:
-    """Photos a second of two workers against one, in turns, each worker with one core."""
+    """Photos per second of two workers compared with one, in turns, one core per worker."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:
         photos = small_copies(args.photos, Path(folder) / "photos", args.count, 4000)
         for turn, workers in enumerate((1, 2) * args.turns):
             out = Path(folder) / f"out{turn}"
-            # One core a worker: PyTorch would give a single worker all of them.
+            # One core per worker: PyTorch would give a single worker all of them.
             cores = f"0-{workers - 1}"
             start = time.perf_counter()
             files = (str(photos), "-o", str(out))
@@ -156,7 +156,7 @@ def start_time() -> float:
 
 
 def gigapixel(args: argparse.Namespace) -> bool:
-    """Correct a TIFF file of 2 ** 30 pixels, made of one dark photograph; seconds and peak memory."""
+    """Correct a TIFF file of 2 ** 30 pixels, made from one dark photograph; print seconds and peak memory."""
     import tifffile
     from skimage import data
 
@@ -181,7 +181,7 @@ def gigapixel(args: argparse.Namespace) -> bool:
 
 
 def full_disks(args: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
-    """Size of a disk, exit code on it, and results that are that differ from an undisturbed run."""
+    """Size of a disk, the run's exit code, and the number of results that differ from an undisturbed run."""
     with tempfile.TemporaryDirectory() as folder:
         photos = small_copies(args.photos, Path(folder) / "photos", 12, 512)
         whole, disk = Path(folder) / "whole", Path(folder) / "disk"
@@ -195,7 +195,7 @@ def full_disks(args: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
                 command = [*COMMAND, str(photos), "-o", str(disk / "out"), "--quiet"]
                 code = subprocess.run(command, check=False, capture_output=True).returncode
                 yield size, code, len(wrong(results(disk / "out"), wanted))
-                # More room: the next run completes.
+                # With more space, the next run completes.
                 subprocess.run(["mount", "-o", f"remount,size={4 * needed + 1024}k", disk], check=True)
                 code = subprocess.run(command, check=False, capture_output=True).returncode
                 yield 0, code, int(results(disk / "out") != wanted)
@@ -204,7 +204,7 @@ def full_disks(args: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
 
 
 def disk(args: argparse.Namespace) -> bool:
-    """Disks of several sizes that run full during a bulk run, and are then enlarged."""
+    """Let disks of several sizes fill up during a bulk run, then enlarge them."""
     found = list(full_disks(args))
     full, enlarged = ([row for row in found if bool(row[0]) == kind] for kind in (True, False))
     print(
@@ -229,7 +229,7 @@ def main() -> None:
         if function is kills:
             command.add_argument("--kills", type=int, default=100)
             command.add_argument("--count", type=int, default=300)
-            command.add_argument("--longest", type=float, default=14.0, help="seconds until a kill")
+            command.add_argument("--longest", type=float, default=14.0, help="longest time until a kill, seconds")
         if function is throughput:
             command.add_argument("--count", type=int, default=60)
             command.add_argument("--turns", type=int, default=2)

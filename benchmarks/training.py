@@ -1,9 +1,9 @@
-"""Training throughput as train.py chooses it, against float32 and the default layout, data included.
+"""Compare training throughput with train.py's own choices to float32 and the default layout, data included.
 
     python benchmarks/training.py PHOTOS
 
-Both loops are those of training/train.py with 8 patches of 128 x 128 a step, in turns; printed are steps a second,
-their ratio, and the share of the time that each loop waited for data.
+Both loops are those of training/train.py with 8 patches of 128 x 128 per step, and take turns. Prints steps per
+second, their ratio, and the share of the time that each loop waited for data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIANTS = {
 
 
 def measure(photos: Path, extra: tuple[str, ...], steps: int, warm: int) -> tuple[float, float]:
-    """Steps a second after the warm-up, and the share of the time that was spent waiting for data."""
+    """Steps per second after the warm-up, and the share of the time spent waiting for data."""
     with tempfile.TemporaryDirectory() as out:
         stage = f"size=128,batch=8,patches=8,steps={warm + steps},lr=1e-4"
         command = [sys.executable, str(TRAIN), str(photos), out, "--stage", stage, "--photo-side", "512", *extra]
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--warm", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--compiled", action="store_true", help="also with torch.compile")
+    parser.add_argument("--compiled", action="store_true", help="also measure with torch.compile")
     args = parser.parse_args()
     variants = dict(list(VARIANTS.items())[: 4 if args.compiled else 3])
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}

@@ -1,9 +1,9 @@
-"""Speed of corrected video, as ratios of one run, and memory, which must not grow with a clip's length.
+"""Measure the speed of video correction, as ratios within one run, and memory, which must not grow with length.
 
-    python -m benchmarks.video speed      # 1920x1080, the network at every 4th frame, against frame by frame
+    python -m benchmarks.video speed      # 1920x1080, the network on every 4th frame, compared with frame by frame
     python -m benchmarks.video memory     # 300, 1,000 and 3,000 frames
 
-Clips are pans over scikit-image's coffee, too dark, encoded as H.264.
+The clips are too dark pans over scikit-image's coffee, encoded as H.264.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def frames_a_second(count: int, work: Callable[[], object]) -> float:
 
 
 def speed(count: int) -> bool:
-    """Frame rates in memory, and from file to file; ratios to those of frame by frame."""
+    """Frame rates in memory and from file to file, and their ratios to frame by frame."""
     corrector = Corrector.load()
     frames = [torch.from_numpy(frame).permute(2, 0, 1) for frame in pan(count, 1920, 1080)]
 
     class Floats:
-        """Can be gone through twice, and holds 8 bits."""
+        """Frames in 8 bits that can be iterated over twice."""
 
         def __iter__(self) -> Iterator[Tensor]:
             return (frame / 255 for frame in frames)
@@ -97,7 +97,7 @@ def speed(count: int) -> bool:
 
 
 def memory() -> bool:
-    """Peak memory of the process that corrects a clip; 300 frames are fewer than a correction looks ahead and back."""
+    """Peak memory of a process that corrects a clip; 300 frames are fewer than a correction looks ahead and back."""
     peaks = []
     for count in (300, 1000, 3000):
         command = [sys.executable, "-m", "benchmarks.video", "peak", "--frames", str(count)]
@@ -110,7 +110,7 @@ def peak(count: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.mp4"
         write_clip(source, count, 640, 360)
-        Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here
+        Path("/proc/self/clear_refs").write_text("5", "ascii")  # resets the peak
         correct_video(source, Path(folder) / "out.mp4", SequenceCorrector(Corrector.load()))
         print(held("VmHWM") / 2**20)
     return True

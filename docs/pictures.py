@@ -27,7 +27,7 @@ from expcorr_core.image.colour import srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
-from expcorr_core.photos.reading import Photo
+from expcorr_core.photos.photo import Photo
 from expcorr_core.video.sequence import SequenceCorrector
 from training.rendering.colour import to_prophoto
 from training.rendering.tone import Scene, render

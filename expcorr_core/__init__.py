@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .method.pyramid import laplacian_pyramid, reconstruct
     from .method.weights import load_weights, save_weights
     from .method.weights_file import WeightsError
-    from .photos.reading import ImageError, Photo, read_photo
+    from .photos.photo import Photo
+    from .photos.reading import ImageError, read_photo
     from .photos.writing import write_photo
     from .settings import Settings, Smoothing
     from .video.sequence import SequenceCorrector
@@ -32,7 +33,7 @@ _PLACES = {
     "Corrector": "corrector",
     "ExposureNetwork": "method.network",
     "ImageError": "photos.reading",
-    "Photo": "photos.reading",
+    "Photo": "photos.photo",
     "SequenceCorrector": "video.sequence",
     "Settings": "settings",
     "Smoothing": "settings",

@@ -35,7 +35,8 @@ from .files import remove_leftovers, replacing
 from .machine import cores
 from .method.pyramid import laplacian_pyramid
 from .method.weights import default_weights_path, load_weights, read_metadata
-from .photos.reading import Photo, read_photo
+from .photos.photo import Photo
+from .photos.reading import read_photo
 from .photos.writing import write_photo
 from .settings import UsageError
 from .video.sequence import SequenceCorrector

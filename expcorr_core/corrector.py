@@ -27,7 +27,8 @@ from .method.pyramid import laplacian_pyramid, scale_bands
 from .method.weights import load_weights
 from .photos.icc import ColourSpace, tone_of
 from .photos.metadata import Metadata
-from .photos.reading import Photo, decode_photo, kind_of, read_photo
+from .photos.photo import Photo
+from .photos.reading import decode_photo, kind_of, read_photo
 from .photos.writing import encode_photo, write_photo
 from .pretrained import Pretrained
 from .settings import Settings

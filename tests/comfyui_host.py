@@ -95,7 +95,7 @@ class Host:
         """Interrupt a queued graph some seconds after it began; the server must be free again soon.
 
         Returns:
-            The node that heeded it.
+            The node that was interrupted.
         """
         assert self._until(lambda: prompt in self.running(), RUN_SECONDS)
         time.sleep(after)

@@ -1,4 +1,4 @@
-"""Pictures and networks that the tests share."""
+"""Pictures and networks shared by the tests."""
 
 from __future__ import annotations
 

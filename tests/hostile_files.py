@@ -1,11 +1,11 @@
-"""Damaged and hostile files of photos and weights, as many as wanted, each a function of its number.
+"""Damaged and hostile files of photos and weights, as many as wanted; each depends only on its number.
 
-    python tests/hostile_files.py --files 20000    # through the reader, on all cores; a table of what came out
+    python tests/hostile_files.py --files 20000    # read all of them, on all cores; prints a table of the results
 
 A file of some format is cut, its bits flipped, its bytes and whole fields overwritten, parts of it removed, doubled or
-taken from another file; the checksums of most PNG files are mended afterwards. Read means that the pixels or weights
-came out, refused that one sentence with the file's name did; anything else, ten seconds, or two gigabytes of memory, is
-a failure.
+taken from another file; the checksums of most PNG files are corrected afterwards. "Read" means that the pixels or
+weights were read, "refused" that there was a one-sentence message with the file's name. Anything else, or more than
+ten seconds or two gigabytes of memory, is a failure.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def mutant(number: int) -> tuple[str, bytes]:
 
 
 def mend_checksums(png: bytearray) -> None:
-    """So that damage gets past the first check."""
+    """Correct the checksums, so that the damage is not found by the first check."""
     at = 8
     while at + 12 <= len(png):
         end = at + 8 + int.from_bytes(png[at : at + 4], "big")
@@ -134,7 +134,7 @@ def mend_checksums(png: bytearray) -> None:
 
 
 def damage(content: bytearray, rng: np.random.Generator) -> None:
-    """One way of damage, in place."""
+    """Damage the bytes in one of several ways, in place."""
     # Headers matter most.
     reach = len(content) if rng.random() < 0.5 else min(len(content), 600)
     if not reach:

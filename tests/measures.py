@@ -1,4 +1,4 @@
-"""Figures that tests compare images by."""
+"""Measures that tests compare images with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photo files with all that files carry, made from bytes."""
+"""Photo files with everything that files can contain, made from bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTE = b"MAKER\0\0\0" + struct.pack("<I", 0) + b"lens 34 mm, "
 
 
 def gradient(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
-    """Dark, with every channel another."""
+    """Dark, and different in every channel."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack((x, 2 * y, (x + y) // 2), -1).astype(np.uint8)
 
@@ -30,7 +30,7 @@ def gradient(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
 def exif_block(order: str = "<", orientation: int = 1, comment: bytes = b"", thumbnail: bytes = PICTURE) -> bytes:
     """An EXIF block with text that is not ASCII, a position, a thumbnail, and maker notes that hold an address.
 
-    The notes say at which place of the block their text stands, which is behind them.
+    The notes contain the position of their text in the block; the text is behind them.
     """
     parts = bytearray(8)
 
@@ -79,7 +79,7 @@ def exif_block(order: str = "<", orientation: int = 1, comment: bytes = b"", thu
 
 
 def iptc(city: bytes = b"") -> bytes:
-    """Image resources: IPTC records, a thumbnail, and one of no known number."""
+    """Image resources: IPTC records, a thumbnail, and one with an unknown number."""
     records = b"".join(
         struct.pack(">BBBH", 0x1C, 2, number, len(value)) + value
         for number, value in ((25, b"night"), (25, b"harbour"), (120, "S\u00fcden".encode()), (90, city))
@@ -92,7 +92,7 @@ def iptc(city: bytes = b"") -> bytes:
 
 
 def jpeg(path: Path, *segments: tuple[int, bytes], after: bytes = b"") -> Path:
-    """A JPEG file with some segments (marker and content), and something behind the picture."""
+    """A JPEG file with some segments (marker and content), and something after the picture."""
     file = io.BytesIO()
     Image.fromarray(gradient()).save(file, "JPEG", quality=95, subsampling=0)
     data = file.getvalue()

@@ -1,4 +1,4 @@
-"""A device that is not there: tensors that say that they lie on it, and do not mix with those on the CPU."""
+"""A device that does not exist: its tensors claim to be on it, and do not mix with those on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COPIES = {"aten::copy_", "aten::_to_copy", "aten::to"}  # these may take tensors
 
 
 class Elsewhere(Tensor):
-    """A tensor that says that it lies on :data:`DEVICE`; what it holds is on the CPU."""
+    """A tensor that claims to be on :data:`DEVICE`; its data is on the CPU."""
 
     held: Tensor
 
@@ -44,7 +44,7 @@ class PretendDevice(TorchDispatchMode):
 
 
 def _compute(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Call a function with what its tensors hold; its results lie where they would lie."""
+    """Call a function with the data of its tensors; the results claim the device that they would be on."""
     name = function._schema.name
     tensors: list[Tensor] = []
     devices: list[torch.device] = []

@@ -1,4 +1,4 @@
-"""Small raw files: a picture as a sensor with a Bayer mosaic sees it, in a DNG."""
+"""Small raw files: a picture as seen by a sensor with a Bayer mosaic, in a DNG."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_dng(
 ) -> Path:
     """Write linear light, ``(H, W, 3)`` in sRGB primaries, as a DNG with a baseline exposure and a tone curve.
 
-    Without a mosaic it holds three colours a pixel, as converters and some cameras write.
+    Without a mosaic it has three colours per pixel, as written by converters and some cameras.
     """
     rationals = [int(x * 10**4) for value in XYZ_TO_SRGB for x in (value, 1)]
     pattern = [

@@ -41,7 +41,7 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     for files, message in (
         ([f"{first}=0.5"], "add up to 1, got 0.5"),
         ([f"{first}=1.5", f"{first}=-0.5"], "must be positive"),
-        ([f"{first}=0.5", f"{other}=0.5"], "is of another network"),
+        ([f"{first}=0.5", f"{other}=0.5"], "belongs to a different network"),
         ([f"{tmp_path / 'none'}=1"], "does not exist"),
     ):
         with pytest.raises(SystemExit, match=message):

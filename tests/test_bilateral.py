@@ -1,4 +1,4 @@
-"""Bilateral guided upsampling against a dense float64 solve and a plain trilinear interpolation."""
+"""Bilateral guided upsampling, compared with a dense float64 solve and a plain trilinear interpolation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from expcorr_core.image.resize import resize
 
 
 def slice_matrix(image: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Row p holds what pixel p takes of each unknown, for one output channel: (h * w, GH * GW * GD * 4)."""
+    """Row p holds the weight of each unknown for pixel p, for one output channel: (h * w, GH * GW * GD * 4)."""
     gh, gw, gd = size
     _, h, w = image.shape
     matrix = torch.zeros(h, w, gh, gw, gd, 4, dtype=torch.float64)
@@ -164,7 +164,7 @@ def test_slice_is_trilinear(path: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("path", ["torch", "numba"])
 @pytest.mark.parametrize("value", [0.0, 1.0, 1 / 7])
 def test_ends_of_the_luminance_axis(path: str, value: float) -> None:
-    """Pixels that lie on a node exactly take that node's transform."""
+    """Pixels that lie exactly on a node take that node's transform."""
     pytest.importorskip(path, reason="needs the fast extra")
     grid = torch.arange(8.0).view(1, 1, 1, 8, 1, 1) * torch.eye(3, 4) / 7
     image = torch.full((1, 3, 5, 200), value)
@@ -337,7 +337,7 @@ def test_where_a_device_cannot_resize_the_cpu_does(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_path_that_fails_is_left_once_and_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton may be there without the C compiler that it needs."""
+    """Triton may be installed without the C compiler that it needs."""
 
     class Module:
         calls = 0
@@ -458,7 +458,7 @@ assert (results[0] - results[1]).abs().max() < 1e-5
 
 @pytest.mark.slow
 def test_compiled_kernels_are_found_in_other_hosts() -> None:
-    """ComfyUI gives the package another name; numba's cache must neither fail there nor be useless."""
+    """ComfyUI gives the package another name; numba's cache must work there, too."""
     pytest.importorskip("numba", reason="needs the fast extra")
     BilateralGrid.identity().slice(torch.rand(1, 3, 20, 30), path="numba")  # so that it is compiled
     init = str(Path(slicing.__file__).parent.with_name("__init__.py"))

@@ -272,7 +272,7 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_alone(photos: Path, tmp_
 def test_the_same_command_again_with_the_results_among_the_photos(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the shell expands *, as we expand **, and as folders are walked."""
+    """With * expanded by the shell, ** expanded by us, and folders searched."""
     monkeypatch.chdir(photo.parent)
     (photo.parent / ".thumbnails").mkdir()
     (photo.parent / ".thumbnails/a.jpg").write_bytes(photo.read_bytes())
@@ -345,7 +345,7 @@ def test_a_photo_that_is_replaced_meanwhile_is_not_recorded_as_another(
 
 
 def test_a_result_is_known_whichever_journal_says_so(photo: Path, tmp_path: Path) -> None:
-    """The line of other settings, in a file that is read later, does not hide it."""
+    """A line with other settings, in a file that is read later, does not hide it."""
     out = tmp_path / "out"
     arguments = ("correct", photo.parent, "-o", out, "--quiet", "--strength", 0)
     assert run(*arguments) == 0
@@ -433,7 +433,7 @@ def test_links_do_not_lead_out_of_the_output(photo: Path, tmp_path: Path, capsys
 
 
 def test_links_among_the_photos(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A link to a photo is a photo; one to a folder is not followed, so that circles end."""
+    """A link to a photo is a photo; a link to a folder is not followed, so circles do no harm."""
     folder = photo.parent
     (folder / "link.jpg").symlink_to(photo)
     (folder / "dangling.jpg").symlink_to(folder / "nothing.jpg")
@@ -495,7 +495,7 @@ def limit_file_size(job: Job, work: Work, size: int) -> str:
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(photo: Path, tmp_path: Path) -> None:
-    """The system refuses to let a file grow, as a full disk does."""
+    """The system does not let a file grow, as on a full disk."""
     job = Job(photo, tmp_path / "out" / "a.jpg", None)
     [error] = spread(limit_file_size, [Task((job, Work(output=tmp_path / "out"), 2000), "crashed")], 1)
     assert "a.jpg cannot be written" in error

@@ -1,4 +1,4 @@
-"""Kinds of photo file that people reported to other programs: right, or refused for the true reason."""
+"""Kinds of photo file that people reported to other programs: handled correctly, or rejected for the true reason."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from expcorr_core.batch.bulk import Job, Work, correct_file
 from expcorr_core.batch.inputs import takes_cases_for_the_same
 from expcorr_core.cli import main
 from expcorr_core.photos import exif, xmp
+from expcorr_core.photos.directories import UNDEFINED, Block, Value
 from expcorr_core.photos.icc import Tone, power, tone_of
 from expcorr_core.photos.metadata import Metadata, Own
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 
 DEEP = make.gradient().astype(np.uint16) * 257
@@ -33,7 +35,7 @@ def run(*arguments: object) -> int:
 
 
 def corrected(source: Path, target: Path) -> Photo:
-    """The photo at strength 0, through all that a command does."""
+    """The photo at strength 0, through every step of a command."""
     outcome = correct_file(Job(source, target, None), Work(overwrite=True))
     assert outcome.status == "corrected", outcome.error
     return read_photo(target)
@@ -356,13 +358,13 @@ def test_no_place_is_left_anywhere(tmp_path: Path, between: str, suffix: str) ->
 
 @pytest.mark.parametrize("tag", [33723, 700, 34377])
 def test_no_place_in_an_exif_block_of_another_program(tmp_path: Path, tag: int) -> None:
-    """Older results of this program had them there."""
+    """Older results of this program contained one."""
     held = {33723: b"\x1c\2\x5a\0\nSecrettown\x1c\2\x19\0\4kept", 700: PLACES, 34377: make.iptc(city=b"Secrettown")}[
         tag
     ]
-    block = exif.Block(make.exif_block())
+    block = Block(make.exif_block())
     tree = exif.tree_of(block, block.directory(block.first))
-    tree[tag] = exif.Value(exif.UNDEFINED, len(held), held)
+    tree[tag] = Value(UNDEFINED, len(held), held)
     encoded, _ = exif.block_of(tree, "<", b"")
     source = make.jpeg(tmp_path / "a.jpg", (0xE1, b"Exif\0\0" + encoded))
     write_photo(tmp_path / "b.jpg", read_photo(source).with_metadata("no-gps"))
@@ -397,7 +399,7 @@ def test_blocks_are_changed_in_place(order: str, orientation: int, comment: byte
     block = make.exif_block(order, orientation, comment)
     upright = exif.turned_upright(block, orientation > 4)
     assert len(upright) == len(block)
-    assert exif.Block(upright).orientation == 1
+    assert Block(upright).orientation == 1
     assert sum(a != b for a, b in zip(block, upright, strict=True)) <= 1 + 2 * (orientation > 4)
     assert exif.turned_upright(upright, False) == upright
     if orientation > 4:
@@ -412,7 +414,7 @@ def test_a_block_that_is_too_long_loses_the_least(size: int, most: int) -> None:
     assert len(short) <= most
     assert bool(gone) == (len(block) > most)
     assert make.AUTHOR in short
-    assert not gone or exif.Block(short).first
+    assert not gone or Block(short).first
 
 
 def test_a_thumbnail_that_is_no_jpeg_goes() -> None:

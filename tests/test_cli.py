@@ -27,7 +27,8 @@ from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import default_weights_path, load_weights
-from expcorr_core.photos.reading import Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import read_photo
 
 
 def run(*arguments: object) -> int:
@@ -62,7 +63,7 @@ def test_nothing_is_overwritten_unless_told(photo: Path, tmp_path: Path, capsys:
 
 
 def results(out: Path) -> list[str]:
-    """What a run wrote, but for its journal and report."""
+    """What a run wrote, except for its journal and report."""
     return sorted(
         str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != REPORT and not p.match(JOURNALS)
     )
@@ -170,7 +171,7 @@ HEAVY = ("PIL", "av", "huggingface_hub", "numba", "numpy", "safetensors", "scipy
     ],
 )
 def test_what_needs_no_package_loads_none(line: str) -> None:
-    """It takes a moment, and works where nothing is installed."""
+    """It is quick, and works without any package installed."""
     code = f"""
 import sys
 from expcorr_core import __main__
@@ -349,7 +350,7 @@ def test_a_second_run_does_not_correct_the_first_ones_results(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(photo.parent)
-    (photo.parent / "._scene.jpg").write_bytes(b"hidden files are no photos")
+    (photo.parent / "._scene.jpg").write_bytes(b"hidden files are not photos")
     assert run("correct", ".", "--overwrite") == 0
     assert run("correct", ".", "--overwrite") == 0
     printed = capsys.readouterr().out

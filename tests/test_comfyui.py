@@ -233,7 +233,7 @@ def correction(**inputs: Any) -> Graph:
 
 
 def test_strength_zero_shows_what_it_gives_back(host: Host, scene: NDArray[np.uint8]) -> None:
-    """Not what the strength before gave."""
+    """Not the result of the earlier strength."""
     host.put_image("scene.png", (scene * 0.3).astype(np.uint8))
     changes = []
     for strength in (1.0, 0.0):
@@ -347,7 +347,7 @@ def pixels(image: torch.Tensor) -> NDArray[np.float32]:
 
 
 def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torch.Tensor, str, float]]:
-    """What an example workflow should give: each result, the node that shows it, and how far 8-bit steps may lead."""
+    """What an example workflow should give: each result, its node, and the largest error from 8-bit steps."""
 
     def shown(node: str) -> torch.Tensor:
         image = torch.from_numpy(host.images(entry, node)[0])[..., :3]
@@ -379,7 +379,7 @@ def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torc
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_example_workflows_run(host: Host, path: Path) -> None:
-    """And give what the core gives."""
+    """And give the same results as the core."""
     host.put_examples()
     workflow = json.loads(path.read_text())
     offered = host.get("/object_info")
@@ -397,7 +397,7 @@ def test_example_workflows_run(host: Host, path: Path) -> None:
 
 
 def test_example_workflows_set_every_widget(host: Host) -> None:
-    """So that a new input is saved with them, and none shifts another's value."""
+    """So a new input must be saved with them, and cannot shift the value of another."""
     offered = host.get("/object_info")
     for path in WORKFLOWS:
         for node in json.loads(path.read_text())["nodes"]:
@@ -440,7 +440,7 @@ def test_cancel_in_the_middle(host: Host, scene: NDArray[np.uint8]) -> None:
 
 
 def test_a_graph_that_is_late_leaves_the_server_free(host: Host, scene: NDArray[np.uint8]) -> None:
-    """So that one test that waits in vain does not spoil the next."""
+    """So that a test that times out does not break the next one."""
     host.put_image("scene.png", scene[::2, ::2])
     with pytest.raises(AssertionError, match="the graph did not end in time"):
         host.wait(host.queue(many(4096)), 2)
@@ -449,7 +449,7 @@ def test_a_graph_that_is_late_leaves_the_server_free(host: Host, scene: NDArray[
 
 @pytest.mark.parametrize("name", ["ExposureFusion", "LaplacianDecompose"])
 def test_cancel_among_large_images(host: Host, name: str) -> None:
-    """These nodes take seconds an image, and do not wait for the node after them to heed it."""
+    """These nodes take seconds per image, and must react themselves, not only before the next node."""
     empty = graph_of(empty=("EmptyImage", {"width": 3000, "height": 2000, "batch_size": 8, "color": 0}))
     first = graph_of(
         one=("ImageFromBatch", {"image": ["empty", 0], "batch_index": 0, "length": 1}),

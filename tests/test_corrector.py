@@ -279,7 +279,7 @@ def test_bundled_weights() -> None:
 @pytest.mark.parametrize("ev", [-1.5, -1.0, 1.0, 1.5])
 @pytest.mark.slow
 def test_bundled_weights_mend_a_photo(corrector: Corrector, ev: float) -> None:
-    """A photograph of free licence, exposed wrongly by the camera curve, comes nearer to itself."""
+    """A photograph of free licence, exposed wrongly with the camera curve, comes closer to the original."""
     data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
     target = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
     image = shift_exposure(target, ev)

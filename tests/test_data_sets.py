@@ -125,19 +125,19 @@ def test_trainer_and_evaluator_take_the_data_set(
 
 @pytest.mark.slow
 def test_targets_are_aligned_or_left_out(raws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One shifted, one cropped, one unrelated, one missing; the mended pairs show the same."""
+    """One shifted, one cropped, one unrelated, one missing; the aligned pairs show the same."""
     targets, out = tmp_path / "targets", tmp_path / "set"
     save_prophoto(targets / "astronaut.tif", np.roll(retouched("astronaut"), (8, -12), (0, 1))[8:, :-12])
     save_prophoto(targets / "coffee.tif", retouched("coffee")[30:-10, 20:-50])
     save_prophoto(targets / "cat.tif", retouched("coffee"))
     render_raw.main([str(raws), str(out), "--targets", str(targets), *ALL_TRAINING, "--quiet"])
     report = capsys.readouterr().out
-    assert "Mended: 2 scenes" in report
+    assert "Corrected: 2 scenes" in report
     assert "| astronaut | target C at row 0, column 12; rows 0-232" in report
     assert "| coffee | target C at row 30, column 20; rows 30-230 of 240, columns 20-310 of 360 kept |" in report
     reasons = {row["source"]: row["reason"] for row in manifest(out, "left_out.csv")}
-    assert "no shift brings it onto the rendering" in reasons["more/cat.dng"]
-    assert "has no target of expert C" in reasons["more/rocket.dng"]
+    assert "no shift aligns it with the rendering" in reasons["more/cat.dng"]
+    assert "has no target from expert C" in reasons["more/rocket.dng"]
     assert len(reasons) == 2
     verify.main([str(out), "--quiet"])
     for name in ("astronaut", "coffee"):
@@ -163,7 +163,7 @@ def test_five_experts_share_one_crop(raws: Path, tmp_path: Path) -> None:
     assert sum(1 for _ in out.glob("training/GT_IMAGES/*.jpg")) == 2
     assert {Image.open(p).height for p in out.rglob("*.jpg")} == {236}
     verify.main([str(out), "--quiet"])
-    with pytest.raises(SystemExit, match="has no folder of expert C"):
+    with pytest.raises(SystemExit, match="has no folder for expert C"):
         (tmp_path / "only/x_a").mkdir(parents=True)
         render_raw.main([str(raws), str(tmp_path / "no"), "--targets", str(tmp_path / "only")])
 
@@ -230,7 +230,7 @@ def test_a_folder_that_is_not_ours_is_not_touched(raws: Path, tmp_path: Path) ->
     out = tmp_path / "set"
     (out / "training/GT_IMAGES").mkdir(parents=True)
     (out / "training/GT_IMAGES/coffee.jpg").write_bytes(b"another's")
-    with pytest.raises(SystemExit, match="holds files that were not made here"):
+    with pytest.raises(SystemExit, match="contains files that were not made here"):
         quick(raws, out)
     assert pictures(out) == {"coffee.jpg"}
     one, other = tmp_path / "one", tmp_path / "other"
@@ -238,7 +238,7 @@ def test_a_folder_that_is_not_ours_is_not_touched(raws: Path, tmp_path: Path) ->
         folder.mkdir()
         (folder / f"{name}.dng").write_bytes(next(raws.rglob(f"{name}.dng")).read_bytes())
     quick(one, tmp_path / "mine")
-    with pytest.raises(SystemExit, match="was made of 1 files, none of which is in"):
+    with pytest.raises(SystemExit, match="was made from 1 files, none of which is in"):
         quick(other, tmp_path / "mine")
     assert pictures(tmp_path / "mine") == {"coffee_0.jpg", "coffee.jpg"}
 
@@ -378,7 +378,7 @@ def test_a_decoder_that_crashes_costs_its_file_alone(tmp_path: Path) -> None:
     options = Options(0, {"validation": 0, "testing": 0}, workers=2, quiet=True)
     report = build(Crashing(), tmp_path, sources, tmp_path / "out", {}, options)
     assert "| b | " in report
-    assert "brings the program that decodes it down" in report
+    assert "crashes the program that decodes it" in report
     assert {row["scene"] for row in manifest(tmp_path / "out")} == {"a", "c", "d"}
     assert not multiprocessing.active_children()
 
@@ -529,7 +529,7 @@ def test_verify_compares_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["{empty}", "{out}"], r"holds no photos \(looked for .*\.dng"),
         (["{raws}", "{out}", "--evs", "12"], "EV 12 has no name"),
         (["{raws}", "{out}", "--validation", "0.7", "--testing", "0.4"], "are shares, 0..1 together"),
-        (["{raws}", "{out}", "--workers", "0"], "--workers is 1 or more"),
+        (["{raws}", "{out}", "--workers", "0"], "--workers must be 1 or more"),
         (["{raws}", "{out}", "--size", "10"], "--size 64 or more"),
         (["{raws}", "{out}", "--splits", "{empty}"], "is not laid out as the paper's data set"),
         (["{raws}", "{out}", "--targets", "{empty}"], "holds no photos"),
@@ -548,5 +548,5 @@ def test_two_files_of_one_name_are_refused(raws: Path, tmp_path: Path) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.dng").write_bytes(b"")
-    with pytest.raises(SystemExit, match="would make scenes of one name"):
+    with pytest.raises(SystemExit, match="would make scenes with the same name"):
         render_raw.main([str(tmp_path), str(tmp_path / "out")])

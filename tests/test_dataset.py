@@ -1,4 +1,4 @@
-"""Pairs in folders, decoded photos, and the batches made of them."""
+"""Pairs in folders, decoded photos, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add(path: Path, pixels: object = (9, 9, 9)) -> Path:
 
 @pytest.fixture
 def original(tmp_path: Path) -> Path:
-    """Laid out as the paper's data set: two scenes in training, one in testing."""
+    """With the layout of the paper's data set: two scenes in training, one in testing."""
     root = tmp_path / "set"
     for scene in ("a0001-jmac_DSC1459", "a0002-x"):
         add(root / "training/GT_IMAGES" / f"{scene}.jpg")

@@ -1,4 +1,4 @@
-"""The paper's table, exported weights, and the ablations in small."""
+"""The paper's table, exported weights, and the ablations on a small scale."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def no_pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A network that gives photos back nearly as they are."""
+    """A network that returns photos nearly unchanged."""
     network = ExposureNetwork()
     network.initialise()
     save_weights(tmp_path / "w.safetensors", network, {})
@@ -210,7 +210,7 @@ def test_ablations(
 
 
 def test_initial_network_gives_the_photo_back() -> None:
-    """What a run starts from: a plain U-Net copies; the coarsest level does, and finer ones add detail."""
+    """The start of a run: a plain U-Net copies; so does the coarsest level, and finer levels add detail."""
     photo = torch.nn.functional.interpolate(torch.rand(1, 3, 16, 16), (128, 128), mode="bicubic").clamp(0, 1)
     plain, whole = ExposureNetwork(Architecture.of_levels(1)), ExposureNetwork()
     for network in (plain, whole):

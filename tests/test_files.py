@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_files_are_on_the_disk_before_they_get_their_names(
 
 @pytest.mark.parametrize("trouble", [errno.EINVAL, errno.EIO])
 def test_what_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: int) -> None:
-    """Some file systems cannot do it; others fail to write what they had taken."""
+    """Some file systems cannot flush; others fail to write what they had accepted."""
 
     def fail(handle: int) -> None:
         raise OSError(trouble, os.strerror(trouble))

@@ -1,4 +1,4 @@
-"""The table of docs/files.md: what becomes of each thing that a file carries, in each format."""
+"""The table of docs/files.md: what happens to everything in a file, in each format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import photo_files as make
 import pytest
 from PIL import Image
 
-from expcorr_core.photos.reading import Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import read_photo
 from expcorr_core.photos.writing import write_photo
 
 SUFFIXES = ("jpg", "png", "tif", "webp")
@@ -114,7 +115,7 @@ def with_alpha(path: Path) -> Path:
 
 
 def carried(path: Path, photo: Photo) -> dict[str, Any]:
-    """What a file carries, by the rows of the table, read from its bytes or by Pillow."""
+    """What a file contains, by the rows of the table, read from its bytes or by Pillow."""
     content = path.read_bytes()
     found = photo.metadata
     with Image.open(path) as image:
@@ -150,7 +151,7 @@ def carried(path: Path, photo: Photo) -> dict[str, Any]:
 
 
 def _texts(content: bytes) -> list[bytes]:
-    """What stands in chunks of PNG files, unpacked."""
+    """The text in chunks of PNG files, unpacked."""
     place, found = 8, []
     while place < len(content):
         size, kind = struct.unpack_from(">I4s", content, place)
@@ -164,7 +165,7 @@ def _texts(content: bytes) -> list[bytes]:
 
 
 def _noted(content: bytes) -> bool:
-    """Whether maker notes lead to what they say, counted from the block's beginning, wherever that is."""
+    """Whether the addresses in maker notes, counted from the block's beginning, point to the right data."""
     begins = [at for at in range(len(content) - 8) if content[at : at + 4] in (b"II*\0", b"MM\0*")]
     for begin in begins:
         order = "<" if content[begin : begin + 1] == b"I" else ">"

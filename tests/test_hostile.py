@@ -1,4 +1,4 @@
-"""What attackers and broken disks make of files: refused in one sentence, in little time and memory."""
+"""Files made by attackers or broken disks: rejected in one sentence, with little time and memory."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_photo_that_does_not_fit_into_memory_is_refused_before_it_is_decoded(
 
 @pytest.mark.parametrize("kind", ["GIF", "PDF", "EPS", "BMP", "ICO", "PPM"])
 def test_formats_that_nobody_needs_are_never_opened(tmp_path: Path, scene: NDArray[np.uint8], kind: str) -> None:
-    """Under the name of another: Pillow would go by the content."""
+    """Even under the name of another format: Pillow would look at the content."""
     Image.fromarray(scene).save(tmp_path / "a", kind)
     (tmp_path / "a").rename(tmp_path / "a.jpg")
     with pytest.raises(ImageError, match=r"is not a photo in a known format|which is not read"):

@@ -1,4 +1,4 @@
-"""Weights from a Hub, by the real client from a server on loopback."""
+"""Weights from a Hub: the real client and a server on loopback."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ sys.exit(code)
 
 
 def cut_off(hub: HubServer, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the Hub be out of reach from now on, in one of four ways."""
+    """Make the Hub unreachable from now on, in one of four ways."""
     if trouble == "offline":
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     elif trouble == "unreachable":

@@ -1,4 +1,4 @@
-"""The journal of bulk runs: nothing foreign is believed, nothing of ours is lost."""
+"""The journal of bulk runs: foreign lines are ignored, and none of our own are lost."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_lines_that_are_none_of_ours_are_left_out(tmp_path: Path, line: Any) -> 
 
 
 def test_journals_of_former_versions_are_read(tmp_path: Path) -> None:
-    """One for all processes; over Ray one a computer."""
+    """One for all processes; with Ray, one per computer."""
     fields = {"target": "b.jpg", "source": "0", "key": "1", "files": {"b.jpg": "2"}, "exposure": 1, "change": 2}
     (tmp_path / ".expcorr-journal.jsonl").write_text(f"\n{json.dumps(fields)}\n")
     (tmp_path / f".expcorr-journal-{host()}.jsonl").write_text(f"\n{ENTRY.line()}\n")
@@ -122,7 +122,7 @@ def test_a_single_file_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_nothing_is_lost_while_another_run_gathers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other run takes a file away after this one has listed the folder."""
+    """The other run removes a file after this one has listed the folder."""
     of_process(tmp_path, DEAD, ENTRY)
     of_process(tmp_path, DEAD + 1, replace(ENTRY, target="b.jpg"))
     listed = Journal._files

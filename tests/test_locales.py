@@ -68,7 +68,7 @@ def test_no_other_languages() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_files_are_in_one_form(language: str) -> None:
-    """Also finds keys that are there twice."""
+    """This also finds duplicate keys."""
     assert file_of(language).read_text("utf-8") == json.dumps(load(language), indent=2, ensure_ascii=False) + "\n"
 
 

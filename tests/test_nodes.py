@@ -129,7 +129,7 @@ def test_neutral_settings_give_the_input_back(nodes: dict[str, Any], photo: Tens
 
 @pytest.mark.parametrize("name", ["Correct", "CorrectFrames"])
 def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: Tensor, name: str) -> None:
-    """Instead of the pictures of a strength before."""
+    """Not the pictures of an earlier strength."""
     shown = run(nodes, name, model=None, image=photo, strength=0).ui.image
     assert torch.equal(shown, torch.cat((photo, photo), 2))
 
@@ -234,7 +234,7 @@ def test_too_little_memory_is_tried_again(
 def test_images_on_another_device(
     nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, full: str
 ) -> None:
-    """They give what images on the CPU give, also where that device's memory does not suffice."""
+    """They give the same results as images on the CPU, also if that device has too little memory."""
     [model] = run(nodes, "LoadModel").values
     batch, mask = torch.cat((photo, photo * 0.8)), torch.rand(1, 48, 60)
     grids = BilateralGrid.identity(2).coefficients * torch.tensor([0.5, 0.9]).view(2, 1, 1, 1, 1, 1)
@@ -322,7 +322,7 @@ def test_a_report_heeds_cancel(nodes: dict[str, Any], photo: Tensor, monkeypatch
 
 
 def test_changed_weights_are_noticed(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what a file holds; nothing is downloaded for it."""
+    """By the file's content; nothing is downloaded."""
     path = tmp_path / "mine.safetensors"
     path.write_bytes(b"one")
     monkeypatch.setattr(sys.modules["folder_paths"], "get_full_path_or_raise", lambda folder, name: str(path))
@@ -360,7 +360,7 @@ def test_bad_batches_are_named(nodes: dict[str, Any], photo: Tensor) -> None:
 
 
 def held(name: str) -> int:
-    """A figure of this process's memory, bytes (Linux)."""
+    """A value of this process's memory status, bytes (Linux)."""
     return int(Path("/proc/self/status").read_text("ascii").partition(f"{name}:")[2].split()[0]) * 1024
 
 
@@ -386,7 +386,7 @@ def test_memory_does_not_grow_with_the_frames(nodes: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_large_image_is_held_once(nodes: dict[str, Any]) -> None:
-    """A correction needs its result, and no copy of it; pyramids are a channel's at a time."""
+    """A correction needs its result, and no copy of it; pyramids are made one channel at a time."""
     image = torch.rand(1, 2000, 3000, 3)
     apply = lambda: run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(), image=image)
     apply()  # what is compiled and loaded once is not of this image

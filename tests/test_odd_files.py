@@ -15,8 +15,10 @@ import tifffile
 from PIL import Image
 
 from expcorr_core.photos import exif, iptc, xmp
+from expcorr_core.photos.directories import ASCII, LONG, RATIONAL, SHORT, Block, Value
 from expcorr_core.photos.metadata import Metadata
-from expcorr_core.photos.reading import ImageError, Photo, photo_size, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, photo_size, read_photo
 from expcorr_core.photos.writing import write_photo
 
 DEEP = make.gradient().astype(np.uint16) * 257
@@ -103,7 +105,7 @@ def test_transparent_grey_of_few_bits(tmp_path: Path) -> None:
 
 
 def circle(tag: int) -> bytes:
-    """A block with a directory that leads to itself."""
+    """A block with a directory that points to itself."""
     entries = struct.pack("<HHII", 271, 2, 4, 0x52414D) + struct.pack("<HHII", tag, 4, 1, 8)
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
 
@@ -156,16 +158,16 @@ def test_a_thumbnail_does_not_grow_the_block(tmp_path: Path) -> None:
 def test_orientation_of_any_type_is_reset(kind: int, count: int) -> None:
     form = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}[kind]
     data = struct.pack(f"<{count}{form}", *[6] * count)
-    tree = {274: exif.Value(kind, count, data), 271: exif.Value(exif.ASCII, 2, b"M\0")}
+    tree = {274: Value(kind, count, data), 271: Value(ASCII, 2, b"M\0")}
     block, _ = exif.block_of(tree, "<", b"")
     assert Metadata(exif=block).orientation == 6
-    assert exif.Block(exif.turned_upright(block, True)).orientation == 1
+    assert Block(exif.turned_upright(block, True)).orientation == 1
 
 
 def test_sides_of_two_types_change_places() -> None:
-    tree = {256: exif.Value(exif.LONG, 1, struct.pack("<I", 64)), 257: exif.Value(exif.SHORT, 1, struct.pack("<H", 48))}
+    tree = {256: Value(LONG, 1, struct.pack("<I", 64)), 257: Value(SHORT, 1, struct.pack("<H", 48))}
     block, _ = exif.block_of(tree, "<", b"")
-    turned = exif.Block(exif.turned_upright(block, True))
+    turned = Block(exif.turned_upright(block, True))
     first = turned.directory(turned.first)
     assert [turned.numbers(first.entries[tag]) for tag in (256, 257)] == [(48,), (64,)]
 
@@ -291,7 +293,7 @@ def test_resolutions_of_other_types_are_kept(tmp_path: Path) -> None:
 
 
 def test_none_keeps_the_resolution_that_only_exif_tells(tmp_path: Path) -> None:
-    tree = {tag: exif.Value(exif.RATIONAL, 1, struct.pack("<II", 300, 1)) for tag in (282, 283)}
+    tree = {tag: Value(RATIONAL, 1, struct.pack("<II", 300, 1)) for tag in (282, 283)}
     block, _ = exif.block_of(tree, "<", b"")
     photo = Photo(make.gradient(), metadata=Metadata(exif=block)).with_metadata("none")
     write_photo(tmp_path / "a.png", photo)

@@ -1,4 +1,4 @@
-"""Photo files: what goes in comes out, with its metadata; what is no photo is named in one sentence."""
+"""Photo files: what goes in comes out, with its metadata; anything that is not a photo is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from PIL import Image, ImageCms
 
 from expcorr_core.photos import reading, writing
 from expcorr_core.photos.metadata import Metadata
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
 from expcorr_core.photos.xmp import of_upright, without_places
 
@@ -146,7 +147,7 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
 
 
 def bad_files(folder: Path, scene: NDArray[np.uint8]) -> dict[str, Path]:
-    """Files that are no readable photos, by what their message says."""
+    """Files that cannot be read as photos, by their messages."""
     whole = folder / "whole.jpg"
     Image.fromarray(scene).save(whole)
     contents = {
@@ -244,7 +245,7 @@ print(held[-1] - held[0])
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_sixteen_bit_files_do_not_stay_in_memory(tmp_path: Path) -> None:
-    """libvips keeps what it has loaded: 100 MB of pixels, and of what it decodes to the disk all files."""
+    """libvips caches what it has loaded: up to 100 MB of pixels, and every file that it decodes to disk."""
     pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
     values = np.random.default_rng(0).integers(0, 65536, (1500, 1500, 3), np.uint16)
     write_photo(tmp_path / "b.tif", Photo(values))
@@ -351,7 +352,7 @@ def test_places_and_all_metadata_can_be_stripped(tmp_path: Path, scene: NDArray[
 def test_a_part_that_was_written_is_not_taken_for_the_whole(
     tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full takes a part of what is written, and Pillow's encoders do not look."""
+    """A full disk stores only a part of what is written, and Pillow's encoders do not notice."""
 
     opened = Path.open
 

@@ -1,4 +1,4 @@
-"""The model card and its way to a Hub and back."""
+"""The model card, uploaded to a Hub and read back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPOSITORY = "tester/mended-photos"
 
 @pytest.fixture
 def command(tmp_path: Path, small_network: ExposureNetwork) -> list[str]:
-    """With figures, sources and a picture."""
+    """With scores, sources and a picture."""
     training = {"data": {"photos": 3, "sha256": "abc", "pairs": False}, "commit": "c0ffee", "arguments": {"seed": 7}}
     save_weights(tmp_path / "w.safetensors", small_network, training)
     (tmp_path / "table.md").write_text("PSNR / SSIM\n\n| all | 20.1 / 0.85 |\n")
@@ -41,7 +41,7 @@ def test_dry_run_shows_the_card_and_contacts_nobody(
         "README.md", "pictures/before_after.jpg", 'license: "apache-2.0"',
         'library_name: "expcorr"', 'metrics: ["psnr", "ssim"]', "arxiv.org/abs/2003.11596",
         "# mended-photos", "| all | 20.1 / 0.85 |",
-        "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "What clipped",
+        "| a/b | 2 | CC0 |", "| c/d | 1 | CC BY 4.0 |", '"seed": 7', "c0ffee", "## Limits", "Detail that was clipped",
         f'ec.download_weights("{REPOSITORY}", "w.safetensors", sha256="{publish.digest(Path(command[0]))}")',
         "![before after](pictures/before_after.jpg)",
     ):  # fmt: skip
@@ -50,7 +50,7 @@ def test_dry_run_shows_the_card_and_contacts_nobody(
 
 
 class Uploads(publish.HfApi):
-    """The client, whose uploads arrive in a :class:`HubServer` by themselves: how it sends them is its own matter."""
+    """The client, whose uploads go straight to a :class:`HubServer`: how the real client sends them is not tested."""
 
     hub: HubServer
 
@@ -88,7 +88,7 @@ def test_what_is_published_can_be_downloaded(
     assert cli(["download"]) == 1
     assert "no repository given" in capsys.readouterr().err
 
-    with pytest.raises(SystemExit, match=r"holds README\.md, .* already; add --overwrite"):
+    with pytest.raises(SystemExit, match=r"already contains README\.md, .*; add --overwrite"):
         publish.main(command)
     publish.main([*command, "--overwrite", "--licence", "mit"])
     assert b'license: "mit"' in hub.files[REPOSITORY, "main"]["README.md"]

@@ -1,4 +1,4 @@
-"""Pyramids: exact for any size, differentiable, as Burt & Adelson define them."""
+"""Pyramids: exact for any size, differentiable, as defined by Burt & Adelson."""
 
 from __future__ import annotations
 

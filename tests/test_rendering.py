@@ -148,12 +148,12 @@ def test_tone_curve_is_the_one_it_was_told() -> None:
     assert grey == pytest.approx([0, 0.1797, 1], abs=5e-4)  # mid-grey is 118 of 255
     with pytest.raises(ValueError, match="must increase"):
         ToneCurve([0, 0.5, 0.4, 1], [0, 0.2, 0.3, 1])
-    with pytest.raises(ValueError, match="leads from 0 to 1"):
+    with pytest.raises(ValueError, match="must lead from 0 to 1"):
         ToneCurve([0, 1], [0, 0.9])
 
 
 def romm_to_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ProPhoto RGB to sRGB, 0..1, by the standards' figures: chromaticities, Bradford's adaptation, both curves."""
+    """ProPhoto RGB to sRGB, 0..1, by the standards' values: chromaticities, Bradford's adaptation, both curves."""
 
     def white(x: float, y: float) -> NDArray[np.float64]:
         return np.array([x / y, 1, (1 - x - y) / y])
@@ -235,7 +235,7 @@ def test_shifted_cropped_and_reduced_targets_are_found(name: str) -> None:
 @pytest.mark.parametrize("width", [160, 213, 301, 420, 640])
 @pytest.mark.slow
 def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
-    """At half the camera's scale too, whatever the rounding of its sides."""
+    """At half the camera's scale, too, however its sides were rounded."""
     rendering = resize(data.coffee(), (400, 602))
     target = resize(other_rendering(data.coffee()), (round(400 * width / 602), width))
     for scale in (0.5, 1.0):
@@ -246,7 +246,7 @@ def test_a_whole_picture_of_any_size_lies_where_it_should(width: int) -> None:
 @pytest.mark.slow
 def test_what_no_shift_mends_is_refused_with_the_reason() -> None:
     photo = data.astronaut()
-    with pytest.raises(Misaligned, match="no shift brings it onto the rendering"):
+    with pytest.raises(Misaligned, match="no shift aligns it with the rendering"):
         align(photo, data.coffee())
     turned = Image.fromarray(photo).rotate(1.5, Image.Resampling.BICUBIC)
     with pytest.raises(Misaligned, match=r"pixels apart \(rotation, lens correction or another scale\)"):
@@ -331,7 +331,7 @@ def test_fitting() -> None:
 
 
 def test_pictures_of_a_photograph_are_golden(tmp_path: Path) -> None:
-    """Mean values of the five renderings; they change when exposure, highlights, tone or colour do."""
+    """Mean values of the five renderings; they change if exposure, highlights, tone or colour change."""
     path = write_dng(tmp_path / "coffee.dng", light_of(data.coffee(), -1.0))
     means = [render(read_raw(path), ev).mean((0, 1)) for ev in EVS]
     golden = [[91.4, 46.9, 22.0], [112.7, 58.2, 26.3], [161.4, 84.2, 39.8], [205.0, 110.6, 62.0], [215.3, 123.3, 76.1]]

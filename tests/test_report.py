@@ -1,4 +1,4 @@
-"""What is said of a photo's exposure, linear light, and masks."""
+"""The report on a photo's exposure, linear light, and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips: corrections that hold still over time, follow exposure, and do not cross scene changes."""
+"""Clips: corrections stay steady over time, follow exposure, and do not cross scene changes."""
 
 from __future__ import annotations
 

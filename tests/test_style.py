@@ -1,4 +1,4 @@
-"""The house: lint, types, what the wheel and ComfyUI get."""
+"""The project: lint, types, and the contents of the wheel and of ComfyUI's pack."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_rooms_stand_on_their_floors() -> None:
 
 
 def test_root_imports_without_comfyui_or_torch() -> None:
-    """ComfyUI starts no slower, and other tools can import the root."""
+    """ComfyUI does not start more slowly, and other tools can import the root."""
     code = (
         "import importlib.util, sys;"
         f"spec = importlib.util.spec_from_file_location('pack', {str(ROOT / '__init__.py')!r},"
@@ -148,9 +148,9 @@ def test_the_pack_does_without_what_it_leaves_out() -> None:
 
 
 def test_what_takes_many_arguments_takes_them_by_name() -> None:
-    """A call of many arguments in a row cannot be read, and a new one in between would break it."""
+    """A call with many positional arguments is hard to read, and inserting one would break it."""
     for path in (path for folder in ("expcorr_core", "training") for path in sorted((ROOT / folder).rglob("*.py"))):
-        if path.stem in ("numba_kernels", "slicing_triton"):  # compiled, which knows positions alone
+        if path.stem in ("numba_kernels", "slicing_triton"):  # compiled, which has only positional arguments
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):

@@ -1,4 +1,4 @@
-"""The training script: it learns, stops and goes on, shares its work, and says what is wrong."""
+"""The training script: it learns, stops and resumes, runs in several processes, and reports errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def state(out: Path) -> dict[str, Any]:
 
 
 def assert_same(first: Path, second: Path) -> None:
-    """Two runs came to the same networks, bit for bit, through the same losses."""
+    """Two runs came to the same networks, bit for bit, with the same losses."""
     a, b = state(first), state(second)
     parts = [(a[key], b[key]) for key in ("network", "average")]
     if a["adversary"]:
@@ -83,17 +83,17 @@ def start(*command: object, processes: int = 1) -> subprocess.Popen[str]:
 
 
 def test_paper_preset_is_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """shared figures: patch, batch, epochs, halving, discriminator; steps of 17,675 photos with 8, 4 and 2 patches."""
+    """Same values: patch, batch, epochs, halving, discriminator; steps of 17,675 photos with 8, 4 and 2 patches."""
     train.main(["--dry-run"])
     out = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("| ")]
     assert lines[0][2:] == [
-        "on", "batch", "epochs", "steps an epoch", "steps", "lr", "halves every", "discriminator",
+        "on", "batch", "epochs", "steps per epoch", "steps", "lr", "halves every", "discriminator",
     ]  # fmt: skip
     assert [line[2:] for line in lines[2:]] == [
-        ["128 px, 8 patches a photo", "32", "40", "4418", "176720", "0.0001", "20 epochs", "never"],
-        ["256 px, 4 patches a photo", "8", "30", "8837", "265110", "0.0001", "10 epochs", "after 15 epochs"],
-        ["512 px, 2 patches a photo", "4", "20", "8837", "176740", "0.0001", "5 epochs", "after 5 epochs"],
+        ["128 px, 8 patches per photo", "32", "40", "4418", "176720", "0.0001", "20 epochs", "never"],
+        ["256 px, 4 patches per photo", "8", "30", "8837", "265110", "0.0001", "10 epochs", "after 15 epochs"],
+        ["512 px, 2 patches per photo", "4", "20", "8837", "176740", "0.0001", "5 epochs", "after 5 epochs"],
     ]
     arguments = json.loads(out[out.index("{") :])
     assert (arguments["weight_decay"], arguments["ema"], arguments["clip"], arguments["photos"]) == (0, 0, 0, 17_675)
@@ -152,7 +152,7 @@ def test_precision_is_asked_of_the_device_and_kept(
 
 def test_rates() -> None:
     stage = Stage(size=128, batch=10, lr=1.0, epochs=40, halve=20, adversarial=15)
-    photos = 50  # 5 steps an epoch
+    photos = 50  # 5 steps per epoch
     assert stage.total_steps(photos) == 200
     assert [stage.learning_rate(step, photos) for step in (0, 99, 100, 199)] == [1, 1, 0.5, 0.5]
     assert [stage.has_discriminator(step, photos) for step in (74, 75)] == [False, True]
@@ -166,7 +166,7 @@ def test_rates() -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(photos: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle, workers and all; also of a log that was ahead of the checkpoint."""
+    """SIGKILL in the middle, workers and all; also with a log that was ahead of the checkpoint."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     stage = ["--stage", COARSE.replace("steps=4", "steps=12"), *STAGES[2:], *LOSSES]
     quick = [*QUICK[:2], "--workers", "1", "--checkpoint-every", "4", "--log-every", "1"]
@@ -333,7 +333,7 @@ def test_losses_and_levels_are_switched_by_arguments(photos: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_log_loss_is_of_each_photo(photos: Path, tmp_path: Path) -> None:
-    """The mean of logarithms is at most the logarithm of the mean, and reached by photos of equal loss alone."""
+    """The mean of logarithms is at most the logarithm of the mean, and equal to it only for photos of equal loss."""
     stage = ["--stage", "finest=4,size=128,batch=4,steps=1,lr=1e-4", *QUICK, "--exposure", "kept_share=0"]
     train.main([str(photos), str(tmp_path / "log"), *stage, "--log-loss", "0.02"])
     train.main([str(photos), str(tmp_path / "plain"), *stage])
@@ -394,7 +394,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
 
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(photos: Path, tmp_path: Path) -> None:
-    """Files may grow to 60 MB: the weights fit, the checkpoint of 80 MB does not, as on a disk that is full."""
+    """Files may grow to 60 MB: the weights fit, the checkpoint of 80 MB does not, as on a full disk."""
     out = tmp_path / "run"
     stage = ["--stage", "finest=4,size=128,batch=1,steps=4,lr=1e-4", *QUICK]
     train.main([str(photos), str(out), *stage, "--seed", "1"])

@@ -1,4 +1,4 @@
-"""Video files in and out: everything that goes with the picture stays; what is damaged is told, and the rest kept."""
+"""Video files in and out: everything besides the picture is kept; damage is reported, and the rest is kept."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_aspect_of_pixels_turns_with_them(
 
 
 def test_motion_jpeg_with_exif(corrector: Corrector, frames: list[NDArray[np.uint8]], tmp_path: Path) -> None:
-    """Its side data is of a kind that some PyAV do not know."""
+    """Its side data has a type that some PyAV versions do not know."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     with video.av.open(str(tmp_path / "in.mkv"), "w") as container:
@@ -186,7 +186,7 @@ def test_depth_and_codec_are_kept(
         ("libx264", "yuv420p", {}, 0.2),
         ("libx265", "yuv420p10le", {}, 0.2),
         ("libx264", "yuv420p", {"color_range": video_colour.FULL}, 0.6),  # FFmpeg rounds its chroma down
-        ("libx264", "yuv420p", {"color_primaries": 0, "color_trc": 0}, 0.2),  # reserved figures
+        ("libx264", "yuv420p", {"color_primaries": 0, "color_trc": 0}, 0.2),  # reserved values
     ],
     ids=["8 bits", "10 bits", "full range", "reserved"],
 )
@@ -209,7 +209,7 @@ def test_strength_0_keeps_the_colours(
 
 @pytest.mark.parametrize(("codec", "pixels"), [("libx264", "yuv420p"), ("libx265", "yuv420p10le")])
 def test_colours_are_read_without_bias(tmp_path: Path, codec: str, pixels: str) -> None:
-    """FFmpeg's quick way to 8 bits rounds down, which in the dark is a few percent."""
+    """FFmpeg's fast conversion to 8 bits rounds down, which is a few percent in dark areas."""
     squares = np.random.default_rng(0).integers(5, 60, (9, 16, 3))
     still = np.kron(squares, np.ones((80, 80, 1))).astype(np.uint8)
     source = make_video(tmp_path / "in.mp4", [still] * 5, codec, pixels, sound=False)

@@ -1,4 +1,4 @@
-"""Every kind of video comes back whole: what its format can hold is kept, and all else is told."""
+"""Every kind of video: what the format can hold is kept, and everything else is reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHONE = {"com.apple.quicktime.make": "Maker", "com.android.version": "14", "titl
 
 @pytest.fixture(scope="session")
 def unchanged(corrector: Corrector) -> SequenceCorrector:
-    """What is tried here is of the file, not of the picture."""
+    """These tests are about the file, not the picture."""
     return SequenceCorrector(corrector, Settings(strength=0))
 
 

@@ -1,4 +1,4 @@
-"""Tasks on several processes: none takes another down, hangs for ever, or costs more than there is."""
+"""Tasks in several processes: none crashes another, hangs for ever, or uses more memory than there is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from expcorr_core.batch.pool import Task, spread
 
 
 def crash(path: str, name: str) -> str:
-    """Bring the process down under one name; note who was called."""
+    """Crash the process for one name; record every call."""
     with (Path(path) / name).open("a") as file:
         file.write("called ")
     time.sleep(1)
@@ -37,7 +37,7 @@ def test_only_the_task_that_crashes_is_tried_again_and_given_up(tmp_path: Path, 
 
 
 def hang(path: str, name: str) -> str:
-    """As a decoder that never comes back, and never gives the interpreter's lock away."""
+    """Like a decoder that never returns and never releases the interpreter's lock."""
     with (Path(path) / name).open("a") as file:
         file.write("called ")
     if name == "hangs":
@@ -65,7 +65,7 @@ def test_what_a_task_raises_reaches_the_caller() -> None:
 
 
 def busy(path: str, name: str) -> int:
-    """How many run at once."""
+    """The number of tasks that run at once."""
     mark = Path(path) / name
     mark.touch()
     time.sleep(0.2)

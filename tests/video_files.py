@@ -104,7 +104,7 @@ def make_plain(
         times: of the frames, in ticks.
         tick: seconds.
         options: of the encoder.
-        tags: of colour; matrix and range are used for Y'CbCr (Rec. 601 and limited, where they do not tell).
+        tags: of colour; matrix and range are used for Y'CbCr (Rec. 601 and limited, where not specified).
         aspect: of a pixel, width to height.
         metadata: of the file.
         movflags: of MOV and MP4.

@@ -1,1 +1,1 @@
-"""Training, evaluation and data sets; each script runs as a file or as a module of this package."""
+"""Training, evaluation and data sets; each script can be run as a file or as a module of this package."""

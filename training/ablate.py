@@ -1,4 +1,4 @@
-"""The paper's ablations in small: level count, plain U-Net, each loss on and off; a table and a plot.
+"""The paper's ablations on a small scale: number of levels, plain U-Net, each loss on and off; a table and a plot.
 
     python training/ablate.py PHOTOS OUT --validation VAL                   # hours on a CPU
     python training/ablate.py PHOTOS OUT --validation VAL --steps 200       # a first look
@@ -10,7 +10,7 @@ runs are kept, stopped ones are resumed. OUT receives ablations.md, ablations.cs
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import csv
@@ -41,7 +41,7 @@ def folder_of(name: str) -> str:
 
 
 def run_variant(args: argparse.Namespace, name: str, levels: int, losses: tuple[str, ...]) -> Path:
-    """Train one variant, or what is left of it; its folder."""
+    """Train one variant, or the rest of it if it was stopped; return its folder."""
     out: Path = args.out / folder_of(name)
     # The discriminator joins after the first half, as in the paper's second phase.
     adversarial = f",adversarial={args.steps // 2}" if "adversarial" in losses else ""
@@ -56,7 +56,7 @@ def run_variant(args: argparse.Namespace, name: str, levels: int, losses: tuple[
 
 
 def read_log(out: Path) -> list[tuple[int, float, float]]:
-    """Step, PSNR and SSIM of each validation."""
+    """Step, PSNR and SSIM of every validation."""
     with (out / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["validation_psnr"]]
     return [(int(row["step"]), float(row["validation_psnr"]), float(row["validation_ssim"] or "nan")) for row in rows]
@@ -81,9 +81,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("photos", type=Path, help="as for train.py")
     parser.add_argument("out", type=Path)
     parser.add_argument("--validation", type=Path, required=True, help="as for train.py")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="variants whose names contain one of these")
-    parser.add_argument("--size", type=int, default=128, help="of the patches (default 128)")
-    parser.add_argument("--photo-side", type=int, default=256, help="photos are reduced to it (default 256)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="train only variants whose names contain one of these"
+    )
+    parser.add_argument("--size", type=int, default=128, help="side of the patches, pixels (default 128)")
+    parser.add_argument(
+        "--photo-side", type=int, default=256, help="photos are reduced to this larger side, pixels (default 256)"
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=5e-4)
@@ -111,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         plot(curves, args.out / "ablations.png")
     except ModuleNotFoundError:
-        print("ablate.py: no plot without matplotlib: pip install matplotlib", file=sys.stderr)
+        print("ablate.py: the plot needs matplotlib: pip install matplotlib", file=sys.stderr)
 
 
 if __name__ == "__main__":

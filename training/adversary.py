@@ -1,4 +1,4 @@
-"""The discriminator and its training beside the network."""
+"""The discriminator, which is trained together with the network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def judge(self, image: Tensor) -> Tensor:
-        """Logits with the discriminator's own weights held fast."""
+        """Logits, with the discriminator's own weights frozen."""
         fixed = {name: value.detach() for name, value in self.module.named_parameters()}
         logits: Tensor = functional_call(self.module, fixed, (image,))[0]
         return logits
@@ -48,6 +48,6 @@ class Adversary:
 
 
 def flipped(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Each photo of a batch mirrored with a probability of one half."""
+    """Flip each photo of a batch horizontally with a probability of one half."""
     chosen = torch.rand(len(image), 1, 1, 1, generator=generator).to(image.device) < 0.5
     return torch.where(chosen, image.flip(3), image)

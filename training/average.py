@@ -1,15 +1,15 @@
-"""Average weights files of one lineage: a run's end with its start, or runs that began alike.
+"""Average weights files of one lineage: a run's end with its start, or runs with the same start.
 
 python training/average.py OUT.safetensors FILE=SHARE FILE=SHARE ...
 
-Between weights that were trained from one another the loss runs without a bump, and their average holds what a short
-last stage gained in one group of photos without all that it lost in another (Wortsman et al., CVPR 2022).
+Between weights of which one was trained from the other, the loss has no barrier. Their average keeps most of what a
+short last stage gained in one group of photos, without all that it lost in another (Wortsman et al., CVPR 2022).
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import math
@@ -20,11 +20,11 @@ from expcorr_core.method.weights import WeightsError, load_weights, read_metadat
 
 
 def average(files: list[tuple[Path, float]], path: Path) -> None:
-    """Write the average of weights files, weighed by their shares; the file says what it was made of.
+    """Write the average of weights files, weighted by their shares; the file records what it was made from.
 
     Raises:
         ValueError: the shares do not add up to 1, or the file exists.
-        WeightsError: a file cannot be used, or is of another network than the first.
+        WeightsError: a file cannot be used, or belongs to a different network than the first.
     """
     if path.exists():
         raise ValueError(f"{path} exists; remove it or choose another name")
@@ -35,7 +35,7 @@ def average(files: list[tuple[Path, float]], path: Path) -> None:
     first = networks[0]
     for (file, _), network in zip(files, networks, strict=True):
         if network.architecture != first.architecture or network.normalised != first.normalised:
-            raise WeightsError(f"{file} is of another network than {files[0][0]}")
+            raise WeightsError(f"{file} belongs to a different network than {files[0][0]}")
     states = [network.state_dict() for network in networks]
     shares = [share for _, share in files]
     mean = {key: sum(s[key] * share for s, share in zip(states, shares, strict=True)) for key in states[0]}
@@ -50,11 +50,11 @@ def _part(text: str) -> tuple[Path, float]:
     try:
         return Path(name), float(share)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"write FILE=SHARE, as last.safetensors=0.3; got {text!r}") from error
+        raise argparse.ArgumentTypeError(f"write FILE=SHARE, for example last.safetensors=0.3; got {text!r}") from error
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="safetensors file to write")
     parser.add_argument("files", type=_part, nargs="+", metavar="FILE=SHARE")

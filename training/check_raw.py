@@ -1,16 +1,16 @@
-"""Measure the exposures of the raw renderer on a raw file: linear light behind the tone curve against 2 ** EV.
+"""Measure the exposures of the raw renderer on a raw file: linear light behind the tone curve, compared with 2 ** EV.
 
     python training/check_raw.py chart.dng --plot ratios.png --sheet five.jpg
 
-The pictures that are measured are the 8-bit ones, before JPEG. Flat blocks of 24 x 24 pixels (as a colour chart has
-them) are led back through colour space and tone curve to light; its ratio to the light at EV 0 should be 2 ** EV
-wherever neither clips. Printed are the deviations of the medians, and of 95 % of the blocks.
+The 8-bit pictures are measured, before JPEG. Flat blocks of 24 x 24 pixels (a colour chart has such blocks) are
+converted back to light through the colour space and the tone curve. The ratio of this light to that at EV 0 should be
+2 ** EV wherever neither clips. The deviation of the median and that of 95 % of the blocks are printed.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 from pathlib import Path
@@ -30,12 +30,12 @@ from .rendering.raw import read_raw
 from .rendering.tone import Scene, expose, fitting, render, resize, tone_map
 
 BLOCK = 24
-FLAT = 0.1  # standard deviation by mean, at most: noise, but no edges
-USABLE = (0.01, 0.85)  # display light that is neither lost in 8 bits nor near clipping
+FLAT = 0.1  # largest standard deviation relative to the mean: noise, but no edges
+USABLE = (0.01, 0.85)  # display light that 8 bits can still resolve and that is not near clipping
 
 
 def light_behind(pixels: NDArray[np.uint8], scene: Scene, ev: float) -> NDArray[np.float64]:
-    """Exposed linear light of an 8-bit sRGB rendering, ``(H, W, 3)``: the tone stage backwards."""
+    """Exposed linear light of an 8-bit sRGB rendering, ``(H, W, 3)``: the tone stage inverted."""
     linear = srgb_to_linear(torch.from_numpy(pixels / np.float32(255))).numpy()
     shown = to_prophoto(linear).astype(float)
     light = expose(np.linspace(0, 1, 2**14, dtype=np.float32) ** 2, ev)
@@ -55,7 +55,7 @@ def blocks(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def measure(scene: Scene) -> dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """By EV: light of the usable flat blocks at EV 0, and at this EV."""
+    """For each EV, the light of the usable flat blocks at EV 0 and at this EV."""
     total = {ev: scene.ev + ev for ev in EVS}
     pictures = {ev: render(scene, ev) for ev in EVS}
     light = {ev: blocks(light_behind(picture, scene, total[ev])) for ev, picture in pictures.items()}
@@ -72,7 +72,7 @@ def measure(scene: Scene) -> dict[float, tuple[NDArray[np.float64], NDArray[np.f
 
 
 def plot(found: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]], path: Path) -> None:
-    """Ratios of all blocks and channels, over the light at EV 0."""
+    """Plot the ratios of all blocks and channels over the light at EV 0."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -83,7 +83,7 @@ def plot(found: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]], pa
         xscale="log",
         yscale="log",
         xlabel="light at EV 0, 1 is the sensor's saturation",
-        ylabel="light by light at EV 0",
+        ylabel="light / light at EV 0",
     )
     axis.set_yticks([2**ev for ev in EVS], [f"{2**ev:.3g}" for ev in EVS])
     axis.set_xticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.4], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.4"])
@@ -94,11 +94,11 @@ def plot(found: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]], pa
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("raw", type=Path)
-    parser.add_argument("--plot", type=Path, help="picture of the ratios to write")
-    parser.add_argument("--sheet", type=Path, help="picture of the five renderings to write")
+    parser.add_argument("--plot", type=Path, help="write a picture of the ratios to this file")
+    parser.add_argument("--sheet", type=Path, help="write a picture of the five renderings to this file")
     args = parser.parse_args(argv)
 
     def command() -> None:

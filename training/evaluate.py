@@ -1,15 +1,15 @@
-"""The paper's table: PSNR and SSIM (and PI, where pyiqa is installed) by exposure and expert; or by group.
+"""The paper's table: PSNR and SSIM (and PI, where pyiqa is installed) by exposure and expert, or by group.
 
-    python training/evaluate.py DATASET OUT                # its test part, targets of experts A to E
+    python training/evaluate.py DATASET OUT                # its test part, with the targets of experts A to E
     python training/evaluate.py INPUTS OUT --targets GT    # plain folders of pairs
 
-OUT receives scores.csv (a row a pair), table.md and table.csv. Run it again to resume.
+OUT receives scores.csv (one row per pair), table.md and table.csv. Run it again to resume.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import csv
@@ -36,7 +36,7 @@ COLUMNS = ("name", "groups", "psnr", "ssim", "pi")
 
 
 class Row(NamedTuple):
-    """Figures of a pair, as in scores.csv; ``pi`` is None where pyiqa is missing."""
+    """Scores of a pair, as in scores.csv; ``pi`` is None if pyiqa is not installed."""
 
     name: str
     groups: tuple[str, ...]
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows that an earlier start wrote; a last one that was cut off is left out."""
+    """The rows that an earlier run wrote, without an incomplete last one."""
     return [
         Row(r["name"], tuple(r["groups"].split("; ")), float(r["psnr"]), float(r["ssim"]), pi)
         for r in csv.DictReader(complete_lines(path))
@@ -62,7 +62,7 @@ def write_rows(file: object, rows: Iterable[Row]) -> None:
 
 
 def mean_of(rows: Sequence[Row]) -> str:
-    """PSNR / SSIM of some rows, and PI where they all have one."""
+    """Mean PSNR / SSIM of some rows, and PI if they all have one."""
     if not rows:
         return ""
     psnr, ssim = (sum(getattr(row, name) for row in rows) / len(rows) for name in ("psnr", "ssim"))
@@ -72,7 +72,7 @@ def mean_of(rows: Sequence[Row]) -> str:
 
 
 def tabulate(rows: Sequence[Row], by_expert: bool) -> list[list[str]]:
-    """Header and lines: the paper's blocks and experts, or one line a group."""
+    """Header and lines: the paper's blocks and experts, or one line per group."""
     groups = list(dict.fromkeys(group for row in rows for group in row.groups if group))
     if not by_expert:
         lines = [[group, str(len(part)), mean_of(part)] for group in groups if (part := of(rows, group))]
@@ -139,11 +139,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", type=Path, help="the paper's data set or its test part; with --targets a folder")
     parser.add_argument("out", type=Path, help="folder for the results")
-    parser.add_argument("--targets", type=Path, help="folder of targets, files named as the inputs")
+    parser.add_argument("--targets", type=Path, help="folder of targets, with the same file names as the inputs")
     parser.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""Make a weights file of a training checkpoint.
+"""Make a weights file from a training checkpoint.
 
 python training/export.py OUT/last.pt weights.safetensors --dtype float32
 """
@@ -6,7 +6,7 @@ python training/export.py OUT/last.pt weights.safetensors --dtype float32
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import sys
@@ -40,12 +40,12 @@ def export(checkpoint: Path, path: Path, dtype: torch.dtype, last: bool = False)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="last.pt of a run")
+    parser.add_argument("checkpoint", type=Path, help="a run's last.pt")
     parser.add_argument("weights", type=Path, help="safetensors file to write")
     parser.add_argument("--dtype", choices=DTYPES, default="float16", help="default float16")
-    parser.add_argument("--last", action="store_true", help="the last weights instead of the averaged ones")
+    parser.add_argument("--last", action="store_true", help="export the last weights instead of the averaged ones")
     args = parser.parse_args(argv)
     try:
         export(args.checkpoint, args.weights, DTYPES[args.dtype], args.last)

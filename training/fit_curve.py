@@ -2,15 +2,15 @@
 
     python training/fit_curve.py RENDERINGS --curves curves.png --scene scene.jpg
 
-RENDERINGS holds photos named SCENE_N1.5, SCENE_N1, SCENE_0, SCENE_P1, SCENE_P1.5. Every second scene is fitted, from
-its _0 to the others; the rest checks the fit. Printed are mean PSNR: of doing nothing, of a gain in linear sRGB, of
-the fitted curve, and of those that the program carries.
+RENDERINGS holds photos named SCENE_N1.5, SCENE_N1, SCENE_0, SCENE_P1, SCENE_P1.5. The curve is
+fitted to every second scene, from its _0 to the others, and checked on the rest. The mean PSNR of doing nothing, of a
+gain in linear sRGB, of the fitted curve, and of the curves in the program is printed.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import sys
@@ -28,13 +28,14 @@ from expcorr_core.data.pairs import ev_of, exposure_of
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from expcorr_core.image.metrics import psnr
-from expcorr_core.photos.reading import ImageError, Photo, find_photos
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, find_photos
 
 from .rendering.tone import CAMERA_STOPS, CAMERA_VALUES, ToneCurve, expose, spare_highlights
 
 Scene = dict[float, Tensor]  # EV to (3, H, W), 0..1
 SIDE = 512  # larger side that the fit works on
-GREY = 0.461  # display value of mid-grey: 118 of 255
+GREY = 0.461  # display value of mid-grey: 118 / 255
 START = (2.2, 8.0, 1.3)  # gamma, shoulder, slope
 
 
@@ -51,12 +52,12 @@ def read_scenes(folder: Path) -> dict[str, Scene]:
             scenes[name][ev_of(exposure)] = load_photo(path, SIDE).float() / 255
     found = {name: scene for name, scene in scenes.items() if 0.0 in scene and len(scene) > 1}
     if len(found) < 2:
-        raise ImageError(f"{folder} holds {len(found)} scenes with renderings at EV 0 and others; it takes 2")
+        raise ImageError(f"{folder} has {len(found)} scenes with renderings at EV 0 and others; at least 2 are needed")
     return found
 
 
 def score(scenes: list[Scene], render: Callable[[Tensor, float], Tensor]) -> float:
-    """Mean PSNR, dB, of renderings made from EV 0 against the real ones, on 8 bits."""
+    """Mean PSNR, dB, of renderings made from EV 0, compared with the real ones at 8 bits."""
     values = []
     for scene in scenes:
         for ev, real in scene.items():
@@ -67,7 +68,7 @@ def score(scenes: list[Scene], render: Callable[[Tensor, float], Tensor]) -> flo
 
 
 def fit(scenes: list[Scene]) -> CameraCurve:
-    """The curve with the highest score on the scenes; one for all of them and all EVs."""
+    """The curve with the highest score on the scenes: one curve for all scenes and EVs."""
     from scipy.optimize import minimize
 
     small = [{ev: image[:, ::3, ::3] for ev, image in scene.items()} for scene in scenes]
@@ -84,7 +85,7 @@ def fit(scenes: list[Scene]) -> CameraCurve:
 
 
 def through(curve: ToneCurve) -> Callable[[Tensor, float], Tensor]:
-    """Another exposure of a rendering: its light by the curve backwards, then as the raw renderer does, by channel."""
+    """Makes another exposure of a rendering: the curve inverted gives light; then, per channel, as the raw renderer."""
     light = np.linspace(0, 1, 4096, dtype=np.float32) ** 2
     display = curve(light)
 
@@ -97,7 +98,7 @@ def through(curve: ToneCurve) -> Callable[[Tensor, float], Tensor]:
 
 
 def fit_tone(scenes: list[Scene]) -> list[float]:
-    """Display values at CAMERA_STOPS: those of neutral pixels at EV 0 are led to the others' medians."""
+    """Display values at CAMERA_STOPS that bring neutral pixels at EV 0 to their medians at the other EVs."""
     from scipy.optimize import least_squares
 
     known: dict[float, list[tuple[float, float]]] = defaultdict(list)
@@ -109,7 +110,7 @@ def fit_tone(scenes: list[Scene]) -> list[float]:
                 if there.sum() >= 16:
                     known[ev].append((level / 255, float(scene[ev][1][there].median())))
     if not known:
-        raise ImageError("the renderings show no grey things, which the tone curve is fitted to; take other scenes")
+        raise ImageError("the renderings show nothing grey to fit the tone curve to; use other scenes")
     levels = {ev: torch.tensor(found).T for ev, found in known.items()}
     middle = CAMERA_STOPS.index(0)
 
@@ -126,7 +127,7 @@ def fit_tone(scenes: list[Scene]) -> list[float]:
 
 
 def plot_curves(scenes: list[Scene], curve: CameraCurve, path: Path) -> None:
-    """What a rendering at EV 0 becomes at each EV: the median of the real ones, the curve, a gain in linear sRGB."""
+    """Plot what values at EV 0 become at each EV: real renderings (median), the curve, a gain in linear sRGB."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(6, 4.6), layout="constrained")
@@ -148,18 +149,20 @@ def plot_curves(scenes: list[Scene], curve: CameraCurve, path: Path) -> None:
 
 
 def save_scene(scene: Scene, curve: CameraCurve, path: Path) -> None:
-    """Real renderings above those made from EV 0."""
+    """Save real renderings, with those made from EV 0 below them."""
     rows = [[scene[ev], shift_exposure(scene[0.0], ev, curve)] for ev in sorted(scene)]
     sheet = torch.cat([torch.cat(pair, 1) for pair in rows], 2)
     Image.fromarray(Photo.from_tensor(sheet[None]).pixels).save(path, quality=90)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("renderings", type=Path)
-    parser.add_argument("--curves", type=Path, help="picture of the curves to write")
-    parser.add_argument("--scene", type=Path, help="picture of the first scene that was not fitted")
+    parser.add_argument("--curves", type=Path, help="write a picture of the curves to this file")
+    parser.add_argument(
+        "--scene", type=Path, help="write a picture of the first scene that was not fitted to this file"
+    )
     args = parser.parse_args(argv)
     try:
         scenes = list(read_scenes(args.renderings).values())

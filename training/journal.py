@@ -1,4 +1,4 @@
-"""Files that a run adds to line by line, so that the next start goes on where it stopped."""
+"""Files that a run appends lines to, so that a resumed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from expcorr_core.files import replacing
 
 
 def check_started(path: Path, description: Mapping[str, object]) -> None:
-    """Say in ``path`` what its folder is made from; ValueError where it was begun from something else."""
+    """Record in ``path`` what its folder is made from; ValueError if it was started from something else."""
     if path.exists():
         if json.loads(path.read_text("utf-8")) != description:
             raise ValueError(f"{path.parent} was started with other arguments or files; choose another folder")
@@ -20,7 +20,7 @@ def check_started(path: Path, description: Mapping[str, object]) -> None:
 
 
 def complete_lines(path: Path) -> list[str]:
-    """The lines of a file, but for a last one that was cut off; none where there is no file."""
+    """The complete lines of a file (a truncated last line is left out); none if there is no file."""
     if not path.exists():
         return []
     text = path.read_text("utf-8")

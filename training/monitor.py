@@ -1,4 +1,4 @@
-"""What a run shows and writes as it goes: progress bar, log.csv, TensorBoard."""
+"""What a run shows and writes along the way: log.csv and TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLUMNS = (
 
 
 class Monitor:
-    """Writes a row of figures now and then, to OUT/log.csv and, where TensorBoard is installed, to OUT/tensorboard.
+    """Writes rows of values to OUT/log.csv and, if TensorBoard is installed, to OUT/tensorboard.
 
     Args:
         out: folder of the run.
-        rows: rows that the log had at the checkpoint that is resumed; later ones are cut off. 0 begins anew.
-        start: steps done before, over all stages.
+        rows: rows that the log had at the checkpoint that is resumed; later rows are removed. 0 starts a new log.
+        start: steps done before, in all stages.
     """
 
     def __init__(self, out: Path, rows: int, start: int) -> None:
@@ -59,7 +59,7 @@ class Monitor:
             self.board.close()
 
     def row(self, total_step: int, values: dict[str, float]) -> None:
-        """Write figures by the names of the columns; ``total_step`` counts over all stages."""
+        """Write values by column name; ``total_step`` counts over all stages."""
         self._csv.writerow({key: f"{value:.6g}" for key, value in values.items() if math.isfinite(value)})
         self._file.flush()
         self.rows += 1
@@ -69,7 +69,7 @@ class Monitor:
                     self.board.add_scalar(key.replace("_", "/"), value, total_step)
 
     def pictures(self, total_step: int, images: dict[str, Tensor]) -> None:
-        """Show batches ``(B, 3, H, W)``, 0..1, of one height and width each."""
+        """Show batches ``(B, 3, H, W)``, 0..1."""
         if self.board:
             for name, image in images.items():
                 self.board.add_images(name, image.clamp(0, 1), total_step)

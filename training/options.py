@@ -19,12 +19,12 @@ from .schedule import Stage
 
 PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("reconstruction", "pyramid", "adversarial", "consistency")
-# Arguments that the result depends on: a resumed run keeps them.
+# Arguments that the result depends on; a resumed run keeps them.
 LASTING = (
     "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init", "ema",
     "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
 )  # fmt: skip
-# Of this machine, not of the run: neither in files nor in the weights.
+# These belong to this computer, not to the run: they are neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
 
 
@@ -71,10 +71,12 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="E",
-        help="average log(loss of a photo + E), as in PSNR; 0: average the loss",
+        help="average log(loss of a photo + E) instead of the loss; PSNR is a logarithm too (default 0: off)",
     )
     what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
-    what.add_argument("--validation", type=Path, help="folder with input/ and gt/, or laid out as the paper's data set")
+    what.add_argument(
+        "--validation", type=Path, help="folder with input/ and gt/, or with the layout of the paper's data set"
+    )
     what.add_argument(
         "--exposure", type=_exposure, nargs="+", help="parameters of the exposure simulation, NAME=NUMBER"
     )
@@ -85,16 +87,24 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         help="stretch the inputs' range to 0..1 first; recorded in the weights file, so the corrector does it too",
     )
     what.add_argument(
-        "--crop", type=float, default=0.6, help="whole photos are cropped to at least this share (default 0.6)"
+        "--crop",
+        type=float,
+        default=0.6,
+        help="crops of whole photos keep at least this share of each side (default 0.6)",
     )
     what.add_argument(
-        "--recolour", type=float, default=0.5, help="share of targets whose colours are changed (default 0.5)"
+        "--recolour", type=float, default=0.5, help="share of the targets whose colours are changed (default 0.5)"
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--weight-decay", type=float, default=1e-4, help="of AdamW; 0 is Adam (default 1e-4)")
-    how.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.999], help="of AdamW (default 0.9 0.999)")
-    how.add_argument("--discriminator-lr", type=float, default=0.1, help="share of the network's (default 0.1)")
+    how.add_argument("--weight-decay", type=float, default=1e-4, help="weight decay of AdamW; 0 is Adam (default 1e-4)")
+    how.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.999], help="betas of AdamW (default 0.9 0.999)")
+    how.add_argument(
+        "--discriminator-lr",
+        type=float,
+        default=0.1,
+        help="learning rate of the discriminator, as a share of the network's (default 0.1)",
+    )
     how.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 for none (default 1)")
     how.add_argument(
         "--ema", type=float, default=0.998, help="decay of the averaged weights; 0 for none (default 0.998)"
@@ -104,14 +114,14 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         "--precision",
         choices=("auto", "bfloat16", "float32"),
         default="auto",
-        help="of autocast; auto: bfloat16 where the device computes faster in it (default auto)",
+        help="precision of autocast; auto: bfloat16 if the device is faster with it (default auto)",
     )
     how.add_argument("--layout", choices=("channels_last", "contiguous"), default="channels_last")
     how.add_argument(
-        "--compile", action="store_true", help="use torch.compile; a resumed run is then the same only up to rounding"
+        "--compile", action="store_true", help="use torch.compile; a resumed run is then equal only up to rounding"
     )
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    how.add_argument("--threads", type=int, help="threads of the computation (default: torch's choice)")
+    how.add_argument("--threads", type=int, help="number of threads for computing (default: torch's choice)")
     workers = max(1, min(8, cores() // 2))
     how.add_argument(
         "--workers", type=int, default=workers, help=f"number of processes that prepare data (default {workers})"
@@ -134,10 +144,10 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def parse(description: str | None, argv: list[str] | None) -> argparse.Namespace:
-    """Command line before file before preset before defaults.
+    """The command line takes precedence over the file, the file over the preset, the preset over the defaults.
 
     Raises:
-        ValueError: the file or a combination of arguments makes no sense.
+        ValueError: the file, or a combination of arguments, is not valid.
     """
     parser = build_parser(description)
     first = parser.parse_args(argv)
@@ -150,7 +160,7 @@ def parse(description: str | None, argv: list[str] | None) -> argparse.Namespace
 
 
 def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: dict[str, Any]) -> argparse.Namespace:
-    """The command line over ``kept`` values (plain ones, as in arguments.json)."""
+    """The command line, with ``kept`` values (plain ones, as in arguments.json) as defaults."""
     values = dict(kept)
     if "stage" in values:
         values["stage"] = [Stage.from_dict(stage) for stage in values["stage"]]
@@ -192,7 +202,7 @@ def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 
 def plain(args: argparse.Namespace, folders: bool = False) -> dict[str, Any]:
-    """The arguments as JSON values; paths by their last name alone unless ``folders``."""
+    """The arguments as JSON values; of paths only the last name, unless ``folders``."""
     values = {key: value for key, value in vars(args).items() if key not in LOCAL}
     for key, value in values.items():
         if isinstance(value, Path):
@@ -201,7 +211,7 @@ def plain(args: argparse.Namespace, folders: bool = False) -> dict[str, Any]:
 
 
 def check_resumed(args: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Raise ValueError where the command line contradicts the run that is resumed."""
+    """Raise ValueError if the command line contradicts the run that is resumed."""
     now = plain(args, folders=True)
     for name in LASTING:
         if now[name] != kept.get(name, now[name]):

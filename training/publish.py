@@ -9,7 +9,7 @@ already in the repository are replaced only with --overwrite.
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import csv
@@ -31,13 +31,13 @@ from expcorr_core.pretrained import PAPER, TAGS
 
 from .tables import markdown
 
-# Of the client's HTTP library, which is another one in other versions.
+# Those of the client's HTTP library, which differs between versions.
 NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__,)
 LIMITS = """\
-- What clipped to white or black is lost; it comes back as an even tone.
-- The right exposure of a photo that was meant to be dark or bright cannot be told from its pixels: such photos are
-  pulled towards the middle.
-- Values are taken for sRGB.
+- Detail that was clipped to white or black cannot be recovered; such areas become an even tone.
+- Whether a photo was meant to be dark or bright cannot be seen from its pixels: such photos are pulled towards the
+  middle.
+- Values are assumed to be sRGB.
 """
 
 
@@ -48,7 +48,11 @@ def data_section(training: dict[str, Any], sources: Path | None) -> str:
         ValueError: the sources file lacks the columns ``source`` and ``licence``.
     """
     data = training.get("data", {})
-    kind = "pairs" if data.get("pairs") else "well-exposed photos, exposed wrongly by the program as it trained"
+    kind = (
+        "pairs"
+        if data.get("pairs")
+        else "well-exposed photos, from which wrong exposures were simulated during training"
+    )
     text = f"{data.get('photos', 'An unknown number of')} {kind}. Digest: `{data.get('sha256', 'unknown')}`.\n"
     if sources is None:
         return text
@@ -56,14 +60,14 @@ def data_section(training: dict[str, Any], sources: Path | None) -> str:
         rows = list(csv.DictReader(file))
     if not rows or not {"source", "licence"} <= rows[0].keys():
         raise ValueError(f"{sources} needs the columns source and licence")
-    # A source may name a revision after @: one line a collection.
+    # A source may name a revision after @: one line per collection.
     counts = Counter((row["source"].partition("@")[0], row["licence"]) for row in rows)
     lines = [(source, count, licence) for (source, licence), count in counts.most_common()]
     return f"{text}\n{markdown(('collection', 'photos', 'licence as stated there'), lines)}"
 
 
 def front_matter(args: argparse.Namespace) -> str:
-    """What the Hub reads of the card, YAML (of which JSON is a part).
+    """The part of the card that the Hub reads, as YAML (of which JSON is a subset).
 
     Raises:
         ValueError: the scores file lacks the columns ``psnr`` and ``ssim``.
@@ -96,7 +100,7 @@ def model_card(args: argparse.Namespace) -> str:
     """The README.md of the repository.
 
     Raises:
-        ValueError: the weights file or the sources file is not what it should be.
+        ValueError: the weights file or the sources file is not valid.
     """
     metadata = read_metadata(args.weights)
     training = metadata["training"]
@@ -114,7 +118,7 @@ def model_card(args: argparse.Namespace) -> str:
 
 Corrects photos that were exposed wrongly: too bright, too dark, or both in different places. A network of four U-Nets
 over a Laplacian pyramid ({parameters:,} parameters), after "Learning Multi-Scale Photo Exposure Correction" (Afifi,
-Derpanis, Ommer, Brown, [CVPR 2021]({PAPER})), trained anew.
+Derpanis, Ommer, Brown, [CVPR 2021]({PAPER})), trained from scratch.
 
 {pictures}
 
@@ -129,11 +133,11 @@ import expcorr_core as ec
 
 path = ec.download_weights("{args.repo_id}", "{args.weights.name}", sha256="{digest(args.weights)}")
 corrector = ec.Corrector.load(path)
-ec.correct("photo.jpg", corrector=corrector)  # to photo_corrected.jpg
+ec.correct("photo.jpg", corrector=corrector)  # writes photo_corrected.jpg
 corrected = corrector(image)  # a tensor (B, 3, H, W), 0..1, any size
 ```
 
-## Figures
+## Results
 
 {metrics}
 
@@ -154,7 +158,7 @@ corrected = corrector(image)  # a tensor (B, 3, H, W), 0..1, any size
 
 
 def gather(args: argparse.Namespace, folder: Path) -> list[Path]:
-    """Put what is uploaded into a folder; its files."""
+    """Put everything that is uploaded into a folder; return its files."""
     (folder / "README.md").write_text(model_card(args), "utf-8")
     shutil.copy(args.weights, folder / args.weights.name)
     for path in args.pictures:
@@ -164,10 +168,10 @@ def gather(args: argparse.Namespace, folder: Path) -> list[Path]:
 
 
 def upload(args: argparse.Namespace, folder: Path, names: Sequence[str]) -> str:
-    """Create the repository where there is none, and upload the folder in one commit; the commit's address.
+    """Create the repository if it does not exist, upload the folder in one commit, and return the commit's URL.
 
     Raises:
-        ValueError: files of these names stand there, or the Hub refuses.
+        ValueError: files with these names exist there already, or the Hub refuses the request.
     """
     api = HfApi()
     try:
@@ -177,12 +181,12 @@ def upload(args: argparse.Namespace, folder: Path, names: Sequence[str]) -> str:
             there = set()
         if there and not args.overwrite:
             raise ValueError(
-                f"{args.repo_id} holds {', '.join(sorted(there))} already; add --overwrite to replace them"
+                f"{args.repo_id} already contains {', '.join(sorted(there))}; add --overwrite to replace them"
             )
         api.create_repo(args.repo_id, private=args.private, exist_ok=True)
         return str(api.upload_folder(repo_id=args.repo_id, folder_path=folder, commit_message=args.message).commit_url)
     except LocalTokenNotFoundError as error:
-        raise ValueError("there is no Hub token; run `hf auth login` or set HF_TOKEN") from error
+        raise ValueError("no Hub token was found; run `hf auth login` or set HF_TOKEN") from error
     except HfHubHTTPError as error:
         code = error.response.status_code
         hint = "check the token's rights" if code in (401, 403) else "try again later"
@@ -192,30 +196,32 @@ def upload(args: argparse.Namespace, folder: Path, names: Sequence[str]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="safetensors file")
     parser.add_argument("--repo-id", required=True, metavar="OWNER/NAME")
-    parser.add_argument("--metrics", type=Path, metavar="MD", help="table.md of evaluate.py")
+    parser.add_argument("--metrics", type=Path, metavar="MD", help="table.md, written by evaluate.py")
     parser.add_argument(
-        "--scores", type=Path, metavar="CSV", help="of expcorr evaluate --csv, for the card's model-index"
+        "--scores", type=Path, metavar="CSV", help="written by expcorr evaluate --csv, for the card's model-index"
     )
-    parser.add_argument("--datasets", nargs="*", default=[], metavar="NAME", help="on the Hub, that it was trained on")
-    parser.add_argument("--sources", type=Path, metavar="CSV", help="columns source and licence, a row a photo")
     parser.add_argument(
-        "--limits", type=Path, metavar="MD", help="what the weights do badly (default: limits of the method)"
+        "--datasets", nargs="*", default=[], metavar="NAME", help="data sets on the Hub that it was trained on"
     )
-    parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="before and after")
-    parser.add_argument("--licence", default="apache-2.0", help="as the Hub names it (default apache-2.0)")
-    parser.add_argument("--message", default="Upload weights and model card", help="of the commit")
+    parser.add_argument("--sources", type=Path, metavar="CSV", help="columns source and licence, one row per photo")
+    parser.add_argument(
+        "--limits", type=Path, metavar="MD", help="known weaknesses of the weights (default: limits of the method)"
+    )
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="pictures for the card, before and after")
+    parser.add_argument("--licence", default="apache-2.0", help="licence, as the Hub names it (default apache-2.0)")
+    parser.add_argument("--message", default="Upload weights and model card", help="commit message")
     parser.add_argument("--private", action="store_true")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist already")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would be uploaded, without contacting the Hub"
     )
     args = parser.parse_args(argv)
     if args.repo_id.count("/") != 1:
-        parser.error(f"--repo-id is written OWNER/NAME; got {args.repo_id}")
+        parser.error(f"--repo-id must have the form OWNER/NAME; got {args.repo_id}")
     try:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)

@@ -1,17 +1,17 @@
-"""Training pairs from raw files: each rendered at several exposures, beside its target.
+"""Training pairs from raw files: each is rendered at several exposures and comes with a target.
 
     python training/render_raw.py RAWS OUT                        # the target is the rendering at EV 0
-    python training/render_raw.py RAWS OUT --targets RETOUCHED    # photos named as the raw files
+    python training/render_raw.py RAWS OUT --targets RETOUCHED    # photos named like the raw files
     python training/render_raw.py fivek/raw OUT --targets fivek   # its tiff16_a .. tiff16_e: five experts
 
-OUT receives the layout of the paper's data set, manifest.csv with checksums, left_out.csv and report.md; train.py and
-evaluate.py take it. Run it again to resume; it picks up raw files that were added.
+OUT gets the layout of the paper's data set, so train.py and evaluate.py can read it, and also manifest.csv with
+checksums, left_out.csv and report.md. Run it again to resume; it picks up raw files that were added.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 from pathlib import Path
@@ -25,11 +25,15 @@ SIZE = 1280
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("raws", type=Path, help="folder of raw files, searched below too")
+    parser.add_argument("raws", type=Path, help="folder of raw files; its subfolders are searched, too")
     add_arguments(parser, EVS, SIZE, f"larger side of the pictures, pixels (default {SIZE}; 0: the camera's)")
-    parser.add_argument("--targets", type=Path, help="retouched photos, named as the raw files, or a folder an expert")
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        help="folder of retouched photos named like the raw files, or with one folder per expert",
+    )
     args = parser.parse_args(argv)
 
     def command() -> None:

@@ -1,4 +1,4 @@
-"""The stages of a run: which levels, on what, for how long, at which rate."""
+"""The stages of a run: which levels are trained, on what, for how long, and at which learning rate."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Stage:
 
     Attributes:
         size: side of the patches, or larger side of whole photos; pixels.
-        batch: photos a step, over all processes; with the consistency loss each at two exposures.
+        batch: photos per step, over all processes; with the consistency loss, each at two exposures.
         lr: learning rate at the start (halving) or at the peak (cosine).
         epochs, steps: length; one of the two is 0.
-        finest: last level that is trained; above 1, on photos of the size of ``Y(finest)``.
-        patches: patches a photo and epoch; 0 trains on whole photos.
-        halve: the rate is halved after so many; 0 lets it follow a cosine after a warm-up.
-        adversarial: the discriminator joins after so many; -1 never.
-        oversize: whole photos are exposed wrongly at so many times ``size``, and then reduced.
+        finest: finest level that is trained; if above 1, photos have the size of ``Y(finest)``.
+        patches: patches per photo and epoch; 0 trains on whole photos.
+        halve: the learning rate is halved every time this many have passed; 0: a cosine after a warm-up.
+        adversarial: the discriminator joins after this many; -1: never.
+        oversize: whole photos are exposed wrongly at ``oversize`` times ``size``, then reduced.
     """
 
     size: int
@@ -49,12 +49,12 @@ class Stage:
             return cls.from_dict({key: float(value) for key, value in (item.split("=") for item in text.split(","))})
         except ValueError as error:
             raise argparse.ArgumentTypeError(
-                f"a stage is written size=128,batch=16,steps=6000,lr=5e-4 ({error})"
+                f"write a stage like size=128,batch=16,steps=6000,lr=5e-4 ({error})"
             ) from None
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> Stage:
-        """Raises ValueError where a name is unknown, missing, or a figure is out of its range."""
+        """Raises ValueError if a name is unknown or missing, or a value is out of range."""
         known = {field.name for field in fields(cls)}
         if unknown := values.keys() - known:
             raise ValueError(f"unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
@@ -66,11 +66,11 @@ class Stage:
         if min(stage.size, stage.batch, stage.epochs + stage.steps, stage.oversize) < 1 or not stage.lr > 0:
             raise ValueError("size, batch, length, lr and oversize must be positive")
         if stage.patches < 0 or (stage.patches and stage.oversize > 1):
-            raise ValueError("patches must be 0 or more, and have no oversize")
+            raise ValueError("patches must be 0 or more, and cannot be combined with oversize")
         return stage
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures that differ from the defaults."""
+        """The values that differ from the defaults."""
         defaults = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
@@ -101,7 +101,7 @@ class Stage:
         return count if self.steps else count * self.epoch_steps(photos)
 
     def learning_rate(self, step: int, photos: int) -> float:
-        """Halved as often as asked for; else a warm-up over the first 2 % and a cosine down to 2 %."""
+        """Halved every ``halve``; otherwise a warm-up over the first 2 % and a cosine down to 2 %."""
         if self.halve:
             return float(self.lr * 0.5 ** (step // self.in_steps(self.halve, photos)))
         total = self.total_steps(photos)
@@ -122,7 +122,7 @@ def table(stages: Sequence[Stage], photos: int, levels: int) -> str:
         "on",
         "batch",
         "epochs",
-        "steps an epoch",
+        "steps per epoch",
         "steps",
         "lr",
         "halves every",
@@ -136,7 +136,7 @@ def table(stages: Sequence[Stage], photos: int, levels: int) -> str:
             (
                 index,
                 ", ".join(str(level) for level in range(levels, stage.finest - 1, -1)),
-                f"{stage.size} px, {f'{stage.patches} patches a photo' if stage.patches else 'whole photos'}",
+                f"{stage.size} px, {f'{stage.patches} patches per photo' if stage.patches else 'whole photos'}",
                 stage.batch,
                 stage.epochs or f"{total / each:.1f}",
                 each,

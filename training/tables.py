@@ -1,4 +1,4 @@
-"""Tables as they are printed and written."""
+"""Tables for printing and writing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, a line a row, each line ended."""
+    """A Markdown table; every line ends with a newline."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)

@@ -2,19 +2,19 @@
 
     python training/train.py PHOTOS OUT --preset cpu       # an afternoon on a CPU
     python training/train.py DATASET OUT                   # the paper's three phases
-    python training/train.py PHOTOS OUT --resume           # resume after a stop, bit for bit
+    python training/train.py PHOTOS OUT --resume           # resume, with bit-identical results
     python training/train.py --preset paper --dry-run      # print the plan only
     torchrun --nproc_per_node 8 training/train.py PHOTOS OUT --preset gpu
 
 OUT receives last.pt (checkpoint), weights.safetensors (averaged weights, half precision), best.safetensors (those
 with the best validation PSNR of the last stage), arguments.json, log.csv and, where TensorBoard is installed,
-tensorboard/. Ctrl-C writes a checkpoint and ends.
+tensorboard/. Ctrl-C writes a checkpoint and exits.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import errno
 import hashlib
@@ -54,7 +54,7 @@ from .processes import Processes
 from .schedule import PAPER_PHOTOS, Stage, table
 from .validation import Validation, autocast, bands_of
 
-AGREE_EVERY = 20  # steps between the moments when several processes ask each other whether to stop
+AGREE_EVERY = 20  # steps between the checks in which several processes agree whether to stop
 
 
 def commit() -> str:
@@ -68,7 +68,7 @@ def commit() -> str:
 
 
 def describe(files: list[tuple[Path, ...]]) -> dict[str, Any]:
-    """What the training data were: count, and a digest of names, sizes and first bytes."""
+    """Identifies the training data: their count, and a digest of names, sizes and first bytes."""
     digest = hashlib.sha256()
     for path in sorted({path for entry in files for path in entry}):
         with path.open("rb") as file:
@@ -78,7 +78,7 @@ def describe(files: list[tuple[Path, ...]]) -> dict[str, Any]:
 
 
 def find_validation(args: Any) -> list[Pair]:
-    """The pairs of ``--validation``; else those that the paper's data set brings; else none."""
+    """The pairs of ``--validation``; else the validation split of the paper's data set; else none."""
     if args.validation is None:
         split = find_split(args.photos / "validation")
         return find_exposure_pairs(*split)[0] if split else []
@@ -132,7 +132,7 @@ class Run:
             self.best, self.pending = checkpoint["best"], checkpoint["pending"]
 
     def train(self) -> bool:
-        """Train all stages that are left; False where the run was asked to stop before the end."""
+        """Train all remaining stages; False if the run was asked to stop before the end."""
         args = self.args
         first = self.checkpoint.get("stage", 0)
         with (
@@ -148,7 +148,7 @@ class Run:
         return True
 
     def train_stage(self, index: int, monitor: Monitor | None) -> bool:
-        """Train the rest of a stage; False where the run was asked to stop."""
+        """Train the rest of a stage; False if the run was asked to stop."""
         args, stage, processes = self.args, self.args.stage[index], self.processes
         count = len(self.files)
         total = stage.total_steps(count)
@@ -285,17 +285,17 @@ class Run:
             raise ValueError(
                 f"no loss is left for stage {index + 1} with finest={stage.finest}; add pyramid or reconstruction"
             )
-        # Per value of the target, so that figures of all sizes compare.
+        # Per value of the target, so that losses at all sizes can be compared.
         terms = {name: args.loss[name] * value / target[0].numel() for name, value in terms.items()}
         photos = torch.stack(list(terms.values())).sum(0)
         loss = (photos + args.log_loss).log().mean() if args.log_loss else photos.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        # The gradients are the same in all processes, so that all of them end together.
+        # The gradients are the same in all processes, so all of them end together.
         if not math.isfinite(float(nn.utils.clip_grad_norm_(trained, args.clip or math.inf))):
             raise ValueError(
                 f"the loss or its gradient is not finite at step {self.step} of stage {index + 1}; the last "
-                f"checkpoint is kept: begin a new run with a lower lr and --init {args.out / 'weights.safetensors'}"
+                f"checkpoint is kept: start a new run with a lower lr and --init {args.out / 'weights.safetensors'}"
             )
         optimizer.step()
         if args.ema:
@@ -320,7 +320,7 @@ class Run:
     def save(
         self, index: int, ended: bool, optimizer: torch.optim.Optimizer, monitor: Monitor, row: dict[str, float]
     ) -> None:
-        """Write weights and checkpoint, each whole or not at all."""
+        """Write weights and checkpoint, each completely or not at all."""
         args = self.args
         metrics = {
             "loss": row.get("loss"), "stage": index + 1, "step": self.step,
@@ -350,7 +350,7 @@ class Run:
         with replacing(args.out / "last.pt") as temporary, temporary.open("wb") as file:
             try:
                 torch.save(state, file)
-            except RuntimeError as error:  # torch's archive writer covers up what the system said
+            except RuntimeError as error:  # torch's archive writer hides the system's error
                 raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
 
 
@@ -362,7 +362,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ValueError(f"{path} does not exist; start without --resume")
-    anew = f"begin anew with --init {path.parent / 'weights.safetensors'}"
+    anew = f"start a new run with --init {path.parent / 'weights.safetensors'}"
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -373,7 +373,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
-    """The arguments of the run, checked, and the checkpoint that it goes on from (empty for a new run)."""
+    """The arguments of the run, checked, and the checkpoint that it resumes from (empty for a new run)."""
     first = build_parser(__doc__).parse_args(argv)
     checkpoint: dict[str, Any] = {}
     if first.resume and first.out:
@@ -406,7 +406,9 @@ def train(argv: list[str] | None) -> int:
         torch.set_num_threads(args.threads)
     processes = Processes(args.device)
     if processes.first and args.precision == "bfloat16" and native_dtype(processes.device) != torch.bfloat16:
-        print(f"train.py: {args.device} only emulates bfloat16, many times slower than float32", file=sys.stderr)
+        print(
+            f"train.py: {args.device} only emulates bfloat16, which is many times slower than float32", file=sys.stderr
+        )
     try:
         run = Run(args, checkpoint, processes)
         if processes.first:
@@ -424,17 +426,17 @@ def train(argv: list[str] | None) -> int:
 
 def explain(error: Exception) -> str:
     """One sentence for what went wrong."""
-    # What a worker process raised has its traceback before the last line.
+    # An error from a worker process has its traceback before the last line.
     text = str(error).strip().splitlines()[-1].rpartition("Error: ")[2] if str(error).strip() else type(error).__name__
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return f"the device has not enough memory ({text}); choose a smaller batch or size"
+        return f"the device does not have enough memory ({text}); choose a smaller batch or size"
     if isinstance(error, SafetensorError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the run cannot be written ({text}); its last checkpoint is kept: make room and resume with --resume"
     return text
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with one sentence where something is wrong."""
+    """Run the command line; exits with a one-sentence message if something is wrong."""
     try:
         code = train(argv)
     except (ValueError, OSError, SafetensorError, torch.cuda.OutOfMemoryError) as error:

@@ -1,4 +1,4 @@
-"""What a network is fed and how it is run in training and validation, and its figures on validation pairs."""
+"""The network's input and precision in training and validation, and its scores on validation pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from expcorr_core.image.metrics import EQUAL_PSNR, psnr, ssim
 from expcorr_core.method.contrast import normalise_range
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.pyramid import laplacian_pyramid
-from expcorr_core.photos.reading import Photo
+from expcorr_core.photos.photo import Photo
 
 from .schedule import Stage
 
@@ -24,7 +24,7 @@ SHOWN = 4  # photos in TensorBoard
 
 
 def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
-    """The network's input from an image of the size of ``Y(finest)``."""
+    """The network's input, made from an image of the size of ``Y(finest)``."""
     if finest == 1:
         return [*laplacian_pyramid(image, levels)]
     # Y(finest) has twice the size of band X(finest): the image's own finest band is above it.
@@ -49,7 +49,7 @@ class Validation:
 
     @torch.inference_mode()
     def run(self, network: ExposureNetwork, device: str, precision: str) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Mean figures, and the first photos with each level's output."""
+        """Mean scores, and some of the photos with the output of each level."""
         scores: list[tuple[float, float]] = []
         shown: dict[str, Tensor] = {}
         chosen = range(0, len(self.pairs), max(1, len(self.pairs) // SHOWN))[:SHOWN]

@@ -1,16 +1,16 @@
-"""Check a data set in the paper's layout: a downloaded copy, or one of render_raw.py and render_hdr.py.
+"""Check a data set in the paper's layout: a downloaded copy, or one made by render_raw.py or render_hdr.py.
 
     python training/verify.py DATASET
 
-Printed are the images of each split, beside the paper's, and every problem: missing partners, scenes in
-two splits, files that cannot be read, sizes that differ within a pair and, where there is a manifest.csv, files that
-are missing or have changed. The exit status is 1 if there is one.
+Prints the number of images in each split, next to the paper's, and every problem: missing partners, scenes in two
+splits, files that cannot be read, sizes that differ within a pair and, if there is a manifest.csv, files that are
+missing or have changed. If there is a problem, the exit code is 1.
 """
 
 from __future__ import annotations
 
 if not __package__:
-    import run_as_module  # noqa: F401 (goes on as a module of the package, and ends)
+    import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import argparse
 import contextlib
@@ -47,9 +47,9 @@ Size = tuple[int, int]
 
 
 def find_pairs(folder: Path, split: str) -> tuple[list[Pair], list[str]]:
-    """Pairs of a split, and what is amiss; a data set with a manifest may lack a split."""
+    """Pairs of a split, and its problems; a data set with a manifest may lack a split."""
     root = folder / split
-    ours = (folder / MANIFEST).is_file()  # which knows itself what there should be
+    ours = (folder / MANIFEST).is_file()  # the manifest lists what there should be
     if not root.is_dir():
         return [], [] if ours else [f"{root} is missing"]
     exposures = () if ours else tuple(EXPOSURES)
@@ -64,7 +64,7 @@ def find_pairs(folder: Path, split: str) -> tuple[list[Pair], list[str]]:
 
 
 def read_sizes(paths: Iterable[Path], quiet: bool) -> tuple[dict[Path, Size], list[str]]:
-    """Height and width of each file, decoded as a whole; and a sentence for each that cannot be."""
+    """Height and width of each file, which is decoded completely; and a sentence for each file that cannot be."""
 
     def read(path: Path) -> Size | str:
         try:
@@ -74,7 +74,7 @@ def read_sizes(paths: Iterable[Path], quiet: bool) -> tuple[dict[Path, Size], li
         return height, width
 
     paths = list(paths)
-    with ThreadPoolExecutor(cores()) as pool:  # decoders leave the interpreter's lock
+    with ThreadPoolExecutor(cores()) as pool:  # decoders release the interpreter's lock
         found = list(tqdm(pool.map(read, paths), "reading", len(paths), disable=quiet))
     sizes = {path: size for path, size in zip(paths, found, strict=True) if not isinstance(size, str)}
     return sizes, [text for text in found if isinstance(text, str)]
@@ -84,7 +84,7 @@ def shared_scenes(folder: Path) -> Iterator[str]:
     """A sentence for each scene that is in more than one split."""
     scenes = {}
     for split in SPLITS:
-        with contextlib.suppress(ImageError):  # there is none, which is told elsewhere
+        with contextlib.suppress(ImageError):  # there is none, which is reported elsewhere
             scenes[split] = scenes_of(folder / split / INPUTS)
     for name in sorted(set().union(*scenes.values())):
         found = [split for split, names in scenes.items() if name in names]
@@ -93,7 +93,7 @@ def shared_scenes(folder: Path) -> Iterator[str]:
 
 
 def check_manifest(folder: Path, quiet: bool) -> Iterator[str]:
-    """A sentence for each file of the manifest that is missing or has changed; nothing where there is no manifest."""
+    """A sentence for each file of the manifest that is missing or has changed; none if there is no manifest."""
     path = folder / MANIFEST
     if not path.is_file():
         return
@@ -101,7 +101,7 @@ def check_manifest(folder: Path, quiet: bool) -> Iterator[str]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [(row["file"], row["sha256"]) for row in csv.DictReader(file)]
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        yield f"{path} is no manifest ({error!r})"
+        yield f"{path} is not a valid manifest ({error!r})"
         return
     listed = {folder / name for name, _ in rows}
     for split in SPLITS:
@@ -115,7 +115,7 @@ def check_manifest(folder: Path, quiet: bool) -> Iterator[str]:
 
 
 def verify(folder: Path, quiet: bool = False) -> tuple[str, list[str]]:
-    """A table of the splits, Markdown, and what is amiss, a sentence each.
+    """A Markdown table of the splits, and one sentence for each problem.
 
     Raises:
         ImageError: the folder does not exist.
@@ -139,13 +139,13 @@ def verify(folder: Path, quiet: bool = False) -> tuple[str, list[str]]:
         if own and wanted and own != wanted:
             amiss.append(f"{pair.input} is {own[1]}x{own[0]}, its target {pair.target} {wanted[1]}x{wanted[0]}")
     amiss += check_manifest(folder, quiet)
-    return markdown(("split", "images with a target", "targets", "images in the paper's"), rows), amiss
+    return markdown(("split", "images with a target", "targets", "images in the paper"), rows), amiss
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits with 1 where something is amiss."""
+    """Run the command line; exits with 1 if there are problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="folder with training, validation and testing in it")
+    parser.add_argument("dataset", type=Path, help="folder that contains training, validation and testing")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args(argv)
 

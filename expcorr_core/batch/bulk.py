@@ -36,7 +36,8 @@ from ..method.weights import default_weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
 from ..photos.icc import ColourSpace, tone_of
 from ..photos.metadata import Metadata
-from ..photos.reading import ImageError, Photo, decode_photo, photo_size, read_content
+from ..photos.photo import Photo
+from ..photos.reading import ImageError, decode_photo, photo_size, read_content
 from ..photos.writing import format_of, save_photo
 from ..settings import TIME_LIMIT, Settings
 from .journal import Entry, Journal

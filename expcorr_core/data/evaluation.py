@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..corrector import Corrector
 from ..image.metrics import EQUAL_PSNR, psnr, ssim
 from ..image.resize import reduce_to
-from ..photos.reading import ImageError, Photo, read_photo
+from ..photos.photo import Photo
+from ..photos.reading import ImageError, read_photo
 from ..settings import WORKING_SIZE, Settings
 from .pairs import Pair
 

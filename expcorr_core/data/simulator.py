@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..image.colour import luma
 from ..image.exposure import CameraCurve
-from ..photos.reading import Photo
+from ..photos.photo import Photo
 
 
 def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
 from . import tiff
-from .exif import Block, ExifError
+from .directories import Block, ExifError
 from .icc import ColourSpace, Tone, colour_space, tone_of
 from .metadata import Metadata
 from .reading import FORMATS, ImageError, check_claim
@@ -35,7 +35,7 @@ class HugePhoto:
         height, width: pixels.
         dtype: uint8 or uint16.
         metadata: what goes with it.
-        tone: see :class:`~.reading.Photo`.
+        tone: see :class:`~.photo.Photo`.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class HugePhoto:
 
     @property
     def space(self) -> ColourSpace | None:
-        """See :class:`~.reading.Photo`."""
+        """See :class:`~.photo.Photo`."""
         return colour_space(self.metadata.icc_profile, self.tone is not None)
 
     @property

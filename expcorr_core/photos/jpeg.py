@@ -7,7 +7,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .exif import ExifError, shortened
+from .directories import ExifError
+from .exif import shortened
 from .metadata import Metadata, Own
 from .xmp import guid, split
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import iptc, xmp
+from .directories import Block, ExifError
 from .exif import (
     IPTC,
     MAKER_NOTE,
     NAMES,
     PHOTOSHOP,
     XMP,
-    Block,
-    ExifError,
     has_maker_notes,
     has_private,
     resolution_of,

@@ -12,7 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import exif
-from .exif import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Block, Directory, Layout, Tree, Value
+from .directories import (
+    BYTE,
+    LONG,
+    LONG8,
+    ORIENTATION,
+    RATIONAL,
+    SHORT,
+    UNDEFINED,
+    Block,
+    Directory,
+    ExifError,
+    Layout,
+    Tree,
+    Value,
+)
 from .metadata import Metadata
 
 # Tags that say how pixels lie in a file; of an EXIF block of another format some of them mean its own pixels.
@@ -176,7 +190,7 @@ def _below(block: Block, directory: Directory) -> list[Directory]:
     for place in block.numbers(directory.entries.get(_SUB_IMAGES))[:_MOST_BELOW]:
         try:
             found.append(block.directory(place))
-        except exif.ExifError:
+        except ExifError:
             continue
     return found
 
@@ -319,8 +333,8 @@ def _tree(metadata: Metadata) -> tuple[Tree, str, list[str]]:
         try:
             block = Block(metadata.exif)
             directory = block.directory(block.first)
-            tree, order = exif.tree_of(block, directory, {*STRUCTURE, *_CONTAINERS, exif.ORIENTATION}), block.order
-        except exif.ExifError:
+            tree, order = exif.tree_of(block, directory, {*STRUCTURE, *_CONTAINERS, ORIENTATION}), block.order
+        except ExifError:
             left_out.append("EXIF, which is damaged")
     for tag, kind, data in (
         (exif.XMP, BYTE, metadata.xmp),
@@ -344,7 +358,7 @@ def _placed(layout: Layout, tree: Tree) -> Tree:
         if isinstance(value.data, dict):
             if value.data:
                 place = layout.put(layout.directory(value.data))
-                kind, form = (exif.LONG8, "Q") if layout.big else (LONG, "I")
+                kind, form = (LONG8, "Q") if layout.big else (LONG, "I")
                 kept[tag] = Value(kind, 1, struct.pack(layout.order + form, place))
         else:
             kept[tag] = value
@@ -364,7 +378,7 @@ def _structure(
     colours = 3 if samples >= 3 else 1
 
     def numbers(kind: int, *values: int) -> Value:
-        form = {SHORT: "H", LONG: "I", exif.LONG8: "Q"}[kind]
+        form = {SHORT: "H", LONG: "I", LONG8: "Q"}[kind]
         return Value(kind, len(values), struct.pack(f"{order}{len(values)}{form}", *values))
 
     tree: Tree = {
@@ -373,7 +387,7 @@ def _structure(
         _BITS: numbers(SHORT, *[8 * dtype.itemsize] * samples),
         _COMPRESSION: numbers(SHORT, _DEFLATE),
         _PHOTOMETRIC: numbers(SHORT, _RGB if colours == 3 else _GREY),
-        _STRIPS: numbers(exif.LONG8 if big else LONG, *places),
+        _STRIPS: numbers(LONG8 if big else LONG, *places),
         _SAMPLES: numbers(SHORT, samples),
         _ROWS: numbers(LONG, rows),
         _STRIP_SIZES: numbers(LONG, *sizes),

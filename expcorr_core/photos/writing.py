@@ -14,9 +14,11 @@ from PIL import Image
 
 from ..files import replacing
 from . import exif, jpeg, png, tiff
+from .directories import Block, ExifError
 from .iptc import IPTC, records_of, resource
 from .metadata import Metadata
-from .reading import FORMATS, SUFFIXES, ImageError, Photo, pyvips_for, to_eight_bit
+from .photo import Photo, to_eight_bit
+from .reading import FORMATS, SUFFIXES, ImageError, pyvips_for
 from .xmp import joined
 
 DEEP_FORMATS = ("PNG", "TIFF")
@@ -152,9 +154,9 @@ def _has_own_primaries(metadata: Metadata) -> bool:
 
 def _tells_resolution(block: bytes) -> bool:
     try:
-        found = exif.Block(block)
+        found = Block(block)
         return exif.resolution_of(found, found.directory(found.first)) is not None
-    except exif.ExifError:
+    except ExifError:
         return False
 
 
@@ -167,7 +169,7 @@ def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
         thumbnail = _thumbnail(photo) if kind != "TIFF" and exif.thumbnail_size(metadata.exif) else b""
         changed = replace(metadata, exif=exif.with_thumbnail(metadata.exif, thumbnail))
         return changed if thumbnail else changed.without("the thumbnail")
-    except exif.ExifError:
+    except ExifError:
         return replace(metadata, exif=b"").without("EXIF, which is damaged")
 
 

@@ -1,1 +1,1 @@
-"""From raw files and HDR pictures to training pairs: light, exposure, tone, alignment, splits."""
+"""Turns raw files and HDR pictures into training pairs: light, exposure, tone, alignment, splits."""

@@ -1,8 +1,9 @@
-"""Which part of a target shows which part of a rendering.
+"""Finds which part of a rendering a target shows.
 
-Raw converters crop differently, and retouchers crop and export at other sizes. Both pictures become maps of edges,
-which do not depend on exposure and tone. Their cross-correlation finds the shift; then windows all over the picture
-are compared pixel by pixel, which refines it and finds what no shift can fix: rotation, lens correction, another scale.
+Raw converters crop differently, and retouchers crop and export at other sizes. Both pictures are turned into
+edge maps, which do not depend on exposure and tone. Their cross-correlation gives the shift; then windows all over the
+picture are compared pixel by pixel. This refines the shift, and detects what no shift can fix: rotation, lens
+correction, another scale.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from .tone import resize
 
 Floats = NDArray[np.float64]
 
-COARSE = 384  # larger side, pixels, that the shift is searched at
-OVERLAP = 0.5  # least share of the smaller picture that both show
+COARSE = 384  # larger side at which the shift is searched, pixels
+OVERLAP = 0.5  # smallest share of the smaller picture that both must show
 LEAST_CORRELATION = 0.35  # of edge maps: 141 pairs of differing exposures have 0.61 and more, unrelated photos 0.16
 LEAST_DETAIL = 0.5  # windows with less than this share of the mean edge are not compared
 WINDOWS, WINDOW = 4, 192  # a side of the picture, pixels
-ROUNDING = 1.0  # pixels that the sides of a resized picture may be off by
-TOLERANCE = 1.5  # pixels that windows may disagree by
+ROUNDING = 1.0  # pixels by which the sides of a resized picture may be off
+TOLERANCE = 1.5  # pixels by which windows may disagree
 
 
 class Misaligned(ValueError):
-    """No shift brings target and rendering together; the message says why."""
+    """No shift aligns target and rendering; the message says why."""
 
 
 class Box(NamedTuple):
-    """Rows ``top .. bottom``, columns ``left .. right``, the ends left out; pixels."""
+    """Rows ``top .. bottom``, columns ``left .. right``, ends excluded; pixels."""
 
     top: int
     left: int
@@ -43,7 +44,7 @@ class Box(NamedTuple):
         return pixels[self.top : self.bottom, self.left : self.right]
 
     def meet(self, other: Box) -> Box:
-        """What lies in both."""
+        """The intersection."""
         return Box(*(max(a, b) for a, b in zip(self[:2], other[:2], strict=True)),
                    *(min(a, b) for a, b in zip(self[2:], other[2:], strict=True)))  # fmt: skip
 
@@ -53,8 +54,8 @@ class Alignment(NamedTuple):
 
     Attributes:
         shift: row and column of the rendering where the (resized) target begins; may be negative.
-        size: height and width that the target takes in the rendering; pixels.
-        correlation: of the edge maps where both lie.
+        size: height and width of the target in the rendering; pixels.
+        correlation: of the edge maps where they overlap.
     """
 
     shift: tuple[int, int]
@@ -67,13 +68,13 @@ class Alignment(NamedTuple):
         return Box(max(0, top), max(0, left), min(height, top + self.size[0]), min(width, left + self.size[1]))
 
     def in_target(self, box: Box) -> Box:
-        """A part of the rendering, as a part of the resized target."""
+        """Converts a part of the rendering to the same part of the resized target."""
         top, left = self.shift
         return Box(box.top - top, box.left - left, box.bottom - top, box.right - left)
 
 
 def edge_map(pixels: NDArray[np.uint8]) -> Floats:
-    """Strength of edges relative to their neighbourhood's, ``(H, W)``, about 1 on average."""
+    """Strength of edges relative to that of their neighbourhood, ``(H, W)``, about 1 on average."""
     filters, ndimage = extra("skimage.filters"), extra("scipy.ndimage")
     grey = pixels.mean(2) / 255
     edges = filters.sobel(ndimage.gaussian_filter(grey, 1))
@@ -88,10 +89,10 @@ def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8], scale: float 
     Args:
         rendering: ``(H, W, C)``.
         target: ``(h, w, C)``: a crop of the camera's scale, or the whole picture at another size.
-        scale: pixels of the rendering a pixel of the camera's, along a side.
+        scale: pixels of the rendering per pixel of the camera, along a side.
 
     Raises:
-        Misaligned: no shift brings them together.
+        Misaligned: no shift aligns them.
     """
     best: Alignment | None = None
     for size in _sizes(rendering.shape[:2], target.shape[:2], scale):
@@ -102,7 +103,7 @@ def align(rendering: NDArray[np.uint8], target: NDArray[np.uint8], scale: float 
             break
     assert best is not None
     if best.correlation < LEAST_CORRELATION:
-        raise Misaligned(f"no shift brings it onto the rendering (correlation {best.correlation:.2f})")
+        raise Misaligned(f"no shift aligns it with the rendering (correlation {best.correlation:.2f})")
     return _refine(rendering, resize(target, best.size), best)
 
 
@@ -119,7 +120,7 @@ def _sizes(rendering: tuple[int, ...], target: tuple[int, ...], scale: float) ->
 
 
 def _search(rendering: NDArray[np.uint8], target: NDArray[np.uint8], size: tuple[int, int]) -> Alignment:
-    """The shift with the highest correlation, to the pixel of pictures reduced to ``COARSE``."""
+    """The shift with the highest correlation, precise to one pixel of pictures reduced to ``COARSE``."""
     ratio = min(1.0, COARSE / max(*rendering.shape[:2], *size))
     maps = [edge_map(resize(p, [max(1, round(side * ratio)) for side in p.shape[:2]])) for p in (rendering, target)]
     # On a common canvas: with two sizes the meaning of the shift would change.
@@ -140,7 +141,7 @@ def _search(rendering: NDArray[np.uint8], target: NDArray[np.uint8], size: tuple
 
 
 def _refine(rendering: NDArray[np.uint8], target: NDArray[np.uint8], found: Alignment) -> Alignment:
-    """The shift to the pixel, if windows all over the picture agree on it."""
+    """The shift, precise to one pixel, if windows all over the picture agree on it."""
     registration = extra("skimage.registration")
     box = found.box(*rendering.shape[:2])
     side = min(WINDOW, box.bottom - box.top, box.right - box.left)
@@ -163,6 +164,8 @@ def _refine(rendering: NDArray[np.uint8], target: NDArray[np.uint8], found: Alig
     shift = np.median(useful, axis=0)
     apart = float(np.quantile(np.abs(useful - shift).max(1), 0.75))
     if apart > TOLERANCE:
-        raise Misaligned(f"its parts lie up to {apart:.1f} pixels apart (rotation, lens correction or another scale)")
+        raise Misaligned(
+            f"its parts are misaligned by up to {apart:.1f} pixels (rotation, lens correction or another scale)"
+        )
     top, left = (round(a + float(b)) for a, b in zip(found.shift, shift, strict=True))
     return found._replace(shift=(top, left))

@@ -1,6 +1,6 @@
-"""Make a data set in the paper's layout out of many sources: in parallel, resumable, with a manifest.
+"""Makes a data set in the paper's layout from many sources: in parallel, resumable, with a manifest.
 
-Each source is finished on its own: its pictures lie in ``staging``, a line in ``journal.jsonl`` says what they are.
+Each source is finished on its own: its pictures are put into ``staging``, and a line in ``journal.jsonl`` records them.
 When all are done, the scenes are split and the pictures move to their places.
 """
 
@@ -23,7 +23,8 @@ from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
 from expcorr_core.data.pairs import INPUTS, SPLITS, TARGETS, ev_of, expert_folder
 from expcorr_core.files import digest, replacing
 from expcorr_core.machine import memory
-from expcorr_core.photos.reading import ImageError, Photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError
 from expcorr_core.photos.writing import write_photo
 
 from ..journal import check_started
@@ -48,13 +49,13 @@ class Made(NamedTuple):
 
 
 class Maker(Protocol):
-    """Makes scenes out of a source; it is sent to other processes."""
+    """Makes scenes from a source; it is sent to other processes."""
 
     def parts(self, source: Path) -> list[Path]:
         """The files that the scenes are made from, the source first."""
 
     def cost(self, source: Path) -> float:
-        """Bytes of memory that it takes."""
+        """Bytes of memory that this needs."""
 
     def make(self, source: Path) -> list[Made]:
         """The scenes; an ImageError or ValueError says why there are none."""
@@ -90,30 +91,30 @@ def build(
         maker: makes the scenes.
         root, sources: the sources, all of them below ``root``.
         out: folder of the data set.
-        made_by: what the pictures depend on, but for the sources; a folder goes on with the same alone.
+        made_by: what the pictures depend on, except for the sources; a folder can be resumed only with the same.
         options: splits and processes.
 
     Returns:
         The report, Markdown.
 
     Raises:
-        ValueError: ``out`` was begun with other settings.
-        Stopped: Ctrl-C or SIGTERM came.
+        ValueError: ``out`` was started with other settings.
+        Stopped: the process received Ctrl-C or SIGTERM.
         OSError: a file cannot be written.
     """
     given = read_splits(options.splits) if options.splits else {}
     if out.is_dir() and any(out.iterdir()) and not (out / DESCRIPTION).exists():
-        raise ValueError(f"{out} holds files that were not made here; choose another folder")
+        raise ValueError(f"{out} contains files that were not made here; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     check_started(out / DESCRIPTION, made_by)
     journal = _read_journal(out / JOURNAL)
     names = [source.relative_to(root).as_posix() for source in sources]
     if journal and not journal.keys() & set(names):
-        raise ValueError(f"{out} was made of {len(journal)} files, none of which is in {root}; choose another folder")
+        raise ValueError(f"{out} was made from {len(journal)} files, none of which is in {root}; choose another folder")
 
     def tasks() -> Iterator[Task[Record]]:
         for name, source in zip(names, sources, strict=True):
-            reason = f"{source} brings the program that decodes it down; copy it again or leave it out"
+            reason = f"{source} crashes the program that decodes it; copy it again or leave it out"
             crashed = Record(name, "", left_out=reason)
             yield Task((maker, source, root, out, journal.get(name)), crashed, WORKER_BYTES + maker.cost(source))
 
@@ -125,20 +126,20 @@ def build(
         for record in spread(process, tasks(), options.workers, budget=memory() / 2):
             records[record.source] = record
             if record != journal.get(record.source):
-                # On a line of its own even if one before was cut off.
+                # On a line of its own even if the line before was truncated.
                 file.write(f"\n{json.dumps(asdict(record))}\n")
                 file.flush()
             bar.update()
     _check_names(records.values())
     _remove_others(out, journal.values(), records.values())
     report = _finish(out, [records[name] for name in sorted(records)], given, options)
-    with replacing(out / JOURNAL) as temporary:  # what is gone is forgotten last
+    with replacing(out / JOURNAL) as temporary:  # sources that are gone are forgotten last
         temporary.write_text("".join(json.dumps(asdict(records[name])) + "\n" for name in sorted(records)), "utf-8")
     return report
 
 
 def _read_journal(path: Path) -> dict[str, Record]:
-    """The last line of each source; lines that were cut off, or are none of ours, are left out."""
+    """The last line of each source; truncated and foreign lines are ignored."""
     lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
     return {record.source: record for line in lines if (record := _record_of(line))}
 
@@ -156,7 +157,7 @@ def _record_of(line: str) -> Record | None:
 
 
 def _check_names(records: Iterable[Record]) -> None:
-    """Raise ValueError where two sources made scenes of one name."""
+    """Raise ValueError if two sources made scenes with the same name."""
     first: dict[str, str] = {}
     for record in records:
         for scene in record.scenes:
@@ -167,7 +168,7 @@ def _check_names(records: Iterable[Record]) -> None:
 
 
 def _remove_others(out: Path, before: Iterable[Record], now: Iterable[Record]) -> None:
-    """Delete the pictures that earlier records speak of and the present ones do not."""
+    """Delete the pictures that earlier records list and the present ones do not."""
 
     def pictures(records: Iterable[Record]) -> set[tuple[str, str]]:
         return {(scene["scene"], kind) for record in records for scene in record.scenes for kind in scene["files"]}
@@ -189,7 +190,7 @@ def process(maker: Maker, source: Path, root: Path, out: Path, known: Record | N
         made = maker.make(source)
     except (ImageError, ValueError) as error:
         return Record(name, content.hexdigest(), left_out=str(error))
-    # torch reports lack of memory as a RuntimeError.
+    # torch reports running out of memory as a RuntimeError.
     except (OSError, MemoryError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "not enough memory"
         return Record(name, content.hexdigest(), left_out=f"{source} cannot be rendered: {reason}")
@@ -217,17 +218,17 @@ def _place(out: Path, split: str, scene: str, kind: str) -> Path:
     expert = kind[-1]
     if split == "testing":
         return out / split / expert_folder(expert) / f"{scene}.jpg"
-    # The other experts' are kept for the day that the scene goes to the test part.
+    # The other experts' are kept in case the scene is moved to the test part.
     return out / split / (TARGETS if expert == TRAINING_EXPERT else f"{kind}_unused") / f"{scene}.jpg"
 
 
 def _places(out: Path, scene: str, kind: str) -> list[Path]:
-    """All places where a picture may lie, the staging folder first."""
+    """All places where a picture may be, the staging folder first."""
     return [_staged(out, scene, kind), *(_place(out, split, scene, kind) for split in SPLITS)]
 
 
 def _all_there(out: Path, record: Record) -> bool:
-    """Whether the pictures of a record are as they were made."""
+    """Whether the pictures of a record exist unchanged."""
     return all(
         any(path.exists() and digest(path) == checksum for path in _places(out, scene["scene"], kind))
         for scene in record.scenes
@@ -236,17 +237,17 @@ def _all_there(out: Path, record: Record) -> bool:
 
 
 def _settle(out: Path, scene: str, kind: str, split: str, checksum: str) -> Path:
-    """Move a picture to its place, from wherever it is; copies elsewhere go.
+    """Move a picture to its place, from wherever it is, and delete copies elsewhere.
 
     Raises:
-        FileNotFoundError: it is nowhere.
+        FileNotFoundError: it cannot be found.
     """
     target = _place(out, split, scene, kind)
     places = [path for path in _places(out, scene, kind) if path.exists()]
-    # The one that was made last, if there are older ones too.
+    # The newest one, if there are older ones, too.
     found = next((path for path in places if digest(path) == checksum), None)
     if found is None:
-        raise FileNotFoundError(f"{target} is gone; start again")
+        raise FileNotFoundError(f"{target} has disappeared; run the same command again")
     if found != target:
         target.parent.mkdir(parents=True, exist_ok=True)
         found.replace(target)
@@ -259,7 +260,7 @@ def _settle(out: Path, scene: str, kind: str, split: str, checksum: str) -> Path
 def _finish(out: Path, records: Sequence[Record], given: Mapping[str, str], options: Options) -> str:
     """Split the scenes, move their pictures, write manifest and report."""
     scenes = {scene["scene"]: (record, scene) for record in records for scene in record.scenes}
-    # Scenes stay where they were when others join them, unless a list says otherwise.
+    # Scenes keep their split when others are added, unless a list says otherwise.
     before = read_splits(out / MANIFEST) if (out / MANIFEST).exists() else {}
     groups = group_scenes(
         {name: scene["hash"] for name, (_, scene) in scenes.items()},
@@ -312,15 +313,14 @@ def _report(
     bursts = [group for group in groups if len({scenes[name][0].source for name in group}) > 1]
     text += f"\n{sum(map(len, bursts))} scenes of different sources look alike, in {len(bursts)} groups.\n"
     for group in torn_groups(groups, split):
-        text += (
-            f"Scenes that look alike are in different splits, as a list or an earlier run has it: {', '.join(group)}.\n"
-        )
+        alike = ", ".join(group)
+        text += f"Scenes that look alike are in different splits, because a list or an earlier run says so: {alike}.\n"
     if 0 < kept < len(scenes):
-        text += f"{kept} scenes stayed in their split; without {MANIFEST} all would be split anew.\n"
+        text += f"{kept} scenes stayed in their split; without {MANIFEST}, all would be split again.\n"
     if unknown:
-        text += f"{unknown} scenes of the given list are not among these.\n"
+        text += f"{unknown} scenes of the given list are not in this data set.\n"
     noted = [(name, scene["note"]) for name, (_, scene) in scenes.items() if scene["note"]]
     if noted:
-        text += f"\n## Mended: {len(noted)} scenes\n\n{markdown(('scene', 'what was done'), noted)}"
+        text += f"\n## Corrected: {len(noted)} scenes\n\n{markdown(('scene', 'what was done'), noted)}"
     text += f"\n## Left out: {len(left_out)} sources\n"
     return text + (f"\n{markdown(('source', 'reason'), left_out)}" if left_out else "")

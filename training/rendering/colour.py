@@ -14,7 +14,7 @@ from expcorr_core.photos.reading import ImageError
 
 from .extras import extra
 
-# ROMM RGB (ISO 22028-2): white (D50) and primaries, CIE xy; without the linear toe, as the profile that is in use.
+# ROMM RGB (ISO 22028-2): white (D50) and primaries, CIE xy; without the linear toe, as in the profile in common use.
 ROMM_WHITE = (0.3457, 0.3585)
 ROMM_PRIMARIES = (0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)
 ROMM_GAMMA = 1.8
@@ -31,7 +31,7 @@ def prophoto_profile() -> bytes:
 
 def to_prophoto(light: NDArray[np.float32], profile: bytes | None = None) -> NDArray[np.float32]:
     """Linear light in the primaries of an ICC profile (without one: of sRGB) to linear ProPhoto RGB; ``(..., 3)``."""
-    # The profiles' colorants lead to one space, CIE XYZ under D50.
+    # The profiles' colorants refer to the same space, CIE XYZ under D50.
     own, wide = (_colorants(p) for p in (profile or extra("imagecodecs").cms_profile("srgb"), prophoto_profile()))
     return light @ np.linalg.solve(wide, own).T.astype(np.float32)
 
@@ -50,15 +50,15 @@ def luminance(light: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def to_srgb(pixels: NDArray[Any], profile: bytes | None) -> NDArray[np.uint8]:
-    """Convert to 8-bit sRGB, relative colorimetric; colours outside are clipped.
+    """Convert to 8-bit sRGB, relative colorimetric; colours outside of sRGB are clipped.
 
     Args:
         pixels: ``(H, W, 3)``, uint8 or uint16.
-        profile: ICC profile of the pixels, of RGB or, where their channels are alike, of grey; without one they are
+        profile: ICC profile of the pixels, for RGB or, if the channels are equal, for grey; without one they are
             sRGB already.
 
     Raises:
-        ImageError: the profile is damaged, or of other colours.
+        ImageError: the profile is damaged, or for other colour models.
     """
     if profile is None:
         return (pixels / 257).round().astype(np.uint8) if pixels.dtype == np.uint16 else pixels
@@ -73,7 +73,7 @@ def to_srgb(pixels: NDArray[Any], profile: bytes | None) -> NDArray[np.uint8]:
             outcolorspace="rgb",
             outdtype="uint8",
             intent=cms.CMS.INTENT.RELATIVE_COLORIMETRIC,
-            # LittleCMS would put 16-bit pixels through a table of 33 steps: off by up to 28 of 255 in ProPhoto RGB.
+            # LittleCMS would use a table of 33 steps for 16-bit pixels: off by up to 28 of 255 in ProPhoto RGB.
             flags=cms.CMS.FLAGS.NOOPTIMIZE,
         )
     except (cms.CmsError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What makes training pairs of one raw file or of one HDR picture."""
+"""Makes the training pairs of one raw file or one HDR picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from expcorr_core.data.pairs import EXPERTS, photos_by_stem, suffix_of
 from expcorr_core.method.fusion import fuse_exposures
-from expcorr_core.photos.reading import ImageError, Photo, read_photo
+from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import ImageError, read_photo
 
 from .align import Alignment, Box, Misaligned, align
 from .build import TRAINING_EXPERT, Made, Pixels
@@ -24,21 +25,21 @@ from .scenes import perceptual_hash
 from .tone import Scene, expose, fitting, render, resize, tone_map
 
 FUSED_EVS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # the bracket that HDR targets are fused from
-# Of memory, while a raw file is rendered: whole, and at half its size; without targets and with them.
+# Memory needed while a raw file is rendered: whole, and at half its size; without targets and with them.
 BYTES_A_PIXEL = {False: (36.0, 16.0), True: (91.0, 34.0)}
-HDR_BYTES_A_BYTE = 40.0  # of an HDR file
-LEAST_SIDE = 64  # pixels; smaller pictures teach nothing
+HDR_BYTES_A_BYTE = 40.0  # memory per byte of an HDR file
+LEAST_SIDE = 64  # pixels; smaller pictures are of no use for training
 
 
 def find_targets(folder: Path) -> dict[str, dict[str, Path]]:
     """Targets by expert and stem.
 
     Args:
-        folder: photos named as the raw files; or folders of them whose names end with an expert's letter after an
+        folder: photos named like the raw files, or folders of them whose names end with an expert's letter after an
             underscore (``tiff16_a`` .. ``tiff16_e``). Those of a plain folder count as expert C's.
 
     Raises:
-        ImageError: there are none, none of expert C, or two of one name or expert.
+        ImageError: there are none, none of expert C, or two with the same name or expert.
     """
     folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else []):
@@ -50,12 +51,14 @@ def find_targets(folder: Path) -> dict[str, dict[str, Path]]:
     if not folders:
         folders = {TRAINING_EXPERT: folder}
     elif TRAINING_EXPERT not in folders:
-        raise ImageError(f"{folder} has no folder of expert {TRAINING_EXPERT.upper()}, whose targets are trained on")
+        raise ImageError(
+            f"{folder} has no folder for expert {TRAINING_EXPERT.upper()}, whose targets are used for training"
+        )
     return {expert: photos_by_stem(path) for expert, path in folders.items()}
 
 
 class _Placed(NamedTuple):
-    """A target's file, its height and width, and where it lies in the rendering."""
+    """A target's file, its height and width, and its place in the rendering."""
 
     path: Path
     sides: tuple[int, ...]
@@ -79,11 +82,11 @@ class RawMaker:
     def parts(self, source: Path) -> list[Path]:
         missing = [expert for expert, paths in (self.targets or {}).items() if source.stem not in paths]
         if missing:
-            raise ImageError(f"{source} has no target of expert {', '.join(missing).upper()}")
+            raise ImageError(f"{source} has no target from expert {', '.join(missing).upper()}")
         return [source, *(paths[source.stem] for paths in (self.targets or {}).values())]
 
     def cost(self, source: Path) -> float:
-        """Measured on 45 megapixels and targets of 16 bits."""
+        """Measured with 45 megapixels and 16-bit targets."""
         whole, half = BYTES_A_PIXEL[bool(self.targets)]
         return raw_pixels(source) * (half if self.size else whole)
 
@@ -99,8 +102,8 @@ class RawMaker:
             box = box.meet(placed[expert].alignment.box(height, width))
         tall, wide = box.bottom - box.top, box.right - box.left
         if min(tall, wide) < LEAST_SIDE:
-            raise ImageError(f"{source} and its targets share too small a part")
-        # No picture is larger than its target is sharp.
+            raise ImageError(f"{source} and its targets have too small a part in common")
+        # No picture is larger than its target.
         sharp = min((p.sides[1] / p.alignment.size[1] for p in placed.values()), default=1.0)
         size = fitting(tall, wide, min(self.size or max(tall, wide), round(max(tall, wide) * sharp)))
         part = replace(scene, light=np.ascontiguousarray(box.of(scene.light)))
@@ -111,7 +114,7 @@ class RawMaker:
 
 
 def _preview(scene: Scene) -> Pixels:
-    """The green channel at EV 0, ``(H, W, 1)``: enough to align by."""
+    """The green channel at EV 0, ``(H, W, 1)``: enough for alignment."""
     light = scene.light[..., 1:2].astype(np.float32) / np.float32(65535)
     preview: Pixels = (tone_map(expose(light, scene.ev), scene, scene.ev) ** 0.45 * 255 + 0.5).astype(np.uint8)
     return preview
@@ -155,10 +158,10 @@ class HdrMaker:
 
     Attributes:
         evs: exposures relative to the metered one, stops.
-        size: larger side of the pictures; None takes what the source has.
-        count: views of a panorama.
+        size: larger side of the pictures, pixels; None keeps the source's.
+        count: number of views of a panorama.
         seed: of the views.
-        flat: treat panoramas as plain pictures.
+        flat: treat 2 : 1 pictures as plain pictures, not as panoramas.
     """
 
     evs: tuple[float, ...]
@@ -177,7 +180,7 @@ class HdrMaker:
         light = read_radiance(source)
         if self.flat or not is_panorama(light):
             return [self._expose(source.stem, light, source)]
-        # Views depend on the file's name alone, not on the order of the files.
+        # Views depend only on the file's name, not on the order of the files.
         rng = np.random.default_rng([self.seed, *source.stem.encode()])
         pictures = views(light, self.count, self.size, rng)
         return [self._expose(f"{source.stem}-{index:02d}", picture, source) for index, picture in enumerate(pictures)]
@@ -189,7 +192,7 @@ class HdrMaker:
             raise ImageError(f"{source} cannot be exposed: {error}") from error
         size = fitting(light.shape[0], light.shape[1], self.size)
         if min(size) < LEAST_SIDE:
-            raise ImageError(f"{source} gives pictures of {size[1]}x{size[0]} pixels, which are too small")
+            raise ImageError(f"{source} gives pictures of only {size[1]}x{size[0]} pixels")
         bracket = {ev: render(scene, ev, size) for ev in {*FUSED_EVS, *self.evs}}
         fused = fuse_exposures([Photo(bracket[ev]).to_tensor() for ev in FUSED_EVS])
         inputs = {suffix_of(ev): bracket[ev] for ev in self.evs}

@@ -1,4 +1,4 @@
-"""HDR pictures to linear light: Radiance .hdr and OpenEXR, photos or panoramas."""
+"""Reads HDR pictures as linear light: Radiance .hdr and OpenEXR, photos or panoramas."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .extras import extra
 from .tone import MID_GREY, Floats, Scene
 
 SUFFIXES = (".hdr", ".exr")
-# Of panoramas. Views of one are spread evenly around, and vary within these ranges.
+# Views of a panorama are spread evenly around, and vary within these ranges.
 VIEW_ANGLES = (65.0, 95.0)  # horizontal, degrees
-ELEVATIONS = (-18.0, 14.0)  # of the middle, degrees
+ELEVATIONS = (-18.0, 14.0)  # of the centre, degrees
 ASPECT = 4 / 3
-DENSEST = 1.5  # pixels of a view a pixel of the panorama, at the middle
+DENSEST = 1.5  # pixels of a view per pixel of the panorama, in the middle
 DARK, BRIGHT = 0.01, 0.99  # quantiles that count as the ends of a scene's range
 
 
 def read_radiance(path: Path) -> Floats:
-    """Linear light of an HDR file, in ProPhoto RGB primaries, ``(H, W, 3)``, 0 and up, in the file's unit.
+    """Linear light of an HDR file, in ProPhoto RGB primaries, ``(H, W, 3)``, 0 or more, in the file's unit.
 
-    The light of OpenEXR files is in the primaries of their ``chromaticities``, of others in sRGB's.
+    The light of OpenEXR files is in the primaries of their ``chromaticities``, that of others in sRGB's.
 
     Raises:
         ImageError: the file is missing, damaged, or has no colours.
@@ -36,7 +36,7 @@ def read_radiance(path: Path) -> Floats:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise ImageError(f"{path} is damaged or not an HDR picture ({error}); copy it again or leave it out") from error
     if not np.isfinite(light).all():
-        raise ImageError(f"{path} holds infinite or undefined light; leave it out")
+        raise ImageError(f"{path} contains infinite or undefined values; leave it out")
     return to_prophoto(light, profile).clip(0)
 
 
@@ -65,12 +65,12 @@ def is_panorama(light: NDArray[np.float32]) -> bool:
 
 
 def views(panorama: Floats, count: int, size: int | None, rng: np.random.Generator) -> list[Floats]:
-    """Perspective pictures out of an equirectangular panorama.
+    """Perspective views of an equirectangular panorama.
 
     Args:
         panorama: ``(H, 2H, 3)``.
         count: number of views.
-        size: width of a view, pixels; None takes as many as the panorama has, times ``DENSEST``.
+        size: largest width of a view, pixels; None: as many as the panorama has there, times ``DENSEST``.
         rng: of angles and elevations.
 
     Returns:
@@ -92,9 +92,9 @@ def views(panorama: Floats, count: int, size: int | None, rng: np.random.Generat
 
 
 def metered(light: Floats) -> Scene:
-    """A scene whose EV 0 is what an exposure meter would choose: the log-average becomes a grey.
+    """A scene whose EV 0 is what an exposure meter would choose: the log-average becomes grey.
 
-    The grey's tone follows from where the average lies in the scene's range, so that bright scenes stay bright
+    How bright the grey is depends on where the average lies in the scene's range, so bright scenes stay bright
     (Reinhard 2003, Parameter Estimation for Photographic Tone Reproduction).
 
     Raises:

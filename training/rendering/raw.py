@@ -1,4 +1,4 @@
-"""Raw files to linear light, through LibRaw (rawpy)."""
+"""Develops raw files to linear light, with LibRaw (rawpy)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from expcorr_core.photos.reading import ImageError
 from .extras import extra
 from .tone import Scene, ToneCurve
 
-# What LibRaw opens and cameras write; TIFF and JPEG files are no raw files.
+# What LibRaw opens and cameras write; TIFF and JPEG files are not raw files.
 SUFFIXES = (
     ".3fr", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".erf",
     ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf",
@@ -23,16 +23,16 @@ _BASELINE_EXPOSURE, _BASELINE_EXPOSURE_OFFSET, _PROFILE_TONE_CURVE = 50730, 5110
 def read_raw(path: Path, size: int | None = None) -> Scene:
     """Develop a raw file to linear light.
 
-    White balance as shot (where the file has none: daylight), the camera's matrices, black and white levels of the
+    White balance as shot (daylight, if the file has none), the camera's matrices, black and white levels of the
     file, demosaicing by AHD; each channel clips at the sensor's saturation. Nothing is brightened. The tone curve and
     the baseline exposure are the file's own where a DNG has them.
 
     Args:
         path: the file.
-        size: the larger side that is wanted: from twice its size on, a pixel is made of each block of the mosaic.
+        size: the wanted larger side; if the file has twice that or more, each block of the mosaic becomes a pixel.
 
     Raises:
-        ImageError: the file is damaged, no raw file, or has not three colours.
+        ImageError: the file is damaged, not a raw file, or does not have three colours.
         ModuleNotFoundError: the ``data`` extra is missing.
     """
     rawpy = extra("rawpy")
@@ -55,15 +55,15 @@ def read_raw(path: Path, size: int | None = None) -> Scene:
         reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
         raise ImageError(f"{path} is damaged or not a raw file ({reason}); copy it again or leave it out") from error
     if light.ndim != 3 or light.shape[2] != 3:
-        raise ImageError(f"{path} has no three colours; leave it out")
-    # LibRaw makes no half of what has no mosaic.
+        raise ImageError(f"{path} does not have three colours; leave it out")
+    # LibRaw does not halve files without a mosaic.
     scale = max(light.shape[:2]) / larger if half else 1.0
     ev, curve = _dng_rendering(path) if path.suffix.lower() == ".dng" else (0.0, None)
     return Scene(light, ev, curve or ToneCurve.camera(), scale=scale)
 
 
 def raw_pixels(path: Path) -> int:
-    """Pixels of a raw file, from its header; 0 where it cannot be read."""
+    """Number of pixels of a raw file, from its header; 0 if it cannot be read."""
     rawpy = extra("rawpy")
     try:
         with rawpy.imread(str(path)) as raw:
@@ -73,9 +73,9 @@ def raw_pixels(path: Path) -> int:
 
 
 def _dng_rendering(path: Path) -> tuple[float, ToneCurve | None]:
-    """Baseline exposure, stops, and tone curve of a DNG."""
+    """Baseline exposure (in stops) and tone curve of a DNG."""
     tifffile = extra("tifffile")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what else is damaged is for LibRaw to say
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # LibRaw reports other damage
     try:
         with tifffile.TiffFile(path) as file:
             tags = {tag.code: tag.value for tag in file.pages.first.tags}

@@ -1,4 +1,4 @@
-"""Which scenes show the same, and which split each of them goes to."""
+"""Finds scenes that show the same, and assigns scenes to splits."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .extras import extra
 
 # Scenes of the paper's data set: 17,675, 750 and 5,905 images at five exposures each.
 PAPER_SCENES = {"training": 3535, "validation": 150, "testing": 1181}
-# Bits of 64. Over photos moved by up to 5 % of their sides, 90 % differ by 12 or fewer; of unrelated ones, 1 in 50,000.
+# Bits of 64. Of photos shifted by up to 5 % of their sides, 90 % differ in 12 or fewer; of unrelated ones, 1 in 50,000.
 NEAR = 12
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> str:
-    """64 bits of a picture, ``(H, W, 3)``, that hardly change with exposure and small movements; 16 hex digits."""
+    """64 bits of a picture, ``(H, W, 3)``, that hardly change with exposure and small shifts; 16 hex digits."""
     return str(extra("imagehash").phash(Image.fromarray(pixels)))
 
 
 def group_scenes(hashes: Mapping[str, str], sources: Mapping[str, str]) -> list[list[str]]:
-    """Scenes that belong together: of one source, or near-duplicates (bursts), over any number of steps.
+    """Scenes that belong together: from one source, or near-duplicates (bursts), over any number of steps.
 
     Args:
-        hashes: scene to :func:`perceptual_hash`.
-        sources: scene to the file that it is made from.
+        hashes: :func:`perceptual_hash` of each scene.
+        sources: the file that each scene is made from.
 
     Returns:
         Groups of scenes, in the order of ``hashes``.
@@ -65,13 +65,13 @@ def assign_splits(
 ) -> dict[str, str]:
     """Give each scene a split; a group stays together.
 
-    Validation and testing are filled to their shares with groups in an order that depends on the seed and the
-    scenes' names alone; the rest is for training.
+    Validation and testing are filled to their shares with groups, in an order that depends only on the seed and the
+    scenes' names; the rest is for training.
 
     Args:
         groups: from :func:`group_scenes`.
         seed: of the order.
-        known: scene to split, where it is given; the rest of its group follows.
+        known: splits that are given for some scenes; the rest of a scene's group follows.
         shares: of validation and testing, 0..1.
     """
     groups = [sorted(group) for group in groups]
@@ -87,7 +87,7 @@ def assign_splits(
     open_groups.sort(key=lambda group: hashlib.sha256(f"{seed} {group[0]}".encode()).digest())
     for part in ("validation", "testing"):
         wanted = round(total * shares[part]) - list(split.values()).count(part)
-        # Groups that fit; then one that comes nearer to the share than nothing would.
+        # Groups that fit; then one more if that comes closer to the share.
         for room in (1, 2):
             for group in list(open_groups):
                 if wanted > 0 and len(group) <= room * wanted:
@@ -103,10 +103,10 @@ def torn_groups(groups: Iterable[Sequence[str]], split: Mapping[str, str]) -> li
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """Scene to split, from a CSV file with columns ``scene`` and ``split`` (a manifest is one), or from a data set.
+    """The split of each scene, from a CSV file with columns ``scene`` and ``split`` (such as a manifest) or a data set.
 
     Args:
-        path: the file, or a folder laid out as the paper's data set.
+        path: the file, or a folder with the layout of the paper's data set.
 
     Raises:
         ImageError: it is neither, or names another split.

@@ -1,13 +1,13 @@
-"""How scene light becomes a picture: exposure, highlights, tone curve.
+"""Turns scene light into a picture: exposure, highlights, tone curve.
 
 A :class:`Scene` is linear light. Exposure is a gain of ``2 ** EV`` on it (:func:`expose`) and nothing else; what a
 camera or a raw converter does after it is the tone stage of :func:`render`:
 
-1. Highlights. Light above white clips. What saturated the sensor holds no detail and stays white at negative EVs
-   too, as in raw converters, where the bare gain would turn it grey: from half of the sensor's range on, a parabola
-   leads to white. Light that no sensor has clipped (HDR pictures) gets the gain alone.
-2. The tone curve, on the largest and the smallest channel; the middle one keeps its place between them, which keeps
-   the hue (as in the reference renderer of the DNG specification).
+1. Highlights. Light above white clips. Where the sensor saturated, there is no detail; such areas stay white at
+   negative EVs too, as in raw converters (the gain by itself would make them grey): from half of the sensor's range
+   on, a parabola leads to white. Light that no sensor has clipped (HDR pictures) gets only the gain.
+2. The tone curve, on the largest and the smallest channel; the middle one keeps its relative position between them,
+   which keeps the hue (as in the reference renderer of the DNG specification).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ MID_GREY = 0.09  # share of the sensor's range that becomes mid-grey: 3.5 stops 
 # training/fit_curve.py, which makes the other exposures from EV 0 with them at 34.0 dB.
 CAMERA_STOPS = (-5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 CAMERA_VALUES = (0.0543, 0.0759, 0.1114, 0.1811, 0.2941, 0.461, 0.6744, 0.845, 0.9571)
-KNEE = 0.5  # share of the sensor's range above which negative EVs spare the highlights
+KNEE = 0.5  # share of the sensor's range above which highlights are spared at negative EVs
 _ENTRIES = 2**16
-_ROWS = 256  # of a block: bounds the memory of what is between
+_ROWS = 256  # of a block: limits the memory for intermediate values
 
 
 class ToneCurve:
@@ -45,7 +45,7 @@ class ToneCurve:
         light, display: coordinates of its points; both increase from 0 to 1.
 
     Raises:
-        ValueError: the points are no such curve.
+        ValueError: the points do not form such a curve.
     """
 
     def __init__(self, light: Sequence[float], display: Sequence[float]) -> None:
@@ -53,8 +53,8 @@ class ToneCurve:
         if len(x) != len(y) or len(x) < 2 or not ((np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
             raise ValueError("the points of a tone curve must increase")
         if (x[0], y[0], x[-1], y[-1]) != (0, 0, 1, 1):
-            raise ValueError("a tone curve leads from 0 to 1")
-        # Even steps of the root: even steps of light would be too coarse in the shadows.
+            raise ValueError("a tone curve must lead from 0 to 1")
+        # Even steps of the square root: even steps of light would be too coarse in the shadows.
         roots = extra("scipy.interpolate").PchipInterpolator(np.sqrt(x), np.sqrt(y))(np.linspace(0, 1, _ENTRIES))
         self._table: Floats = np.square(roots.clip(0, 1)).astype(np.float32)
 
@@ -64,7 +64,7 @@ class ToneCurve:
 
     @classmethod
     def camera(cls, values: Sequence[float] = CAMERA_VALUES) -> ToneCurve:
-        """Through sRGB display values at CAMERA_STOPS; by default near to what raw converters show."""
+        """The curve through sRGB display values at CAMERA_STOPS; the default is close to that of raw converters."""
         display = srgb_to_linear(torch.tensor(values, dtype=torch.float64)).tolist()
         return cls((0.0, *(MID_GREY * 2**stops for stops in CAMERA_STOPS), 1.0), (0.0, *display, 1.0))
 
@@ -77,8 +77,8 @@ class Scene:
         light: ``(H, W, 3)``; 1 is white at EV 0: the sensor's saturation, where there was a sensor.
         ev: stops that EV 0 adds (the baseline exposure of a DNG).
         curve: the tone curve.
-        saturates: 1 is where the sensor saturated, not a mere convention.
-        scale: pixels a pixel of the full-size picture, along a side.
+        saturates: whether 1 is where the sensor saturated (rather than just a convention).
+        scale: pixels per pixel of the full-size picture, along a side.
     """
 
     light: NDArray[Any]
@@ -89,13 +89,13 @@ class Scene:
 
 
 def expose(light: Floats, ev: float) -> Floats:
-    """Linear light of an exposure by ``ev`` stops more; neither clipped nor otherwise changed."""
+    """Linear light at an exposure of ``ev`` stops more; neither clipped nor otherwise changed."""
     exposed: Floats = light * np.float32(2**ev)
     return exposed
 
 
 def spare_highlights(light: Floats, ev: float) -> Floats:
-    """Lead exposed light to white where the sensor saturated, at negative ``ev``; the identity below the knee.
+    """At negative ``ev``, keep saturated light white, with a smooth transition; the identity below the knee.
 
     Args:
         light: after :func:`expose` by ``ev``, any shape.

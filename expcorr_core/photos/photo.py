@@ -1,0 +1,94 @@
+"""A decoded photo: pixels with everything that is kept when they are written."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .icc import ColourSpace, Tone, colour_space
+from .metadata import Metadata
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no equality that a dataclass could use
+class Photo:
+    """A decoded photo, upright.
+
+    Attributes:
+        pixels: ``(H, W, 3)``, uint8 or uint16, RGB as the file has it.
+        alpha: ``(H, W)`` of the same type, or None.
+        grey: the file held no colour; it is written without colour again.
+        metadata: what is kept when the photo is written.
+        tone: how ``pixels`` mean tones; None: as sRGB's display values do.
+        lossless: a WebP file without loss; it is written so again.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    grey: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
+    _: KW_ONLY
+    tone: Tone | None = None
+    lossless: bool = False
+
+    @property
+    def deep(self) -> bool:
+        """16 bits a channel."""
+        return self.pixels.dtype == np.uint16
+
+    @property
+    def space(self) -> ColourSpace | None:
+        """Of :meth:`to_tensor`; None where it is sRGB."""
+        return colour_space(self.metadata.icc_profile, self.tone is not None)
+
+    def eight_bit(self) -> NDArray[np.uint8]:
+        """The pixels, rounded to 8 bits where there are more."""
+        return to_eight_bit(self.pixels)
+
+    def to_tensor(self) -> Tensor:
+        """``(1, 3, H, W)`` float32, 0..1, with the tones of sRGB."""
+        if self.tone:
+            return torch.from_numpy(self.tone.display(self.pixels)).permute(2, 0, 1)[None]
+        scale = 1 / np.iinfo(self.pixels.dtype).max
+        values = torch.from_numpy(self.pixels.astype(np.float32) if self.deep else self.pixels)
+        return (values.float() * scale).permute(2, 0, 1)[None]
+
+    def with_tensor(self, image: Tensor) -> Photo:
+        """The same photo with other pixels, rounded to its own depth.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, with the tones of sRGB, on the CPU.
+        """
+        if self.tone:
+            numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
+            return replace(self, pixels=numbers.round().astype(self.pixels.dtype))
+        return replace(self, pixels=_quantise(image, self.pixels.dtype))
+
+    def with_metadata(self, kept: str) -> Photo:
+        """The same photo with ``all`` metadata, all but places (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""
+        return replace(self, metadata=self.metadata.kept(kept))
+
+    @classmethod
+    def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
+        """A new 8-bit photo.
+
+        Args:
+            image: ``(1, 3, H, W)``, 0..1, on the CPU.
+            fields: further attributes.
+        """
+        return cls(_quantise(image, np.dtype(np.uint8)), **fields)
+
+
+def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` integers, rounded."""
+    peak = np.iinfo(dtype).max
+    return image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak).numpy().astype(dtype)
+
+
+def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, where there are 16."""
+    return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
