@@ -119,7 +119,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' cannot be used here"),
         (["correct", photo, "--working-size", "0"], "working_size"),
-        (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
+        (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keyframes must be 1 to 1000 frames apart"),
     ]
     (tmp_path / "empty").mkdir()
     cases.append((["correct", tmp_path / "empty"], "no photos found"))
