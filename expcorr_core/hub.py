@@ -27,7 +27,8 @@ def download_weights(
 ) -> Path:
     """Download a weights file, or take it from the cache if it is there already.
 
-    The environment variables of the Hub's client apply: ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``, ``HF_TOKEN``.
+    The environment variables of the Hub's client apply: ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and
+    ``HF_TOKEN``.
     Without a connection, a file in the cache is used.
 
     Args:
