@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .settings import Settings, Smoothing
     from .video.sequence import SequenceCorrector
 
-# Where each name stands. They are imported when they are asked for: the command line starts without PyTorch.
+# The module that defines each name. Names are imported on first use, so the command line starts without PyTorch.
 _PLACES = {
     "Architecture": "method.network",
     "BilateralGrid": "bilateral.grid",

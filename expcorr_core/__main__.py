@@ -11,9 +11,9 @@ from . import cli
 
 def main() -> int:
     """Run the command line."""
-    # PyTorch then asks Linux for huge pages for large tensors: the network is a tenth faster.
+    # Makes PyTorch ask Linux for huge pages for large tensors: the network runs a tenth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
+    for stream in (sys.stdout, sys.stderr):  # file names may contain bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     return cli.main()

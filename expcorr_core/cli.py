@@ -185,7 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--metadata",
         choices=("all", "no-gps", "none"),
         default="all",
-        help="what is kept of tags: all, all but those that tell of places, or none (default all)",
+        help="tags to keep: all, all except locations, or none (default all)",
     )
 
     decompose = commands.add_parser(
@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None  # without, it says itself what to do
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None  # else the message says what to do
         text = f"{missing} is not installed; pip install 'expcorr[standalone]'" if missing else str(error)
         print(f"expcorr: {text.partition(chr(10))[0]}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

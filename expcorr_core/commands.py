@@ -1,4 +1,4 @@
-"""The commands of the command line, apart from their arguments: these modules take seconds to load."""
+"""The commands of the command line, separate from their arguments because these modules take seconds to load."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from .photos.writing import write_photo
 from .settings import UsageError
 from .video.sequence import SequenceCorrector
 
-FEW = 8  # photos are corrected in this process
-GPU_WORKERS = 2  # that share a GPU: one decodes while the other computes
+FEW = 8  # fewer photos than this are corrected in this process
+GPU_WORKERS = 2  # processes that share a GPU: one decodes while the other computes
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
+    """The device with this name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
 
     Raises:
         UsageError: torch does not know the device or cannot use it here.
@@ -151,7 +151,7 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
 
 
 def _corrector(args: argparse.Namespace) -> Corrector:
-    """The corrector that the arguments ask for; a bulk run in this process takes the same.
+    """The corrector that the arguments ask for; a bulk run in this process uses the same one.
 
     Raises:
         UsageError: the device cannot be used, or the gains do not fit the weights.
@@ -288,6 +288,6 @@ COMMANDS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command of some arguments, whose ``settings`` and ``smoothing`` are checked; returns the exit code."""
+    """Run the command of these arguments, whose ``settings`` and ``smoothing`` are checked; returns the exit code."""
     prepare()
     return COMMANDS[args.command](args)

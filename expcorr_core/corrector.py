@@ -33,17 +33,17 @@ from .photos.writing import encode_photo, write_photo
 from .pretrained import Pretrained
 from .settings import Settings
 
-# Height and width of the pair that the grid is fitted to. The reference takes 200 x 200; the network's result is
-# softer than its input, and at 32 x 32 that does not reach the photo (validation: 0.7 dB and 0.04 SSIM better).
+# Height and width of the pair that the grid is fitted to. The reference uses 200 x 200; the network's result is
+# softer than its input, and at 32 x 32 that does not affect the photo (validation: 0.7 dB and 0.04 SSIM better).
 PAIR_SIZE = (32, 32)
-# Instruction sets that oneDNN may be limited to, by its environment variable, and that have no bfloat16.
+# Instruction sets without bfloat16 that oneDNN's environment variable may limit it to.
 WITHOUT_BFLOAT16 = re.compile("SSE41|AVX|AVX2.*|AVX512_CORE(_VNNI)?")
 
 
 def native_dtype(device: torch.device | str) -> torch.dtype:
     """bfloat16 where the device computes in it faster than in float32, else float32.
 
-    Only what the device says of itself counts, and what oneDNN may use of it: without such instructions they are
+    This depends only on the instructions that the device reports and that oneDNN may use: without them, bfloat16 is
     emulated, many times slower.
     """
     kind = torch.device(device).type
@@ -60,13 +60,13 @@ def native_dtype(device: torch.device | str) -> torch.dtype:
 class Corrector(Pretrained, nn.Module):
     """Corrects the exposure of photos.
 
-    A :class:`torch.nn.Module`: ``.to()``, ``.half()``, ``.eval()`` do what they do elsewhere. Gradients flow through
+    A :class:`torch.nn.Module`: ``.to()``, ``.half()`` and ``.eval()`` work as usual. Gradients flow through
     :meth:`correct_small` (after ``requires_grad_()``), not through the fit of the grid.
 
     Args:
         network: the network.
-        device, dtype: where and how it computes, if its weights are kept elsewhere by a program that moves and casts
-            them itself; None for where its weights are.
+        device, dtype: where and in which precision it computes, for a host program that keeps the weights elsewhere
+            and moves and casts them itself; None for those of the weights.
 
     Example:
         >>> corrected = Corrector.load()(image)  # (B, 3, H, W), 0..1
@@ -94,13 +94,13 @@ class Corrector(Pretrained, nn.Module):
     def load(
         cls, weights: str | Path | None = None, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> Corrector:
-        """With the weights of a file, or the bundled ones.
+        """Load a corrector with the weights in a file, or the bundled ones.
 
         Args:
             weights: the file; None for the bundled one.
             device: where the network computes.
-            dtype: precision of the network; None for :func:`native_dtype`. In bfloat16 results are some 50 dB from
-                those in float32.
+            dtype: precision of the network; None for :func:`native_dtype`. Results in bfloat16 agree with those in
+                float32 to about 50 dB PSNR.
 
         Raises:
             WeightsError: see :func:`~expcorr_core.method.weights.load_weights`.
@@ -117,7 +117,7 @@ class Corrector(Pretrained, nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> Corrector:
-        """With the weights of a repository on the Hugging Face Hub, or of a local folder.
+        """Load a corrector with weights from a repository on the Hugging Face Hub or from a local folder.
 
         Args:
             name: ``owner/name`` of the repository, or a folder that ``save_pretrained`` wrote.
@@ -135,8 +135,8 @@ class Corrector(Pretrained, nn.Module):
 
         Args:
             image: ``(B, 3, H, W)`` floating-point, 0..1 (values beyond are clamped), any strides, any device.
-            settings: what to do.
-            space: of the images and of the result; None for sRGB.
+            settings: how to correct.
+            space: colour space of the images and the result; None for sRGB.
 
         Returns:
             The corrected images: same shape, type and device, 0..1.
@@ -151,7 +151,7 @@ class Corrector(Pretrained, nn.Module):
         return self.estimate(image, settings, space).blend(settings.strength).to(image.device).slice(image)
 
     def correct_photo(self, photo: Photo, settings: Settings | None = None) -> Photo:
-        """A decoded photo, corrected in its own colour space and tones; errors as in :meth:`forward`."""
+        """Correct a decoded photo in its own colour space and tone curve; errors as in :meth:`forward`."""
         return photo.with_tensor(self(photo.to_tensor(), settings, photo.space))
 
     @torch.no_grad()
@@ -170,12 +170,12 @@ class Corrector(Pretrained, nn.Module):
         """Images at the size that the network sees, ``(B, 3, h, w)`` float32, 0..1; errors as in :meth:`forward`."""
         check_shape(image)
         small = reduce_to(image, settings.working_size)
-        check_image(small)  # each pixel has its share in it, so that NaN shows here too, at a fraction of the time
+        check_image(small)  # every pixel contributes to it, so a NaN also shows here, in a fraction of the time
         return small.clamp(0, 1)
 
     @torch.no_grad()
     def correct_reduced(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor:
-        """The full correction of what :meth:`reduce` gives, at that size, whatever ``settings.strength``.
+        """The full correction of what :meth:`reduce` returns, at that size, whatever ``settings.strength``.
 
         Args:
             small: ``(B, 3, h, w)`` float32, 0..1.
@@ -193,7 +193,7 @@ class Corrector(Pretrained, nn.Module):
         return space.carry_back(small, corrected) if space else corrected
 
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, flip: bool = False) -> Tensor:
-        """Run the network alone, at the image's own size.
+        """Run only the network, at the image's own size.
 
         Args:
             image: ``(B, 3, h, w)`` float32, 0..1.
@@ -239,25 +239,25 @@ def correct(
     corrector: Corrector | None = None,
     overwrite: bool = False,
 ) -> PhotoLike:
-    """Correct a photo of any kind, and give back the same kind.
+    """Correct a photo of any kind, and return the same kind.
 
     Args:
         photo: the name of a file, the bytes of a file, a PIL image, a NumPy array, ``(H, W)`` or ``(H, W, 1, 3 or 4)``,
             uint8, uint16 or floating-point in 0..1, or a tensor ``(B, 3, H, W)``, 0..1. Files and PIL images are turned
-            upright as their EXIF tells, and corrected in the space of their ICC profile; all else is taken for sRGB.
-        output: of a named file: the file to write; by default the name with ``_corrected`` before its suffix.
-        settings: what to do.
-        corrector: with other weights, or on another device; by default the bundled ones on the CPU.
+            upright according to their EXIF and corrected in the space of their ICC profile; all else is taken as sRGB.
+        output: for a named file, the file to write; by default its name with ``_corrected`` before the suffix.
+        settings: how to correct.
+        corrector: one with other weights or on another device; by default the bundled weights on the CPU.
         overwrite: replace the output.
 
     Returns:
-        The corrected photo: the name of the written file, bytes in the same format, an image of the same mode (of
-        palettes and CMYK: RGB), an array or tensor of the same shape and type.
+        The corrected photo: the name of the written file, bytes in the same format, an image of the same mode (RGB
+        for palettes and CMYK), an array or tensor of the same shape and type.
 
     Raises:
         ImageError: a file cannot be read or written.
         ValueError: an array or tensor has another shape or type, or values above 2 or not finite.
-        TypeError: the photo is of no such kind.
+        TypeError: the photo is not of one of these kinds.
 
     Example:
         >>> correct("photo.jpg")
@@ -273,7 +273,7 @@ def _corrected(
     if output is not None and not isinstance(output, str | Path):
         raise TypeError(f"output is the name of a file, not {type(output).__name__}; settings are given by name")
     if output is not None and not isinstance(photo, str | Path):
-        raise ValueError("an output can only be named for a photo that is named itself")
+        raise ValueError("an output can only be given for a photo that is given by its file name")
     if isinstance(photo, str | Path):
         source = Path(photo)
         target = source.with_stem(f"{source.stem}_corrected") if output is None else Path(output)
@@ -291,7 +291,7 @@ def _corrected(
         return used(photo, settings)
     if isinstance(photo, np.ndarray):
         return _correct_array(photo, used, settings)
-    raise TypeError(f"a photo is a name, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+    raise TypeError(f"a photo must be a name, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
 
 
 def _check_range(image: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Files: those of a folder, those that appear whole or not at all, and their checksums."""
+"""Files: listing folders, writing files completely or not at all, and checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def flush(handle: int) -> None:
-    """Wait until an open file, or the names in a folder, are on the disk, where the file system can do so."""
+    """Wait until an open file, or the names in a folder, are on the disk, where the file system supports it."""
     try:
         os.fsync(handle)
     except OSError as error:
@@ -33,7 +33,7 @@ def _flush_at(path: Path, flags: int) -> None:
 def _place(temporary: Path, path: Path, overwrite: bool) -> None:
     if not overwrite:
         try:
-            os.link(temporary, path)  # fails where there is a file, without a moment between looking and placing
+            os.link(temporary, path)  # fails where there is a file, with no gap between checking and placing
             return
         except FileExistsError:
             raise
@@ -47,7 +47,7 @@ DAY = 24 * 3600  # seconds
 
 
 def host() -> str:
-    """This computer, in eight digits: files that one process alone writes bear it, and the process."""
+    """This computer, in eight digits: part, with the process number, of names of files that only one process writes."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
@@ -57,13 +57,13 @@ def _prefix() -> str:
 
 @contextmanager
 def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary file beside ``path``; move it there when the block ends well, remove it otherwise.
+    """Provide a temporary file beside ``path``; move it there when the block succeeds, remove it otherwise.
 
-    Missing parent folders are made; an existing file is replaced, unless ``overwrite`` is False. The file is on the
-    disk before it gets its name.
+    Missing parent folders are created; an existing file is replaced, unless ``overwrite`` is False. The file is on the
+    disk before it gets its final name.
 
     Raises:
-        OSError: the folder cannot be written to; FileExistsError where there is a file by then.
+        OSError: the folder cannot be written to; FileExistsError where a file exists by then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_prefix()}{os.getpid()}-", suffix=path.suffix)
@@ -71,22 +71,22 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # Temporary files are private; results get the mode that any new file would have.
+        # Temporary files are private; results get the mode of any new file.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        # Else, after a loss of power, the name might stand there with nothing in it.
+        # Otherwise the file might be empty after a power failure.
         _flush_at(temporary, os.O_RDWR)
         _place(temporary, path, overwrite)
         if os.name == "posix":
-            with suppress(OSError):  # of a folder that may be written but not read
+            with suppress(OSError):  # for a folder that may be written but not read
                 _flush_at(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove the temporary files below ``folder`` whose processes, on this computer, were killed; returns how many."""
+    """Remove the temporary files below ``folder`` of processes on this computer that were killed; returns how many."""
     leftovers = [path for path in folder.rglob(f"{_prefix()}*") if not is_written(path, _prefix())]
     for path in leftovers:
         path.unlink(missing_ok=True)
@@ -94,11 +94,11 @@ def remove_leftovers(folder: Path) -> int:
 
 
 def is_written(path: Path, prefix: str) -> bool:
-    """Whether the process whose number follows the prefix in a file's name lives, or may."""
+    """Whether the process whose number follows the prefix in a file's name is, or may be, alive."""
     process = path.stem.removeprefix(prefix).partition("-")[0]
     if not process.isdecimal():
         return True
-    if os.name == "nt":  # there the call below would end the process
+    if os.name == "nt":  # where the call below would end the process
         return time.time() - path.lstat().st_mtime < DAY
     try:
         os.kill(int(process), 0)
@@ -117,17 +117,17 @@ def files_of(
     spared: str | None = None,
     onerror: Callable[[OSError], object] | None = None,
 ) -> Iterator[Path]:
-    """The files of a folder with one of some suffixes, and of the folders below it; those of each folder sorted.
+    """The files in a folder and its subfolders that have one of the suffixes, sorted within each folder.
 
-    Hidden files and folders, pipes and devices are left out, and links to folders are not followed. Links that lead
-    nowhere are given, so that reading them names them.
+    Hidden files and folders, pipes and devices are left out, and links to folders are not followed. Broken links are
+    included, so that reading them reports them.
 
     Args:
         folder: the folder.
-        suffixes: in lower case, with their dot; names may have them in upper case.
-        below: look into the folders below.
-        spared: real path of a folder that is not looked into.
-        onerror: told of each folder that cannot be read, whose ``filename`` the error bears; by default nobody is.
+        suffixes: in lower case, with the dot; file names may have them in upper case.
+        below: include subfolders.
+        spared: real path of a folder to leave out.
+        onerror: called for each folder that cannot be read, with an error that has its ``filename``; None ignores it.
     """
     for root, folders, names in os.walk(folder, onerror=onerror):
         folders[:] = sorted(

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face Hub, by its own client and in its own cache."""
+"""Weights from the Hugging Face Hub, through its own client and cache."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from .files import digest
 from .method.weights_file import DEFAULT_NAME, WeightsError, read_metadata
 
-# "owner/name" of the repository with the published weights, set by whoever publishes them; there is none yet.
+# "owner/name" of the repository with the published weights, set by whoever publishes them; none yet.
 REPOSITORY = ""
 PATIENCE = 5.0  # seconds, for the Hub's first answer
 _NO_NAME = "{!r} cannot be the name of a repository; name one as owner/name"
 
 
 def misnamed(repository: str) -> str:
-    """Why a repository cannot be called so, a sentence; empty where it can."""
+    """One sentence on why this cannot be a repository's name; empty if it can."""
     return "" if re.fullmatch(r"[^/\s]+/[^/\s]+", repository) else _NO_NAME.format(repository)
 
 
@@ -27,8 +27,9 @@ def download_weights(
 ) -> Path:
     """Download a weights file, or take it from the cache if it is there already.
 
-    The variables of the Hub's client hold: ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``, ``HF_TOKEN``.
-    Without a connection a file in the cache does.
+    The environment variables of the Hub's client apply: ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and
+    ``HF_TOKEN``.
+    Without a connection, a file in the cache is used.
 
     Args:
         repository: ``owner/name``; None takes :data:`REPOSITORY`.
@@ -40,8 +41,8 @@ def download_weights(
         The file in the cache. Do not write to it.
 
     Raises:
-        WeightsError: the file cannot be had, its checksum differs (then it is removed from the cache), or it is
-            not one of this program, see :func:`~expcorr_core.method.weights_file.read_metadata`.
+        WeightsError: the file cannot be obtained, its checksum differs (it is then removed from the cache), or it is
+            not a weights file of this program, see :func:`~expcorr_core.method.weights_file.read_metadata`.
     """
     repository = repository or REPOSITORY
     if not repository:
@@ -72,11 +73,11 @@ def _fetch(repository: str, filename: str, revision: str) -> Path:
         from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ModuleNotFoundError as error:
         raise WeightsError("downloading weights needs huggingface_hub; run pip install huggingface-hub") from error
-    # Errors of the network derive from a base that differs between the client's versions; Xet's are RuntimeErrors.
+    # Network errors derive from a base that differs between the client's versions; Xet's are RuntimeErrors.
     failures: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *errors.HfHubHTTPError.__bases__)
     hub, unreachable = constants.ENDPOINT, ""
     try:
-        # One try: for what is not in the cache, hf_hub_download would try again and again for 24 s.
+        # Try once: for a file that is not in the cache, hf_hub_download would retry for 24 s.
         get_hf_file_metadata(hf_hub_url(repository, filename, revision=revision), timeout=PATIENCE)
     except errors.HFValidationError as error:
         raise WeightsError(_NO_NAME.format(repository)) from error
@@ -87,10 +88,10 @@ def _fetch(repository: str, filename: str, revision: str) -> Path:
         reason = f"repository {repository} has no file {filename} in revision {revision}; name one that it has"
         raise WeightsError(reason) from error
     except errors.OfflineModeIsEnabled:
-        unreachable = "HF_HUB_OFFLINE forbids to download it; unset HF_HUB_OFFLINE"
+        unreachable = "HF_HUB_OFFLINE forbids downloading it; unset HF_HUB_OFFLINE"
     except failures as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        if status in (401, 403, 404):  # strangers do not learn which repositories exist
+        if status in (401, 403, 404):  # the Hub does not reveal which private repositories exist
             reason = f"{hub} has no repository {repository}, or you have no access to it; check its name, or log in"
             raise WeightsError(f"{reason} with hf auth login") from error
         what = f"answers with status {status}; try again later" if status else "cannot be reached; check the network"
@@ -98,10 +99,10 @@ def _fetch(repository: str, filename: str, revision: str) -> Path:
     try:
         return Path(hf_hub_download(repository, filename, revision=revision, local_files_only=bool(unreachable)))
     except errors.LocalEntryNotFoundError as error:
-        why = unreachable or f"{hub} does not answer as a Hub does; check HF_ENDPOINT and your proxy"
+        why = unreachable or f"{hub} does not answer like a Hub; check HF_ENDPOINT and your proxy"
         raise WeightsError(f"{filename} of {repository} is not in the cache and {why}") from error
     except failures as error:
-        # Local trouble has a number; the client's own errors of the network have none.
+        # Local errors have an errno; the client's own network errors have none.
         if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError):
             reason = f"cannot write to the cache {constants.HF_HUB_CACHE} ({error.strerror})"
             raise WeightsError(f"{reason}; make room or set HF_HUB_CACHE") from error

@@ -10,35 +10,35 @@ from contextlib import suppress
 from pathlib import Path
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of Linux; containers are control groups
-UNKNOWN_MEMORY = 16 * 2**30  # bytes that are taken for granted where the system does not say
+UNKNOWN_MEMORY = 16 * 2**30  # bytes assumed where the system does not say
 
 
 def cores() -> int:
-    """Processor cores that this process may use: those that it may run on, no more than its containers' quotas."""
+    """Processor cores that this process may use: those it may run on, up to its containers' quotas."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups("cpu"):
-        with suppress(OSError, ValueError):  # of the other version, or "max"
+        with suppress(OSError, ValueError):  # from the other version, or "max"
             quota, period = map(int, (group / "cpu.max").read_text("ascii").split())
             found = min(found, math.ceil(quota / period))
         with suppress(OSError, ValueError):
             quota, period = (int((group / f"cpu.cfs_{name}_us").read_text("ascii")) for name in ("quota", "period"))
-            if quota > 0:  # -1 is no quota
+            if quota > 0:  # -1 means no quota
                 found = min(found, math.ceil(quota / period))
     return max(1, found)
 
 
 def memory() -> int:
-    """Bytes of memory that this computer, or the container, has; 16 GiB where it does not say."""
+    """Bytes of memory of this computer or container; 16 GiB where that is not known."""
     found = _physical_memory()
     for group in _groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            with suppress(OSError, ValueError):  # of the other version, or "max"
+            with suppress(OSError, ValueError):  # from the other version, or "max"
                 found = min(found, int((group / name).read_text("ascii")))
     return found
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """Folders of the control groups that limit this process: its own, and all above; of both versions."""
+    """Folders of the control groups that limit this process: its own and all above it, of both versions."""
     try:
         lines = OWN_GROUPS.read_text("utf-8", "replace").splitlines()
     except OSError:  # not Linux

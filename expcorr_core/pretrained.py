@@ -1,4 +1,4 @@
-"""Models as the Hugging Face Hub has them: ``from_pretrained``, ``save_pretrained``, ``push_to_hub``."""
+"""The Hugging Face Hub's model interface: ``from_pretrained``, ``save_pretrained``, ``push_to_hub``."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Pretrained(
     pipeline_tag="image-to-image",
     tags=TAGS,
 ):
-    """What a model needs to be saved for others and loaded again; for classes that have a ``network``."""
+    """What a model needs to be published and loaded again; for classes that have a ``network``."""
 
     network: ExposureNetwork
 
     @staticmethod
     def find_pretrained(name: str | Path, revision: str | None = None, filename: str = DEFAULT_NAME) -> Path:
-        """The weights file of a local folder, or of a repository on the Hub.
+        """The weights file in a local folder, or in a repository on the Hub.
 
         Raises:
             WeightsError: there is none, or it cannot be downloaded.
@@ -58,7 +58,7 @@ class Pretrained(
                 raise WeightsError(f"there is no folder {name}; name one, or a repository as owner/name")
             return download_weights(str(name), filename, revision)
         if not (folder / filename).is_file():
-            raise WeightsError(f"{folder} holds no {filename}; name a folder that save_pretrained wrote")
+            raise WeightsError(f"{folder} contains no {filename}; name a folder that save_pretrained wrote")
         return folder / filename
 
     def _save_pretrained(self, save_directory: Path) -> None:

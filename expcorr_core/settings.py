@@ -1,4 +1,4 @@
-"""What users choose, without the modules that do it: the command line reads its arguments before it loads PyTorch."""
+"""What users choose, in a module without PyTorch: the command line checks its arguments before it loads that."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORKING_SIZE = 512  # larger side that the network sees (paper section 4.1)
-TIME_LIMIT = 300.0  # seconds that a photo of a bulk run may take
-REACH = 3.0  # smoothing times that keys count for, forth and back
+WORKING_SIZE = 512  # longer side of the network's copy (paper section 4.1)
+TIME_LIMIT = 300.0  # seconds that a photo may take in a bulk run
+REACH = 3.0  # smoothing times that keyframes count for, in both directions
 
 
 class UsageError(ValueError):
-    """The command line asks for something that cannot be done."""
+    """The arguments ask for something that cannot be done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to do with a photo.
+    """How to correct a photo.
 
     Attributes:
-        strength: 0 gives the photo back bit for bit, 1 the full correction; up to 2 exaggerates.
+        strength: 0 returns the photo bit for bit, 1 is the full correction; up to 2 exaggerates.
         gains: factors S1..Sn on the pyramid's levels before the network, finest first; None leaves all at 1.
         fusion: fuse the corrected photo with the input (Mertens et al. 2007).
         stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
-        working_size: larger side that the network sees, pixels; smaller photos are not enlarged.
-        flip: average the result with that of the mirrored photo (flip self-ensemble): steadier, twice the time.
+        working_size: longer side of the network's copy, pixels; smaller photos are not enlarged.
+        flip: average the result with that of the mirrored photo (flip self-ensemble): more consistent, twice the time.
     """
 
     strength: float = 1.0
@@ -45,18 +45,18 @@ class Settings:
         if self.gains is not None:
             if not all(math.isfinite(gain) for gain in self.gains):
                 raise ValueError(f"gains must be finite, got {self.gains}")
-            object.__setattr__(self, "gains", tuple(self.gains))  # settings are hashed, lists cannot be
+            object.__setattr__(self, "gains", tuple(self.gains))  # settings are hashed, which lists cannot be
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How corrections follow each other.
+    """How corrections change over time.
 
     Attributes:
-        frames: smoothing time, frames; 0 corrects each frame (or every k-th) on its own.
-        every: frames from one key to the next.
-        lookahead: use keys to come, up to three smoothing times; False for live use.
-        threshold: share of a frame's contrast that the frame before does not explain, from which on a scene begins.
+        frames: number of frames to smooth over; 0 corrects each frame (or every k-th) on its own.
+        every: frames from one keyframe to the next.
+        lookahead: also use later keyframes, up to three smoothing times ahead; False for live use.
+        threshold: a scene begins where the previous frame leaves this share of a frame's contrast unexplained.
     """
 
     frames: float = 60.0
@@ -68,13 +68,13 @@ class Smoothing:
         if not 0 <= self.frames <= 1000:
             raise ValueError(f"the smoothing time must be from 0 to 1000 frames, got {self.frames}")
         if not 1 <= self.every <= 1000:
-            raise ValueError(f"keys must be 1 to 1000 frames apart, got {self.every}")
+            raise ValueError(f"keyframes must be 1 to 1000 frames apart, got {self.every}")
         if not self.threshold > 0:
             raise ValueError(f"the scene threshold must be above 0, got {self.threshold}")
 
     @property
     def time(self) -> float:
-        """Smoothing time that also bridges the frames between two keys."""
+        """Smoothing time, at least long enough to bridge the frames between two keyframes."""
         return max(self.frames, self.every / 2 if self.every > 1 else 0.0)
 
     @property

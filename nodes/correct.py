@@ -49,7 +49,7 @@ class ExposureCorrect(io.ComfyNode):
                     default=True,
                     display_name="average with mirrored",
                     tooltip="Averages with the mirrored photo's correction: more consistent, twice the network's time.",
-                    optional=True,  # workflows older than this input go on working
+                    optional=True,  # so that workflows older than this input still work
                     advanced=True,
                 ),
                 *mask_inputs(),
@@ -148,12 +148,12 @@ class ApplyCorrection(io.ComfyNode):
 def apply_correction(
     correction: BilateralGrid, image: Tensor, mask: Tensor | None = None, softness: float = SOFTNESS
 ) -> Tensor:
-    """Apply one correction, or one a frame, to an IMAGE; arguments as of :func:`~.layout.each_frame`."""
+    """Apply one correction, or one per frame, to an IMAGE; arguments as in :func:`~.layout.each_frame`."""
     grids = correction.coefficients
     if len(grids) not in (1, len(image)):
         raise ValueError(
             f"the correction is for {len(grids)} frames, but {len(image)} images were given; "
-            "give as many images, or a correction of one"
+            "give as many images, or a correction of a single image"
         )
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The list of nodes that ComfyUI gets."""
+"""The list of nodes for ComfyUI."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ SOFTNESS = 1.0  # percent of the larger side
 def factor(
     name: str, display_name: str, tooltip: str, low: float = 0.0, high: float = 2.0, advanced: bool = False
 ) -> io.Float.Input:
-    """A factor of which 1 is the neutral or full setting."""
+    """A factor whose neutral or full setting is 1."""
     return io.Float.Input(
         name,
         default=1.0,
@@ -26,7 +26,7 @@ def factor(
 
 
 def change_inputs() -> list[io.Input]:
-    """How strong the correction is, and what follows it."""
+    """The strength of the correction, and what is applied after it."""
     return [
         factor("strength", "strength", "0 returns the input unchanged, 1 is the full correction, above 1 exaggerates."),
         io.Boolean.Input(
@@ -48,7 +48,7 @@ def change_inputs() -> list[io.Input]:
 
 
 def working_size_input() -> io.Int.Input:
-    """The size that the network sees."""
+    """The size of the network's copy."""
     return io.Int.Input(
         "working_size",
         default=WORKING_SIZE,

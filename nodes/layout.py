@@ -1,4 +1,4 @@
-"""The one place where ComfyUI's image layout meets the core's."""
+"""Conversion between ComfyUI's image layout and the core's; the only place that does it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_core(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def to_comfy(colours: Tensor, alpha: Tensor | None = None) -> Tensor:
-    """``(B, 3, H, W)`` and alpha to ``(B, H, W, 3 or 4)``, clamped, on the host's device for results, in its type."""
+    """``(B, 3, H, W)`` and alpha to ``(B, H, W, 3 or 4)``, clamped, on ComfyUI's device and in its type for results."""
     image = colours.permute(0, 2, 3, 1).clamp(0, 1)
     if alpha is not None:
         image = torch.cat((image, alpha.to(image)), -1)
@@ -35,11 +35,11 @@ def to_comfy(colours: Tensor, alpha: Tensor | None = None) -> Tensor:
 
 
 def new_image(shape: Sequence[int], alpha: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """An IMAGE to write into, where and as the host wants results.
+    """An IMAGE to write into, on ComfyUI's device and in its type for results.
 
     Args:
-        shape: of its colours, ``(B, 3, H, W)``.
-        alpha: ``(B, H, W, 1)``, which it gets, or None.
+        shape: shape of its colours, ``(B, 3, H, W)``.
+        alpha: its alpha ``(B, H, W, 1)``, or None.
 
     Returns:
         The IMAGE, and its colours ``(B, 3, H, W)``, a view.
@@ -56,13 +56,13 @@ def new_image(shape: Sequence[int], alpha: Tensor | None = None) -> tuple[Tensor
 
 
 class Steps:
-    """The host's progress bar of some work, which heeds Cancel after each step."""
+    """ComfyUI's progress bar; each step also checks for Cancel."""
 
     def __init__(self, count: int) -> None:
         self.bar = comfy.utils.ProgressBar(count)
 
     def __call__(self, done: int | None = None) -> None:
-        """One step more is done, or ``done`` of them in all."""
+        """Report one more step done, or ``done`` steps in total."""
         if done is None:
             self.bar.update(1)
         else:
@@ -81,19 +81,19 @@ def each_frame(
 
     Args:
         image: IMAGE, ``(B, H, W, 3 or 4)``; alpha passes through.
-        function: takes a frame's number, its colours ``(1, 3, H, W)``, what to write the result into, 0..1 (of the
-            same shape, on the same device), and what to call between two steps. Where memory did not suffice it is
-            called once more, with the frame on the CPU: nothing that it keeps may be kept twice, or on a device.
+        function: takes a frame's number, its colours ``(1, 3, H, W)``, a tensor for the result, 0..1 (same shape, same
+            device), and a function to call between steps. When memory runs out it is called once more, with the frame
+            on the CPU: so it must not store anything twice, or on a device.
         mask: MASK ``(1 or B, h, w)`` that limits the change, or None.
-        softness: of the mask's edges, percent of the larger side.
-        steps: that the function takes for a frame.
+        softness: softness of the mask's edges, percent of the larger side.
+        steps: number of steps that the function takes for a frame.
 
     Returns:
         IMAGE of the same shape.
     """
     colours, alpha = to_core(image)
     if mask is not None and len(mask) not in (1, len(image)):
-        raise ValueError(f"{len(mask)} masks do not match {len(image)} images; give one mask, or one an image")
+        raise ValueError(f"{len(mask)} masks do not match {len(image)} images; give one mask, or one per image")
     result, changed = new_image(colours.shape, alpha)
     step = Steps(len(image) * steps)
 
@@ -104,7 +104,7 @@ def each_frame(
         if mask is not None:
             place = min(index, len(mask) - 1)
             limited = limit_change(frame, out, mask[place : place + 1, None], softness / 100)
-            out.copy_(limited).clamp_(0, 1)  # the frame itself may hold values beyond
+            out.copy_(limited).clamp_(0, 1)  # the frame itself may have values outside 0..1
         if out is not target:
             target.copy_(out)
 
@@ -115,7 +115,7 @@ def each_frame(
 
 
 def _with_memory(change: Callable[[int, Tensor], None], index: int, frame: Tensor) -> None:
-    """Change a frame; where memory does not suffice, once more with the caches emptied and the frame on the CPU."""
+    """Change a frame; if memory runs out, try once more with the caches emptied and the frame on the CPU."""
     try:
         return change(index, frame)
     except Exception as error:
@@ -125,13 +125,13 @@ def _with_memory(change: Callable[[int, Tensor], None], index: int, frame: Tenso
 
 
 def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> ui.PreviewImage:
-    """What a node shows in itself: the first image before and after, side by side."""
+    """A node's preview: the first image before and after, side by side."""
     small = [reduce_to(to_core(image[:1])[0], PREVIEW_SIDE).cpu() for image in (before, after)]
     return ui.PreviewImage(to_comfy(torch.cat(small, 3)), cls=cls)
 
 
 def with_preview(schema: io.Schema) -> io.Schema:
-    """Let a node's pictures be shown again where its result comes from the cache; ComfyUI 0.18 cannot do it yet."""
+    """Show a node's preview again where its result comes from the cache, which ComfyUI 0.18 cannot do yet."""
     if hasattr(schema, "has_intermediate_output"):
         schema.has_intermediate_output = True
     return schema

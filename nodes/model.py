@@ -16,7 +16,7 @@ from ..expcorr_core.files import digest
 from ..expcorr_core.hub import download_weights, misnamed
 from ..expcorr_core.method.weights import default_weights_path, load_weights
 
-FOLDER = "exposure_correction"  # below ComfyUI's models folder, and in extra_model_paths.yaml
+FOLDER = "exposure_correction"  # in ComfyUI's models folder and in extra_model_paths.yaml
 BUNDLED = "bundled"
 # The network's largest set of live activations at 512 x 512, with the convolutions' workspaces, in float32.
 WORKING_BYTES_PER_PIXEL = 1024
@@ -25,7 +25,7 @@ ExposureModelType = io.Custom("EXPCORR_MODEL")
 
 
 def model_input() -> io.Input:
-    """The model that a node cannot do without."""
+    """The model, for nodes that require one."""
     return ExposureModelType.Input(
         "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
     )
@@ -44,7 +44,7 @@ class ExposureModel:
         )
 
     def corrector(self, working_size: int) -> Corrector:
-        """Bring the network to its device and give a corrector for images reduced to ``working_size``."""
+        """Load the network to its device and return a corrector for images reduced to ``working_size``."""
         required = working_size**2 * WORKING_BYTES_PER_PIXEL
         comfy.model_management.load_models_gpu([self.patcher], memory_required=required)
         return Corrector(self.patcher.model, device=self.patcher.load_device, dtype=self.dtype)
@@ -92,15 +92,15 @@ class LoadExposureModel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, repository: str | None = None) -> bool | str:
-        """Before anything runs; ComfyUI gives None for what comes by a link."""
+        """Called before anything runs; ComfyUI passes None for values that come through a link."""
         name = (repository or "").strip()
         return (misnamed(name) if name else "") or True
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None, repository: str | None = None) -> str:
-        """What the file holds, so that one that has changed is loaded again.
+        """Checksum of the file, so that a changed one is loaded again.
 
-        The Hub is not asked each time: a file of its cache never changes.
+        The Hub is not asked each time: a file in its cache never changes.
         """
         return "" if weights is None or (repository or "").strip() else digest(_file(weights))
 

@@ -64,10 +64,10 @@ class BilateralUpsample(io.ComfyNode):
         if counts not in ({1}, {len(guide)}):
             raise ValueError(
                 f"the batches do not match: {len(before)} before, {len(after)} after, {len(guide)} full size; "
-                "the two small batches must hold one image, or as many as the full-size batch"
+                "the two small batches must have one image, or as many as the full-size batch"
             )
         size = (grid_size, grid_size, grid_depth)
-        fitted: dict[int, BilateralGrid] = {}  # of the last frame only, so that one pair is fitted once
+        fitted: dict[int, BilateralGrid] = {}  # only the last pair's grid, so that one pair is fitted once
 
         def change(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
             pair = min(index, len(before) - 1)

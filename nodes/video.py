@@ -28,7 +28,7 @@ ALIASES = ["video exposure", "flicker", "deflicker", "exposure correction", "bri
 
 
 def time_inputs() -> list[io.Input]:
-    """How corrections follow each other."""
+    """How corrections change over time."""
     usual = Smoothing()
     return [
         io.Float.Input(
@@ -184,9 +184,9 @@ class CorrectVideo(io.ComfyNode):
             one_correction=one_correction,
             progress=progress,
         )
-        for told in (summary.problem, *(f"left out: {part}" for part in summary.left_out), *summary.notes):
-            if told:
-                logging.warning("Exposure Correct (Video): %s", told)
+        for note in (summary.problem, *(f"left out: {part}" for part in summary.left_out), *summary.notes):
+            if note:
+                logging.warning("Exposure Correct (Video): %s", note)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 
@@ -195,7 +195,7 @@ def _sequence(model: ExposureModel, settings: Settings, smoothing: Smoothing) ->
 
 
 def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> BilateralGrid:
-    """The correction of each frame of an IMAGE, or the one of all, on the CPU."""
+    """The correction of each frame of an IMAGE, or one for all frames, on the CPU."""
     colours, _ = to_core(image)
     step = Steps(len(image))
 
@@ -210,5 +210,5 @@ def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool
 
 
 def _is_trimmed(video: Any) -> bool:
-    """Whether a video from a file is only a part of it; older ComfyUI has no such."""
+    """Whether a video is only a part of its file, which older ComfyUI does not support."""
     return hasattr(video, "get_active_trim_window") and video.get_active_trim_window() != (0.0, 0.0)

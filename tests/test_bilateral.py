@@ -188,7 +188,7 @@ def test_the_fastest_path_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_path(grid.clone().requires_grad_(), image) == "torch"
     assert choose_path(grid.to("meta"), image.to("meta")) == "torch"
     monkeypatch.setattr(slicing, "_module", lambda name: None)
-    with pytest.raises(ValueError, match="the numba path needs numba, of the extra fast"):
+    with pytest.raises(ValueError, match="the numba path needs numba, from the extra fast"):
         BilateralGrid.identity().slice(torch.rand(1, 3, 8, 8), path="numba")
     assert choose_path(grid, image) == "torch"
 

@@ -198,7 +198,7 @@ def test_photos_that_take_too_long_fail_and_the_next_run_corrects_them(photos: P
     assert run(*arguments, "--time-limit", 1e-6) == 1
     assert statuses(out) == {"failed": 3}
     assert {row["error"].partition(" ")[2] for row in report(out)} == {
-        "took more than 0 s and was given up; allow more with --time-limit, or leave it out"
+        "took more than 0 s and was abandoned; allow more with --time-limit, or leave it out"
     }
     assert not list(out.rglob(".part-*"))
     assert run(*arguments) == 0
@@ -426,7 +426,7 @@ def test_links_do_not_lead_out_of_the_output(photo: Path, tmp_path: Path, capsys
     (out / "scene.jpg").symlink_to(tmp_path / "nowhere.jpg")
     assert run("correct", photo.parent, "-o", out, "--quiet") == 1
     told = capsys.readouterr().err
-    assert f"sub/b.jpg is outside of {out}, through a symbolic link" in told
+    assert f"sub/b.jpg is outside {out} because of a symbolic link" in told
     assert "scene.jpg exists; add --overwrite" in told
     assert not list(elsewhere.iterdir())
     assert not (tmp_path / "nowhere.jpg").exists()
@@ -499,7 +499,7 @@ def test_a_full_disk_leaves_nothing_half_written(photo: Path, tmp_path: Path) ->
     job = Job(photo, tmp_path / "out" / "a.jpg", None)
     [error] = spread(limit_file_size, [Task((job, Work(output=tmp_path / "out"), 2000), "crashed")], 1)
     assert "a.jpg cannot be written" in error
-    assert "no part of it was left" in error
+    assert "nothing was left behind" in error
     assert results(tmp_path / "out") == {}
 
 
@@ -528,7 +528,7 @@ def test_ray_gives_the_same_files_and_survives_its_workers(photos: Path, tmp_pat
 def test_ray_gives_up_what_takes_too_long(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray", reason="the ray extra is missing")
     assert run("correct", photo.parent, "-o", tmp_path, "--ray", "--time-limit", 0.001, "--quiet") == 1
-    assert "scene.jpg brings the program that corrects it down, or takes longer than --time-limit allows" in (
+    assert "scene.jpg crashes the program that corrects it, or takes longer than --time-limit allows" in (
         capsys.readouterr().err
     )
     assert statuses(tmp_path) == {"failed": 1}

@@ -125,7 +125,7 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["decompose", photo, "-o", photo], "scene.jpg is a file, not a folder"),
         (["video", photo, photo], "scene.jpg exists; add --overwrite or choose another name"),
         (["correct", photo, "--working-size", "0"], "working_size"),
-        (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keys must be 1 to 1000 frames apart"),
+        (["video", photo, tmp_path / "a.mp4", "--every", "0"], "keyframes must be 1 to 1000 frames apart"),
     ]
     (tmp_path / "empty").mkdir()
     cases.append((["correct", tmp_path / "empty"], "no photos found"))

@@ -354,7 +354,7 @@ def test_bad_weights_files(tmp_path: Path, small_network: ExposureNetwork) -> No
         empty: "damaged",
         variant("foreign.safetensors", {"conv.weight": torch.zeros(3)}, format="pt"): "another program",
         variant("range.safetensors", state, value_range="0..255"): "0..255",
-        variant("input.safetensors", state, input="logarithms"): "wants its input 'logarithms'",
+        variant("input.safetensors", state, input="logarithms"): "expects 'logarithms' input",
         variant("json.safetensors", state, training="{"): "unreadable metadata",
         variant("keys.safetensors", {"conv.weight": torch.zeros(3)}): "does not fit",
         variant("missing.safetensors", {k: v for k, v in state.items() if k != key}): f"missing, first {key}",

@@ -71,7 +71,7 @@ def test_what_is_amiss_is_reported_at_the_start(original: Path) -> None:
     files, reports = find_training_files(original)
     assert len(files) == 9
     text = "\n".join(reports)
-    for part in ("1 photos in .*INPUT_IMAGES bear no exposure.*holiday", "have no target .*: a0003-y_N1"):
+    for part in ("1 photos in .*INPUT_IMAGES have no exposure.*holiday", "have no target .*: a0003-y_N1"):
         assert re.search(part, text), text
     assert "have no input and are left out: a0004-z.jpg" in text
     assert "lack some of the 5 exposures: a0001-jmac_DSC1459.jpg" in text

@@ -108,7 +108,7 @@ def cut_off(hub: HubServer, trouble: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [
-        ("offline", "HF_HUB_OFFLINE forbids to download it"),
+        ("offline", "HF_HUB_OFFLINE forbids downloading it"),
         ("unreachable", "http://127.0.0.1:[0-9]+ cannot be reached"),
         ("out of order", "http://127.0.0.1:[0-9]+ answers with status 503"),
         ("hangs up", "http://127.0.0.1:[0-9]+ cannot be reached"),

@@ -106,7 +106,7 @@ def test_bad_sizes_are_refused() -> None:
         network(laplacian_pyramid(torch.rand(1, 3, 6, 8), 2))
     with pytest.raises(ValueError, match="2 levels, got 3 bands"):
         network(laplacian_pyramid(torch.rand(1, 3, 8, 8), 3))
-    with pytest.raises(ValueError, match="one entry a level"):
+    with pytest.raises(ValueError, match="one entry per level"):
         Architecture((3,), (24, 24))
     with pytest.raises(ValueError, match="positive"):
         Architecture((0,), (24,))

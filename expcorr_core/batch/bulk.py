@@ -1,7 +1,7 @@
 """Correct many photos: on several processes, or a Ray cluster, resumable after any stop, with a report.
 
-What is done is known by content: a line of the journal in the output folder is written before the result gets its name,
-so that a run that is killed at any time leaves whole results and knows which they are.
+Finished work is identified by content: a line goes into the journal in the output folder before the result gets its
+final name, so a run that is killed at any time leaves only complete results and knows which they are.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "erro
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
-MEASURED_SIDE = 256  # larger side that exposure and change are measured at
+MEASURED_SIDE = 256  # larger side at which exposure and change are measured
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
-LIMIT_PIXELS = 50_000_000  # for each further so many a photo may take the time limit again
+LIMIT_PIXELS = 50_000_000  # a photo may take the time limit again for every so many pixels
 
 
 class Job(NamedTuple):
-    """One photo to correct, and the files to write; or why not, a sentence."""
+    """One photo to correct and the files to write, or one sentence on why it is refused."""
 
     source: Path
     target: Path
@@ -71,13 +71,13 @@ class Work:
     """What is done to all photos of a run.
 
     Attributes:
-        settings: of the correction.
-        weights: file; None for the bundled ones.
+        settings: how to correct.
+        weights: weights file; None for the bundled one.
         device: where the network computes.
-        output: folder that nothing may be written outside of; None where one file is named as the output.
-        metadata: what is kept: ``all``, ``no-gps`` or ``none``.
-        overwrite: replace files that are not results of the same photo and settings.
-        resume: keep a journal in ``output``, and leave out what it says is done.
+        output: folder outside of which nothing may be written; None where the output is a single file.
+        metadata: metadata to keep: ``all``, ``no-gps`` or ``none``.
+        overwrite: also replace files that are not results of the same photo and settings.
+        resume: keep a journal in ``output``, and skip what it lists as done.
         time_limit: seconds after which a photo's process is killed, and as much again for every 50 megapixels; 0 is
             no limit. Without processes there is none.
     """
@@ -93,11 +93,11 @@ class Work:
 
     @property
     def key(self) -> str:
-        """Checksum of all that a result depends on, but for the photo."""
+        """Checksum of everything that a result depends on, except the photo."""
         return _key(self.settings, self.weights or default_weights_path(), self.metadata)
 
     def seconds(self, pixels: int) -> float:
-        """That a photo of so many pixels may take."""
+        """Seconds that a photo of ``pixels`` pixels may take."""
         return self.time_limit * (1 + pixels / LIMIT_PIXELS) if self.time_limit else math.inf
 
 
@@ -109,16 +109,16 @@ def _key(settings: Settings, weights: Path, metadata: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo.
+    """The result for one photo.
 
     Attributes:
         source, target: the files.
         status: ``corrected``, ``done before``, ``failed``, or ``to do`` where it was only planned.
-        exposure: error that was found, stops; positive where the photo was too bright; None if it was not measured.
-        change: mean absolute change of the display values, of 255.
-        seconds: that it took.
-        error: why it failed, a sentence.
-        left_out: what the photo's file carried and the result does not, by name.
+        exposure: exposure error, stops; positive where the photo was too bright; None if not measured.
+        change: mean absolute change of the display values, 0..255.
+        seconds: time taken.
+        error: why it failed, one sentence.
+        left_out: names of what the photo's file contained and the result does not.
     """
 
     source: str
@@ -132,21 +132,21 @@ class Outcome:
     left_out: tuple[str, ...] = ()
 
     def row(self) -> tuple[object, ...]:
-        figures = ("" if value is None else f"{value:.2f}" for value in (self.exposure, self.change, self.seconds))
-        return (self.source, self.target, self.status, *figures, self.error, "; ".join(self.left_out))
+        numbers = ("" if value is None else f"{value:.2f}" for value in (self.exposure, self.change, self.seconds))
+        return (self.source, self.target, self.status, *numbers, self.error, "; ".join(self.left_out))
 
 
 @cache
 def prepare() -> None:
-    """Once a process: limits and silence of the decoder."""
-    # Pillow's own limit of 179 megapixels is below what cameras make; it refuses beyond twice this figure.
+    """Set the decoder's limits and silence its warnings, once per process."""
+    # Pillow's own limit of 179 megapixels is below what cameras make; it refuses more than twice this value.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-    warnings.filterwarnings("ignore", module="PIL")  # of large files and of damaged metadata, which are left out
+    warnings.filterwarnings("ignore", module="PIL")  # about large files, and damaged metadata, which is left out
 
 
 @cache
 def corrector_of(weights: Path | None, device: str) -> Corrector:
-    """The corrector of a weights file (None: the bundled ones) on a device, loaded once a process."""
+    """The corrector of a weights file (None: the bundled ones) on a device, loaded once per process."""
     return Corrector.load(weights, device)
 
 
@@ -156,7 +156,7 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
     Args:
         job: the photo.
         work: what to do.
-        entries: the journal's of the result.
+        entries: the journal's entries for the result.
     """
     prepare()
     start = time.perf_counter()
@@ -172,14 +172,14 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
         if done := _done_before(job, work, own):
             return done
         exposure, change, left_out = _correct(job, work, source, overwrite=work.overwrite or bool(own))
-    except Exception as error:  # whatever a photo may do, the others go on
+    except Exception as error:  # whatever happens to one photo, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
     seconds = time.perf_counter() - start
     return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds, left_out=left_out)
 
 
 class _Source(NamedTuple):
-    """What was read of a photo's file: its content, or of a huge one where it lies; with the checksum of just that."""
+    """What was read: a photo file's content, or a reference to a huge file; with the checksum of exactly that."""
 
     content: bytes
     huge: HugePhoto | None
@@ -194,7 +194,7 @@ def _read(path: Path, work: Work) -> _Source:
 
 
 def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
-    """What :func:`correct_file` would do, from checksums and names alone."""
+    """What :func:`correct_file` would do, from checksums and names only."""
     names = str(job.source), str(job.target)
     try:
         if job.refusal:
@@ -207,12 +207,12 @@ def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
 
 
 def _own(entries: Sequence[Entry], work: Work, checksum: str) -> list[Entry]:
-    """Those of this photo and these settings."""
+    """The entries of this photo and these settings."""
     return [entry for entry in entries if (entry.source, entry.key) == (checksum, work.key)]
 
 
 def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
-    """The outcome where all results are there, as they were written; ImageError where they may not be written."""
+    """The outcome if all results exist, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
             return Outcome(str(job.source), str(job.target), BEFORE, exposure=entry.exposure, change=entry.change)
@@ -230,14 +230,14 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
     for path in job.outputs:
         format_of(path)
         if work.output and not path.parent.resolve().is_relative_to(work.output.resolve()):
-            raise ImageError(f"{path} is outside of {work.output}, through a symbolic link; remove the link")
+            raise ImageError(f"{path} is outside {work.output} because of a symbolic link; remove the link")
         # A run that was killed may have placed one of two files.
         if os.path.lexists(path) and not work.overwrite and not any(_is_result(path, entry) for entry in own):
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
 def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[float | None, float, tuple[str, ...]]:
-    """Exposure and change of a photo, whose results are written, and what was left out of it."""
+    """Correct a photo and write its results; returns its exposure, its change and what was left out."""
     writers: dict[Path, Callable[[Path], tuple[str, ...]]]
     if huge := source.huge:
         if huge.strip_bytes > memory():
@@ -278,15 +278,15 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[fl
     except ImageError:
         raise
     except (OSError, ValueError) as error:
-        # Since it was looked for above.
+        # It was created after the check above.
         if isinstance(error, FileExistsError) and error.filename2 in map(str, writers):
             raise ImageError(f"{error.filename2} exists; add --overwrite, or choose another output with -o") from error
-        raise ImageError(f"{job.target} cannot be written ({error}); no part of it was left") from error
+        raise ImageError(f"{job.target} cannot be written ({error}); nothing was left behind") from error
     return exposure, change, said[job.target]
 
 
 def _check_memory(path: Path, content: bytes) -> None:
-    """Raise ImageError where a photo, or what claims to be one, needs more memory than there is."""
+    """Raise ImageError where a photo, as its header describes it, needs more memory than there is."""
     needed = photo_size(io.BytesIO(content)) * BYTES_A_PIXEL + len(content)
     if needed > memory():
         raise ImageError(
@@ -301,18 +301,18 @@ def most_pixels() -> int:
 
 
 def needs(path: Path) -> tuple[int, float]:
-    """Pixels of a photo, from its header alone, and bytes of memory that correcting it in its own process takes."""
+    """Pixels of a photo, from its header only, and bytes of memory needed to correct it in its own process."""
     try:
         if huge := find_huge(path, most_pixels()):
             return huge.height * huge.width, WORKER_BYTES + huge.strip_bytes
         pixels = photo_size(path)
         return pixels, WORKER_BYTES + pixels * BYTES_A_PIXEL + path.stat().st_size
-    except (ImageError, OSError):  # correcting it says what it is
+    except (ImageError, OSError):  # correcting it reports the reason
         return 0, WORKER_BYTES
 
 
 def _found(image: Tensor, space: ColourSpace | None, work: Work) -> tuple[float | None, float, BilateralGrid]:
-    """Exposure, change, and the correction as a grid, at the strength that is wanted."""
+    """Exposure, change, and the correction as a grid, at the chosen strength."""
     if not work.settings.strength:
         return None, 0.0, BilateralGrid.identity()
     grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
@@ -323,7 +323,7 @@ def _found(image: Tensor, space: ColourSpace | None, work: Work) -> tuple[float 
 
 
 def comparison(before: Photo, after: Photo) -> Photo:
-    """Before and after side by side, 8 bit, each at most 1600 pixels."""
+    """Before and after side by side, 8-bit, each at most 1600 pixels."""
     halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
     gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
     profile = before.metadata.icc_profile
@@ -362,10 +362,10 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
     Args:
         jobs: the photos.
         work: what to do.
-        workers: processes, each with its share of the cores; 0 works in this one.
+        workers: number of processes, each with its share of the cores; 0 for this process.
 
     Yields:
-        What became of each, as they are finished.
+        The outcome of each, as they finish.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
@@ -377,7 +377,7 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
             return
         budget = memory() / 2
         workers = max(1, min(workers, int(budget // WORKER_BYTES)))
-        # One by one as they begin: what they need is read from the headers of the files.
+        # Made one by one as they begin: what each needs is read from its file's header.
         tasks = (_task(job, work, entries) for job, entries in tried)
         yield from spread(correct_file, tasks, workers, max(1, cores() // workers), budget)
     finally:
@@ -400,14 +400,14 @@ def _task(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:
 
 
 def crashed(job: Job) -> Outcome:
-    """What is said of a photo that ends each process that corrects it."""
-    reason = f"{job.source} brings the program that corrects it down; convert it or leave it out"
+    """The outcome for a photo that crashes every process that corrects it."""
+    reason = f"{job.source} crashes the program that corrects it; convert it or leave it out"
     return Outcome(str(job.source), str(job.target), FAILED, error=reason)
 
 
 def late(job: Job, limit: float) -> Outcome:
-    """What is said of a photo that takes longer than so many seconds."""
-    reason = f"{job.source} took more than {limit:.0f} s and was given up"
+    """The outcome for a photo that takes longer than ``limit`` seconds."""
+    reason = f"{job.source} took more than {limit:.0f} s and was abandoned"
     advice = "allow more with --time-limit, or leave it out"
     return Outcome(str(job.source), str(job.target), FAILED, seconds=limit, error=f"{reason}; {advice}")
 
@@ -422,10 +422,10 @@ def is_report(path: Path) -> bool:
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """A CSV file with a row a photo."""
+    """Write a CSV file with one row per photo."""
     with (
         replacing(path) as temporary,
-        # Names may hold bytes that are no text.
+        # Names may contain bytes that are not text.
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)

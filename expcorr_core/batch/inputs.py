@@ -19,9 +19,9 @@ from .bulk import Job
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
     """Photos named by files, folders and globs, each with its name below the output folder.
 
-    A folder gives all photos below it, with their sub-folders kept. Hidden files and folders are left out, and so is
-    what lies in the output folder, unless an input lies in there itself. What does not exist or cannot be entered is
-    given back as it is, so that reading it names it.
+    A folder gives all photos in it and its subfolders, whose structure is kept. Hidden files and folders are left out,
+    and so is the content of the output folder, unless an input is inside it. What does not exist or cannot be opened
+    is returned as it is, so that reading it reports it.
 
     Raises:
         UsageError: there are no photos.
@@ -36,7 +36,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
             if match.is_dir():
                 if real == results and len(patterns) + len(matches) > 2:
                     continue  # by a glob, the shell's or ours
-                # The results of an earlier run, where they lie among the photos.
+                # The results of an earlier run, where they are among the photos.
                 spared = results if results != real and _lies_in(results, real) else None
                 closed: list[OSError] = []
                 photos = [*files_of(match, SUFFIXES, spared=spared, onerror=closed.append)]
@@ -54,7 +54,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
 
 
 def _real(path: Path) -> str:
-    return os.path.realpath(path)  # of circles of links too
+    return os.path.realpath(path)  # also for circular links
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -84,7 +84,7 @@ def is_bulk(patterns: Sequence[str]) -> bool:
 
 
 def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
-    """What is written where.
+    """Decide which file each result is written to.
 
     Raises:
         UsageError: two inputs would be written to one file, an output would replace an input, or the output is no
@@ -118,7 +118,7 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
             if name == path:
                 raise UsageError(f"{other} and {job.source} would both be written to {path}; correct them separately")
             refusal = (
-                f"{job.source} would be written to {path}, which is one file with {name} on that disk, where the "
+                f"{job.source} would be written to {path}, which is the same file as {name} on that disk, where the "
                 f"result of {other} goes; rename one of the two"
             )
         planned.append(job._replace(refusal=refusal))
@@ -126,23 +126,23 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
 
 
 def _folded(name: str) -> str:
-    """A name as disks compare it that take upper and lower case for the same."""
+    """A name in the form in which case-insensitive disks compare it."""
     return unicodedata.normalize("NFC", name).lower()
 
 
 def takes_cases_for_the_same(folder: Path) -> bool:
-    """Whether a folder's disk takes names that differ only by case for one; of the nearest folder that exists."""
+    """Whether the disk of a folder, or of its nearest existing parent, is case-insensitive."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".case-") as file:
             return Path(file.name).with_name(Path(file.name).name.upper()).exists()
-    except OSError:  # nothing may be written there: the command will say so
+    except OSError:  # nothing may be written there: the command will report that
         return os.name == "nt"
 
 
 def unread(patterns: Sequence[str], output: Path) -> dict[str, int]:
-    """How many files of the folders that a command names are pictures in formats that are not read, by suffix."""
+    """How many files in the folders that a command names are pictures in unsupported formats, by suffix."""
     results = _real(output)
     found: Counter[str] = Counter()
     for pattern in patterns:

@@ -1,7 +1,7 @@
-"""What a bulk run has done, known by content: lines in the output folder with checksums of photo, settings and results.
+"""The journal of a bulk run: lines in the output folder with checksums of photo, settings and results.
 
-Each process writes a file of its own: what several append to one file may get lost, on Windows and over networks. At
-the end of a run one process gathers the lines of those that have ended.
+Each process writes a file of its own: lines that several processes append to one file may get lost, on Windows and
+over networks. At the end of a run one process gathers the lines of those that have ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from ..files import flush, host, is_written
 
-JOURNALS = ".expcorr-journal*.jsonl"  # those of former versions too
+JOURNALS = ".expcorr-journal*.jsonl"  # also those of earlier versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,11 @@ class Entry:
     """A line: a photo that was corrected.
 
     Attributes:
-        target: the result's place below the output folder.
+        target: the result's path relative to the output folder.
         source: SHA-256 of the photo.
-        key: of all else that the result depends on.
-        files: SHA-256 of each file that was written, by its name.
-        exposure, change: what was found, see :class:`~.bulk.Outcome`.
+        key: checksum of everything else that the result depends on.
+        files: SHA-256 of each file written, by name.
+        exposure, change: see :class:`~.bulk.Outcome`.
     """
 
     target: str
@@ -43,13 +43,13 @@ class Entry:
 
     @classmethod
     def of(cls, line: bytes | str) -> Entry | None:
-        """The entry that a line holds; None where it was cut off, or is none of ours."""
+        """The entry in a line; None where it was cut off, or is not one of ours."""
         try:
             found = json.loads(line)
             entry = cls(**{field.name: found[field.name] for field in fields(cls)})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
-            figures = (entry.change, 0 if entry.exposure is None else entry.exposure)
-            sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, figures))
+            numbers = (entry.change, 0 if entry.exposure is None else entry.exposure)
+            sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, numbers))
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return None
         return entry if sound else None
@@ -59,14 +59,14 @@ class Entry:
 
 
 class Journal:
-    """The entries of an output folder; a result may have several, of other photos or settings."""
+    """The entries of an output folder; a result may have several, from other photos or settings."""
 
-    _known: ClassVar[dict[tuple[Path, int], tuple[int, dict[str, list[Entry]]]]] = {}  # how far each has been read
+    _known: ClassVar[dict[tuple[Path, int], tuple[int, dict[str, list[Entry]]]]] = {}  # how far each file has been read
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._prefix = f".expcorr-journal-{host()}-"
-        self.path = folder / f"{self._prefix}{os.getpid()}.jsonl"  # that this process writes to
+        self.path = folder / f"{self._prefix}{os.getpid()}.jsonl"  # the file that this process writes to
 
     def read(self) -> dict[str, list[Entry]]:
         """All entries, by their targets."""
@@ -76,16 +76,16 @@ class Journal:
                 for path in self._files(JOURNALS):
                     for target, entries in self._read(path).items():
                         found.setdefault(target, []).extend(entries)
-            except FileNotFoundError:  # another run has gathered it meanwhile: its lines are elsewhere
+            except FileNotFoundError:  # another run has gathered it: its lines are elsewhere now
                 continue
             return found
 
     def _files(self, pattern: str) -> Iterator[Path]:
-        """Files that match; links, which others may have laid, are left out."""
+        """Files that match; links, which others may have placed there, are left out."""
         return (path for path in sorted(self.folder.glob(pattern)) if stat.S_ISREG(path.lstat().st_mode))
 
     def _read(self, path: Path) -> dict[str, list[Entry]]:
-        """What one file says; what was read before is not read again."""
+        """The entries of one file; what was read before is not read again."""
         with path.open("rb") as file:
             state = os.fstat(file.fileno())
             file_id = path.resolve(), state.st_ino
@@ -123,12 +123,13 @@ class Journal:
             os.close(handle)
 
     def gather(self, ended: Collection[str] = ()) -> None:
-        """Take the lines of processes that have ended over, so that their files do not pile up.
+        """Take over the lines of processes that have ended, so that their files do not pile up.
 
-        Lines are doubled where this is killed, never lost.
+        If this is killed, lines may be duplicated, but never lost.
 
         Args:
-            ended: names of files that nobody writes to any more; those of this computer's dead processes are found.
+            ended: names of files that no process writes to any more; those of dead processes on this computer are found
+                without this.
         """
         with suppress(OSError):  # what is left stays as it is
             found = [path for path in self._files(JOURNALS) if path.name in ended or self._is_left(path)]
@@ -139,5 +140,5 @@ class Journal:
                 path.unlink()
 
     def _is_left(self, path: Path) -> bool:
-        """Whether a file is of a process of this computer, which has ended."""
+        """Whether a file belongs to a process on this computer that has ended."""
         return path != self.path and path.name.startswith(self._prefix) and not is_written(path, self._prefix)

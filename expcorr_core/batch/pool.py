@@ -1,4 +1,4 @@
-"""Many tasks on several processes, none of which can take the others down; and how they are asked to stop."""
+"""Many tasks on several processes, none of which can crash the others; and how they are asked to stop."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from typing import Any, Generic, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Of memory, that a process has for itself, beside the code that all share: 250 to 330 MiB with network and weights.
+# Memory of a process of its own, beside the code that all share: 250 to 330 MiB with network and weights.
 WORKER_BYTES = 350 * 2**20
 
 
 class Stopped(Exception):
-    """The run was asked to stop; what was begun has been finished."""
+    """The run was asked to stop; what had begun has been finished."""
 
 
 class Stop:
-    """Ctrl-C and SIGTERM ask for an end in good order; a second Ctrl-C ends at once."""
+    """Ctrl-C and SIGTERM ask for an orderly stop; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -54,10 +54,10 @@ class Task(Generic[Result]):
 
     Attributes:
         arguments: of the function.
-        crashed: the result where the process goes down under it.
-        cost: share of the budget that it takes while it runs; infinite: it runs alone, and is not tried again.
-        limit: seconds that it may take; then its process is killed.
-        late: the result where it took longer; None for ``crashed``.
+        crashed: the result if the task crashes its process.
+        cost: share of the budget that it takes while it runs; an infinite one runs alone, and is not tried again.
+        limit: seconds after which its process is killed.
+        late: the result if it takes longer; None for ``crashed``.
     """
 
     arguments: tuple[Any, ...]
@@ -71,9 +71,9 @@ class _Worker(Generic[Result]):
     """A process that calls a function with the arguments of one task after another.
 
     Attributes:
-        connection: to the process; it is readable where the process has something to say, or has died.
-        task: what it has in work.
-        deadline: monotonic time at which that has to be done.
+        connection: to the process; readable when the process has sent something or has died.
+        task: the task in progress.
+        deadline: monotonic time by which that must be done.
     """
 
     def __init__(self, function: Callable[..., Result], threads: int) -> None:
@@ -87,12 +87,12 @@ class _Worker(Generic[Result]):
         self.deadline = math.inf
         with _sheltered():
             self._process.start()
-        there.close()  # so that the other end is the process' alone, and goes with it
+        there.close()  # so that only the process has the other end, which closes with it
 
     def begin(self, task: Task[Result]) -> None:
         self.task = task
         self._set_deadline()
-        with suppress(OSError):  # it has died, which shows when it is listened to
+        with suppress(OSError):  # it has died, which shows when its connection is read
             self.connection.send(task.arguments)
 
     def _set_deadline(self) -> None:
@@ -116,7 +116,7 @@ class _Worker(Generic[Result]):
         return self.deadline < time.monotonic() and not self.connection.poll()
 
     def end(self) -> None:
-        """Let the process end, if it has nothing in work; kill it otherwise."""
+        """Let the process end if it has no task; kill it otherwise."""
         self.connection.close()
         if not self.task:
             self._process.join(10)
@@ -129,26 +129,26 @@ def spread(
 ) -> Iterator[Result]:
     """Call ``function`` with each task's arguments in other processes.
 
-    A process that dies (killed, or brought down by a decoder) or takes too long costs no other task. What a dead one
-    had in work is called once more, alone, for memory may have been what it lacked; if it dies again, ``crashed`` is
-    its result.
+    A process that dies (killed, or crashed by a decoder) or takes too long does not affect other tasks. The task of a
+    dead process runs once more, alone, since it may have run out of memory; if it dies again, ``crashed`` is its
+    result.
 
     Args:
         function: importable by other processes, as are its arguments.
-        tasks: in the order in which they begin; each is asked for when it is about to.
-        workers: number of processes; they are started as they are needed.
+        tasks: in the order in which they begin; each is requested only when it is about to begin.
+        workers: number of processes; started as needed.
         threads: of PyTorch in each process.
-        budget: tasks wait as long as those that run cost more with them; one task may always run.
+        budget: a task waits while it and the running ones would together cost more than this; one task may always run.
 
     Yields:
-        The results, as they are finished.
+        The results, as they finish.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
         Exception: what the function raised.
     """
     if os.name == "nt":
-        workers = min(workers, 61)  # what Windows can wait for
+        workers = min(workers, 61)  # as many as Windows can wait for
     waiting = iter(tasks)
     task = next(waiting, None)
     again: list[Task[Result]] = []
@@ -199,7 +199,7 @@ def spread(
 
 
 def _heard(pool: Sequence[_Worker[Result]]) -> list[_Worker[Result]]:
-    """The workers that have said something or died; waits half a second at most, and not beyond a deadline."""
+    """The workers that have sent something or died; waits at most half a second, and not beyond a deadline."""
     left = min(worker.deadline for worker in pool) - time.monotonic()
     ready = wait([worker.connection for worker in pool], max(0.0, min(0.5, left)))
     return [worker for worker in pool if worker.connection in ready]
@@ -207,11 +207,11 @@ def _heard(pool: Sequence[_Worker[Result]]) -> list[_Worker[Result]]:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """Processes that are started in here do not get the terminal's Ctrl-C; this one gets it a moment later."""
+    """Processes started within do not get the terminal's Ctrl-C; this one gets it a moment later."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # at its start, with the first process, it would let the signal in again
+    resource_tracker.ensure_running()  # if it started with the first process, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -220,11 +220,11 @@ def _sheltered() -> Iterator[None]:
 
 
 def _serve(connection: Connection, function: Callable[..., Any], parent: int, threads: int) -> None:
-    """What a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks for the end
+    """The main loop of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells it when to stop
     torch.set_num_threads(threads)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    with suppress(EOFError, OSError):  # the parent needs no more, or has gone
+    with suppress(EOFError, OSError):  # the parent is done with it, or has gone
         connection.send(None)  # started
         while True:
             arguments = connection.recv()
@@ -237,7 +237,7 @@ def _serve(connection: Connection, function: Callable[..., Any], parent: int, th
 
 
 def _watch(parent: int) -> None:
-    """A parent that was killed could not end its workers."""
+    """Exit when the parent is gone: a killed parent cannot stop its workers."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Bulk correction on a Ray cluster (the ``ray`` extra); its machines see the photos and the output under one path."""
+"""Bulk correction on a Ray cluster (the ``ray`` extra); its machines need the same paths to photos and output."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .bulk import FAILED, Job, Outcome, Work, correct_file, crashed, gather, jou
 from .journal import Entry, Journal
 from .pool import Stop, Stopped
 
-RETRIES = 3  # of a photo whose worker dies
+RETRIES = 3  # for a photo whose worker dies
 
 
 def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int | None) -> Iterator[Outcome]:
     """Correct photos with Ray Data; see :func:`~expcorr_core.batch.bulk.correct_all`.
 
-    Tasks of a worker or machine that dies run again elsewhere; the journal knows what they had finished. A photo that
-    brings each of its workers down, or takes each of them longer than it may, is given up.
+    Tasks of a worker or machine that dies run again elsewhere; the journal records what they had finished. A photo that
+    crashes each of its workers, or exceeds the time limit in each of them, is abandoned.
 
     Args:
-        jobs, work: as there.
-        address: of the cluster; empty starts a local one, which ends with the run.
-        workers: tasks at a time; None as many as the cluster has cores.
+        jobs, work: as in that function.
+        address: of the cluster; empty starts a local one that ends with the run.
+        workers: tasks at a time; None for as many as the cluster has cores.
 
     Raises:
         ModuleNotFoundError: Ray is missing.
@@ -62,7 +62,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         )
         data = ray.data.from_items(items, override_num_blocks=len(items))
         with warnings.catch_warnings():
-            # By itself Ray tries for ever. From 2.64 on it takes no such argument, so pyproject.toml asks for less.
+            # By default Ray retries for ever. From 2.64 it takes no such argument, so pyproject.toml asks for less.
             warnings.simplefilter("ignore", DeprecationWarning)
             rows = data.map(partial(_correct, there), concurrency=workers, max_retries=RETRIES).iter_rows()
         missing, journals = set(range(len(jobs))), set()
@@ -104,8 +104,8 @@ def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lost(job: Job, work: Work) -> Outcome:
-    """What is said of a photo that none of its workers came to an end with."""
+    """The outcome for a photo that none of its workers finished."""
     if not work.time_limit:
         return crashed(job)
-    reason = f"{job.source} brings the program that corrects it down, or takes longer than --time-limit allows"
+    reason = f"{job.source} crashes the program that corrects it, or takes longer than --time-limit allows"
     return Outcome(str(job.source), str(job.target), FAILED, error=f"{reason}; convert it or leave it out")

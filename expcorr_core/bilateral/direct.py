@@ -1,9 +1,9 @@
-"""The least squares fit of a bilateral grid to few pixels: a direct solve with one unknown a pixel.
+"""The least squares fit of a bilateral grid to few pixels: a direct solve with one unknown per pixel.
 
-With ``S`` the pixels' shares in the nodes (times colour and the root of their weight) and ``R`` the smoothness, the
-minimum is ``x = R^-1 S^T a`` with ``(S R^-1 S^T + 1) a = b``: a kernel matrix of the pixels, whatever the grid's size.
+With ``S`` the pixels' weights in the nodes (times colour and the root of their weight) and ``R`` the smoothness, the
+minimum is ``x = R^-1 S^T a`` with ``(S R^-1 S^T + 1) a = b``: a kernel matrix over pixels, whatever the grid's size.
 ``R`` is a sum of one matrix along each axis, which the products of their eigenvectors diagonalise. Those constant over
-y and x have next to no smoothness; they are kept apart as unknowns of their own, so that nothing is ill-conditioned.
+y and x have almost no smoothness; they are separate unknowns, so that the system is well-conditioned.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
 
-MOST_PIXELS = 1600  # above, the other solver is faster
+MOST_PIXELS = 1600  # above this, the other solver is faster
 
 
 def fit_directly(source: Tensor, target: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Fit one pair; arguments and result as of :func:`~expcorr_core.bilateral.iterative.fit_iteratively`."""
+    """Fit one pair; arguments and result as in :func:`~expcorr_core.bilateral.iterative.fit_iteratively`."""
     height, width = source.shape[1:]
     pixels, depth = height * width, size[2]
     (along_y, modes_y), (along_x, modes_x), (along_z, modes_z) = (

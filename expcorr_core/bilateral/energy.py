@@ -1,4 +1,4 @@
-"""The energy that a bilateral grid's fit minimises, and what fit and slice share (Chen et al. 2016).
+"""The energy that a bilateral grid's fit minimises, and what fitting and slicing share (Chen et al. 2016).
 
 The energy is the squared error of the sliced transforms over all pixels, plus squared first differences of the
 coefficients along y and x and second differences along luminance. Two solvers find its minimum:
@@ -58,6 +58,6 @@ def smoothness(height: int, width: int, size: tuple[int, int, int]) -> tuple[Ten
         difference = torch.eye(count, dtype=torch.float64)
         for _ in range(order):
             difference = difference[1:] - difference[:-1]
-        # The reference scales the rows of the least squares problem, so that the energy has the squares.
+        # The reference scales the rows of the least squares problem, so the weights are squared in the energy.
         grams.append(weight**2 * difference.mT @ difference)
     return grams[0], grams[1], grams[2]

@@ -1,7 +1,7 @@
 """Bilateral guided upsampling: carry an image operator from low to full resolution (Chen et al., SIGGRAPH Asia 2016).
 
 A grid of affine colour transforms over (y, x, luminance) is fitted to a low-resolution pair, before and after the
-operator, and then sliced by a full-size image: each pixel gets the transform interpolated at its place and its
+operator, and then sliced by a full-size image: each pixel gets the transform interpolated at its position and
 luminance. Any operator that is locally an affine change of colour can be carried over; sharpness comes from the
 full-size image.
 """
@@ -44,17 +44,17 @@ class BilateralGrid:
         weight: Tensor | None = None,
         size: tuple[int, int, int] = DEFAULT_SIZE,
     ) -> BilateralGrid:
-        """Fit a grid to image pairs: the exact minimum of the weighted least squares problem, but for a tiny ridge.
+        """Fit a grid to image pairs: the exact minimum of the weighted least squares problem, up to a tiny ridge.
 
-        The ridge draws towards the identity, which is the answer where the pair says nothing. The energy is the
+        The ridge pulls towards the identity, which is the result where the pair gives no information. The energy is the
         squared error of the sliced transforms over all pixels, plus squared first differences along x and y and second
         differences along luminance, with the reference program's weights. It is solved in float64 on the CPU (see
         :mod:`~expcorr_core.bilateral.energy`).
 
         Args:
-            source: images before the operator, ``(B, 3, h, w)``, 0..1; some 200 x 200 pixels suffice.
+            source: images before the operator, ``(B, 3, h, w)``, 0..1; about 200 x 200 pixels are enough.
             target: the same images after it, same shape.
-            weight: trust in each pixel, ``(B, 1, h, w)``, 0 and up; None trusts all alike.
+            weight: of each pixel, ``(B, 1, h, w)``, 0 or more; None weights all equally.
             size: grid cells along y, x and luminance, at least 2 each.
 
         Returns:
@@ -83,7 +83,7 @@ class BilateralGrid:
             if not (weight64.isfinite() & (weight64 >= 0)).all():
                 raise ValueError("weight must be finite and not negative")
         solve = fit_directly if height * width <= MOST_PIXELS else fit_iteratively
-        # Smoothness does not see the identity, so that the rest can be fitted by itself, towards zero.
+        # Smoothness ignores the identity, so only the difference from it is fitted, towards zero.
         grids = [solve(*images, size) for images in zip(source64, change, weight64, strict=True)]
         identity = torch.eye(3, 4, dtype=torch.float64)
         return cls((torch.stack(grids) + identity).to(source.device, torch.float32))
@@ -129,38 +129,38 @@ class BilateralGrid:
                 ``(B, H, W, 3)`` is not copied), on the grid's device.
             out: tensor of the same shape to write into; None makes one with ``image``'s strides and type.
             clamp: limit the result to 0..1; affine transforms can leave it.
-            path: ``numba``, ``triton`` or ``torch``; None takes the fastest at hand. They agree within 1e-5.
+            path: ``numba``, ``triton`` or ``torch``; None takes the fastest available. They agree within 1e-5.
 
         Returns:
             ``out``.
 
         Raises:
-            ValueError: shapes do not match, there is no such path here, or a value is not finite (what ``out`` holds
-                is then undefined).
+            ValueError: shapes do not match, the path is not available, or a value is not finite (``out`` is then
+                undefined).
         """
         check_shape(image)
         grid = self.coefficients
         if image.shape[0] != grid.shape[0]:
-            raise ValueError(f"the grid holds {grid.shape[0]} images, but {image.shape[0]} were given to slice")
+            raise ValueError(f"the grid is for {grid.shape[0]} images, but {image.shape[0]} were given to slice")
         if out is None:
             out = _empty_like(image)
         else:
             check_same_shape(out, "out", image, "image")
-        # Indexed, not unbound: autograd follows what is written into the one, not into the other.
+        # Indexed, not unbound: autograd tracks writes into the former, not into the latter.
         if not all(slice_image(grid[i], image[i], out[i], clamp, path) for i in range(len(image))):
             raise ValueError(NOT_FINITE.format("image"))
         return out
 
     def strips(self, height: int, most_rows: int) -> Iterator[tuple[int, int, BilateralGrid]]:
-        """The grid in parts, for images that are not in memory as a whole.
+        """The grid in parts, for images that are not entirely in memory.
 
         Args:
             height: rows of the images.
-            most_rows: of a part; one begins at each multiple of it, and at every row of nodes.
+            most_rows: most rows of a part; a part begins at each multiple of this and at every row of nodes.
 
         Yields:
-            First row and end row of a part, and the grid that slices these rows on their own, as this one does the
-            whole.
+            First row and end row of a part, and the grid that slices just these rows as this grid slices the whole
+            image.
         """
         nodes = self.coefficients.shape[1]
         lower, _ = lower_nodes(height, nodes, torch.float64)
@@ -179,7 +179,7 @@ class BilateralGrid:
 def _empty_like(image: Tensor) -> Tensor:
     """An uninitialised tensor of the same shape, strides and type.
 
-    On CPUs from NumPy, which asks Linux for huge pages: a large tensor on them is filled three times as fast.
+    On CPUs it comes from NumPy, which asks Linux for huge pages: a large tensor is filled three times as fast there.
     """
     if image.device.type != "cpu":
         return torch.empty_like(image, requires_grad=False)

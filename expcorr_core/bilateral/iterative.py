@@ -1,8 +1,8 @@
 """The least squares fit of a bilateral grid to many pixels: conjugate gradients on the normal equations of its nodes.
 
 The unknowns are 4 affine coefficients at each grid node, for each of the three output colours, which share one
-symmetric positive definite normal matrix. A pixel touches the 2 x 2 x 2 nodes around it, so that the matrix is a sum
-of one 32 x 32 matrix a cell, and it is applied cell by cell. The preconditioner is additive: the block of each column
+symmetric positive definite normal matrix. A pixel touches the 2 x 2 x 2 nodes around it, so the matrix is a sum of
+one 32 x 32 matrix per cell, and it is applied cell by cell. The preconditioner is additive: the block of each column
 of nodes along luminance, plus a coarser grid along y and x whose nodes are nodes of the fine one (nested). All in
 float64: a float32 preconditioner keeps the iteration from converging.
 """
@@ -20,7 +20,7 @@ from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
 
 # Iteration ends where the preconditioned residual has fallen to this share: 120 dB in the sliced image.
 TOLERANCE = 1e-6
-# The same where some pixels have next to no weight: what they leave open converges last (100 dB if half of them do).
+# The same where some pixels have almost no weight: what they leave open converges last (100 dB if half of them do).
 FINE_TOLERANCE, NEGLIGIBLE = 1e-7, 0.01
 MOST_ITERATIONS = 1000
 FIT_BYTES = 3 * 2**30  # largest problem that is attempted
@@ -29,7 +29,7 @@ LOCAL = 2 * 2 * 2 * 4  # unknowns that a pixel touches
 
 
 def fit_bytes(size: tuple[int, int, int]) -> int:
-    """Memory that a fit needs at its peak, about: two copies of the cells' matrices, the blocks and the coarse grid."""
+    """Approximate peak memory of a fit: two copies of the cells' matrices, the blocks and the coarse grid."""
     grid_h, grid_w, depth = size
     coarse = _coarse_nodes(grid_h) * _coarse_nodes(grid_w) * 4 * depth
     columns = grid_h * grid_w * (4 * depth) ** 2
@@ -41,7 +41,7 @@ def fit_iteratively(source: Tensor, target: Tensor, weight: Tensor, size: tuple[
 
     Args:
         source, target: ``(3, h, w)``, float64 on the CPU.
-        weight: trust in each pixel, ``(1, h, w)``, float64.
+        weight: of each pixel, ``(1, h, w)``, float64.
         size: grid nodes along y, x and luminance, at least 2 each.
 
     Returns:
@@ -57,8 +57,8 @@ class _NormalEquations(NamedTuple):
     """``A x = b``; vectors are ``(GH, GW, 3, 4 GD)``: column of nodes, output colour, coefficients at its nodes.
 
     Attributes:
-        cells: what the pixels of each cell that holds any say of its 2 x 2 x 2 nodes, ``(n, 32, 32)``.
-        where: y, x and luminance of these cells, ``(3, n)``.
+        cells: what the pixels of each non-empty cell contribute to its 2 x 2 x 2 nodes, ``(n, 32, 32)``.
+        where: y, x and luminance indices of these cells, ``(3, n)``.
         places: of their nodes in a vector seen as rows of 4, ``(n * 3 * 8,)``.
         along_y, along_x: ``D^T D`` of the weighted differences along y and x.
         within: the same along luminance, and the ridge; ``(4 GD, 4 GD)``.

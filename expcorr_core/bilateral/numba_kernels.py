@@ -1,11 +1,11 @@
 """Kernels that numba compiles: one fused pass over the image by all threads.
 
 Each row interpolates the grid along y once. Between two grid columns the transform of a pixel is linear along x, so
-that short segments of a row are worked on luminance node by luminance node: the loop over their pixels has neither
-branches nor gathers, which lets the compiler use vectors; nodes that no pixel of a segment touches are skipped.
+short segments of a row are processed one luminance node at a time: the loop over their pixels has neither branches nor
+gathers, so the compiler can vectorise it; nodes that no pixel of a segment touches are skipped.
 
-numba keeps what it has compiled together with the module's name. The package has another name in each host (in ComfyUI
-it is a path), so that this file is no part of it: it imports nothing of it and is loaded by its path, under one name.
+numba caches compiled code under the module's name. The package has a different name in each host (in ComfyUI it is a
+path), so this file is not a part of it: it imports nothing from it and is loaded by its path, under a fixed name.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _store(first: Any, second: Any, third: Any, apart: int, start: int, count: i
 
 @_compile
 def _prepare(buffer: Any, bits: Any, count: int, position: Any, scale: Any, weights: Any) -> Any:
-    """Clamp the colours, find luminances and positions; gives the largest bits, lowest and highest luminance."""
+    """Clamp the colours, find luminances and positions; returns the largest bits, lowest and highest luminance."""
     red, green, blue = weights
     largest = np.int32(0)
     for i in range(R, B + SEGMENT):
@@ -87,7 +87,7 @@ def _prepare(buffer: Any, bits: Any, count: int, position: Any, scale: Any, weig
 
 @_compile
 def _add_node(buffer: Any, count: int, node: Any, c: Any, d: Any, o: int) -> None:
-    """Add what one luminance node gives to each pixel; ``c`` and ``d`` hold coefficients from place ``o`` on."""
+    """Add what one luminance node contributes to each pixel; the coefficients in ``c`` and ``d`` start at ``o``."""
     c0, c1, c2, c3, c4, c5 = c[o], c[o + 1], c[o + 2], c[o + 3], c[o + 4], c[o + 5]
     c6, c7, c8, c9, c10, c11 = c[o + 6], c[o + 7], c[o + 8], c[o + 9], c[o + 10], c[o + 11]
     d0, d1, d2, d3, d4, d5 = d[o], d[o + 1], d[o + 2], d[o + 3], d[o + 4], d[o + 5]
@@ -107,7 +107,7 @@ def _add_node(buffer: Any, count: int, node: Any, c: Any, d: Any, o: int) -> Non
 def _slice_rows(
     grid: Any, weights: Any, image: Any, out: Any, planes: Any, aparts: Any, size: Any, rows: Any, clamp: bool
 ) -> Any:
-    """Slice the rows of one band; gives the largest bits that were met.
+    """Slice the rows of one band; returns the largest bits found.
 
     ``size`` is the height of the whole image, the number of the first row at hand, the width, and the nodes along
     luminance; ``weights`` are those of the colours in a pixel's place among these nodes.
@@ -157,7 +157,7 @@ def _slice_rows(
 def slice_bands(
     grid: Any, weights: Any, image: Any, out: Any, planes: Any, aparts: Any, size: Any, count: int, clamp: bool
 ) -> Any:
-    """Slice ``count`` rows; gives the largest bits that were met, without signs."""
+    """Slice ``count`` rows; returns the largest bits found, without signs."""
     bands = (count + BAND - 1) // BAND
     largest = np.zeros(bands, np.int32)
     for band in numba.prange(bands):

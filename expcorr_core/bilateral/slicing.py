@@ -1,4 +1,4 @@
-"""Slicing of a bilateral grid by an image, by whichever of three paths is at hand (Chen et al. 2016).
+"""Slicing of a bilateral grid by an image, by whichever of three paths is available (Chen et al. 2016).
 
 ``numba``: fused and multi-threaded, on CPUs with the ``fast`` extra. ``triton``: fused, on CUDA where Triton is
 installed, as it is with PyTorch for Linux. ``torch``: everywhere, differentiable, tile by tile.
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from .energy import hat, lower_nodes, luminance
 
-NEEDS = {"numba": "numba, of the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
-# Most rows and columns of a tile of the torch path. Smaller ones would fit into a core's own cache, but leave each
-# operation too little to share among threads: on two cores they take twice as long.
+NEEDS = {"numba": "numba, from the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
+# Most rows and columns of a tile on the torch path. Smaller tiles would fit into a core's own cache, but leave each
+# operation too little work to share among threads: on two cores they take twice as long.
 TILE = {"cpu": (512, 512), "other": (512, 1024)}
-_failed: set[str] = set()  # fused paths that could be imported, but not run
+_failed: set[str] = set()  # fused paths that can be imported but not run
 
 
 @cache
@@ -33,7 +33,7 @@ def _module(name: str) -> Any:
         from . import slicing_triton
 
         return slicing_triton
-    # RuntimeError: numba finds no folder where it may keep what it has compiled.
+    # RuntimeError: numba finds no folder for its cache.
     except (ImportError, RuntimeError):
         return None
 
@@ -48,20 +48,20 @@ def choose_path(grid: Tensor, image: Tensor) -> str:
 
 
 def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str | None = None) -> bool:
-    """Give each pixel of one image the transform at its place and luminance.
+    """Apply to each pixel of one image the transform at its position and luminance.
 
     Args:
         grid: ``(GH, GW, GD, 3, 4)``; float32, or float64 on the torch path.
         image: ``(3, H, W)``, any floating-point type and strides; values beyond 0..1 are clamped.
         out: ``(3, H, W)``, written to.
         clamp: limit the result to 0..1.
-        path: ``numba``, ``triton`` or ``torch``; None takes the fastest at hand, and PyTorch's own where that fails.
+        path: ``numba``, ``triton`` or ``torch``; None takes the fastest available, and PyTorch's own where that fails.
 
     Returns:
         Whether all values of ``image`` are finite; if not, ``out`` holds no result.
 
     Raises:
-        ValueError: there is no such path here.
+        ValueError: the path is not available.
     """
     chosen = path or choose_path(grid, image)
     if chosen == "torch":
@@ -74,7 +74,7 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
         return bool(module.slice_image(grid, image, out, clamp))
     except (torch.cuda.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:  # no C compiler, say: what a compiler cannot do differs from machine to machine
+    except Exception as error:  # e.g. no C compiler: what can fail differs from machine to machine
         if path:
             raise
         _failed.add(chosen)
@@ -99,7 +99,7 @@ def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bo
             tile = image[:, top : top + rows, left:right].transpose(0, 1)
             colours = torch.ones(len(tile), 4, right - left, dtype=dtype, device=image.device)
             colours[:, :3] = tile
-            # NaN and infinity survive a sum, which is cheaper than a test of each value.
+            # NaN and infinity survive a sum, which is cheaper than testing each value.
             if not colours.detach().sum().isfinite():
                 return False
             value = _slice_tile(row_grid[:, node : node + 2], colours.clamp_(0, 1), x_fraction[left:right])

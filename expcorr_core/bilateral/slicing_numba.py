@@ -18,13 +18,13 @@ from torch import Tensor
 from .energy import LUMINANCE
 
 BLOCK = 2**20  # pixels of a block, where an image has to be copied
-NOT_FINITE = 0x7F800000  # bits of a float32, without its sign, from which on it is infinite or NaN
-# numba's simplest thread pool ends the process when it is entered by two threads at a time.
+NOT_FINITE = 0x7F800000  # a float32 whose bits, without sign, are at least this is infinite or NaN
+# numba's simplest thread pool aborts the process when two threads enter it at a time.
 _lock = threading.Lock()
 
 
 def _load_kernels() -> Any:
-    """The kernels' module, by its path and under a name that is the same in all hosts, as numba's cache needs it."""
+    """The kernels' module, loaded by path under a name that is the same in all hosts, as numba's cache requires."""
     spec = spec_from_file_location("expcorr_slice_kernels", Path(__file__).with_name("numba_kernels.py"))
     assert spec
     assert spec.loader
@@ -39,7 +39,7 @@ _slice_bands = _load_kernels().slice_bands
 
 @contextmanager
 def _threads() -> Iterator[None]:
-    """As many threads as PyTorch may use; afterwards as many for both as the caller has set."""
+    """Use as many threads as PyTorch may; afterwards restore both to what the caller has set."""
     allowed = torch.get_num_threads()
     before = numba.get_num_threads()
     numba.set_num_threads(max(1, min(allowed, before)))
@@ -47,16 +47,16 @@ def _threads() -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
-        # Where they share one OpenMP library, numba's start gives PyTorch all cores, in each process of a bulk run.
+        # Where both share one OpenMP library, starting numba gives PyTorch all cores, in each process of a bulk run.
         if torch.get_num_threads() != allowed:
             torch.set_num_threads(allowed)
 
 
 def _in_rows(image: Tensor) -> tuple[Tensor, int, int] | None:
-    """An image ``(3, H, W)`` as contiguous rows, where its strides allow it without a copy.
+    """An image ``(3, H, W)`` as contiguous rows, where its strides allow this without a copy.
 
     Returns:
-        The rows, the number of rows from colour to colour (0: interleaved), and the values from pixel to pixel.
+        The rows, the number of rows from colour to colour (0: interleaved), and of values from pixel to pixel.
     """
     _, height, width = image.shape
     if image.dtype != torch.float32:

@@ -1,7 +1,7 @@
 """Slicing on CUDA: one fused pass over the image, compiled by Triton.
 
-Each program takes a run of pixels of one row. A pixel gathers the 12 coefficients of the 8 nodes around it; the grid
-(186 KB with the default size) stays in the caches, so that memory sees each pixel once going in and once going out.
+Each program processes a run of pixels of a row. A pixel gathers the 12 coefficients of the 8 nodes around it; the grid
+(186 KB with the default size) stays in the caches, so each pixel is read from memory once and written once.
 """
 
 from contextlib import nullcontext
@@ -79,7 +79,7 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
     height, width = image.shape[1:]
     doubt = torch.zeros(1, dtype=torch.int32, device=image.device)
     kernel: Any = _kernel[(height, triton.cdiv(width, BLOCK))]
-    # Triton launches on the current device, whatever the tensors' own.
+    # Triton launches on the current device, whatever device the tensors are on.
     with torch.cuda.device(image.device) if image.is_cuda else nullcontext():
         kernel(
             grid.contiguous(), image, out, doubt, height, width, *image.stride(), *out.stride(),

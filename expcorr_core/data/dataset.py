@@ -1,4 +1,4 @@
-"""Training batches from a folder of well-exposed photos, or from pairs, made as the training runs."""
+"""Training batches from a folder of well-exposed photos, or from pairs, made while training runs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Batch(NamedTuple):
 
 
 def find_training_files(folder: Path) -> tuple[list[tuple[Path, ...]], list[str]]:
-    """What there is to train on.
+    """Find the photos or pairs to train on.
 
     Args:
         folder: laid out as the paper's data set (see :mod:`expcorr_core.data.pairs`), or with well-exposed photos in it
-            and below.
+            and its subfolders.
 
     Returns:
-        ``(input, target)`` files of pairs or ``(target,)`` files of photos; and what is amiss, a sentence each.
+        ``(input, target)`` files of pairs or ``(target,)`` files of photos; and problems found, one sentence each.
 
     Raises:
         ImageError: the folder is missing or holds no photos.
@@ -81,18 +81,18 @@ class _Decoder(Dataset[Tensor | ImageError]):
             if photos[0].shape != photos[-1].shape:
                 first, last = self.files[index][0], self.files[index][-1]
                 raise ImageError(f"{first} and {last} differ in size; remove the pair or render it again")
-        # An exception that passes a process boundary loses its form.
+        # An exception raised in another process would not arrive as an ImageError.
         except ImageError as error:
             return error
         return torch.cat(photos)
 
 
 class PhotoStore:
-    """Decoded photos, in memory as far as a budget allows; the others are decoded each time they are asked for.
+    """Decoded photos, as many in memory as a budget allows; the others are decoded each time they are requested.
 
     Args:
         files: the photo, or input and target, of each entry.
-        larger_side: photos are reduced to it; None keeps their size.
+        larger_side: photos are reduced to this; None keeps their size.
         budget: bytes to keep in memory.
         workers: processes that decode at the start.
         quiet: no progress bar.
@@ -110,7 +110,7 @@ class PhotoStore:
         quiet: bool = False,
     ) -> None:
         self._decoder = _Decoder(files, larger_side)
-        # Few large blocks instead of many tensors: each is one handle where workers do not fork.
+        # A few large blocks instead of many tensors: each is one handle where workers do not fork.
         self._blocks: list[Tensor] = []
         self._places: list[tuple[int, int, tuple[int, ...]]] = []
         self.ratios: list[float] = []  # height by width
@@ -150,21 +150,21 @@ class PhotoStore:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Batch number ``i`` is a function of the seed and ``i`` alone, so that a resumed run sees the same batches.
+    """Batch number ``i`` depends only on the seed and ``i``, so a resumed run sees the same batches.
 
     Args:
         photos: well-exposed photos, or pairs.
         size: larger side of whole photos, or side of the patches; pixels.
-        batch_size: photos a batch, over all processes.
-        seed: of all random choices.
-        patches: patches a photo and epoch; 0 takes whole photos.
+        batch_size: photos per batch, over all processes.
+        seed: for all random choices.
+        patches: patches per photo and epoch; 0 uses whole photos.
         simulator: makes the inputs of photos that are not pairs.
-        smallest_crop: whole photos are cropped to this share of their sides or more, 0..1.
-        recolour_share: probability of a change of hue and saturation, of the target before it is exposed wrongly.
+        smallest_crop: whole photos are cropped to at least this share of their sides, 0..1.
+        recolour_share: probability that the target's hue and saturation are changed before it is wrongly exposed.
         normalise: stretch the range of the inputs (see :func:`~.contrast.normalise_range`).
-        oversize: whole photos are exposed at so many times ``size`` and then reduced: a camera clips what a reduced
-            photo no longer shows.
-        exposures: inputs a photo, exposed wrongly in different ways, one after the other; not of pairs.
+        oversize: whole photos are exposed at this multiple of ``size`` and then reduced: a camera clips details that
+            a reduced photo no longer shows.
+        exposures: inputs per photo, each wrongly exposed in a different way, one after the other; not for pairs.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
     """
 

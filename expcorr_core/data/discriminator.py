@@ -18,8 +18,8 @@ class Discriminator(nn.Module):
     Seven 4x4 convolutions of stride 2, then a 2x2 one of stride 2 to a single logit.
 
     Shape:
-        ``(B, 3, H, W)`` in 0..1, any size, to ``(B,)``; several images at once give several results, so that one
-        call serves real and made photos under ``DistributedDataParallel``.
+        ``(B, 3, H, W)`` in 0..1, any size, to ``(B,)``; several images give several results, so that one
+        call handles real and corrected photos under ``DistributedDataParallel``.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Figures of the corrector: PSNR and SSIM over pairs, by group; agreement between the exposures of a scene."""
+"""Evaluation of the corrector: PSNR and SSIM over pairs, by group; consistency between exposures of a scene."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pairs import Pair
 
 
 class Score(NamedTuple):
-    """Figures of one pair, and the corrected photo, ``(H, W, 3)``."""
+    """Metrics of one pair, and the corrected photo, ``(H, W, 3)``."""
 
     pair: Pair
     psnr: float
@@ -29,9 +29,9 @@ class Score(NamedTuple):
 
 
 def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | None = None) -> Iterator[Score]:
-    """Correct each input and hold it against its target, on 8-bit RGB.
+    """Correct each input and compare it with its target, on 8-bit RGB.
 
-    Pairs of one input that follow each other share its correction.
+    Consecutive pairs with the same input share its correction.
 
     Raises:
         ImageError: a file cannot be read, or a pair's sizes differ.
@@ -67,11 +67,11 @@ def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
 def consistency(
     corrector: Corrector, scene: dict[str, Path], settings: Settings | None = None, larger_side: int = WORKING_SIZE
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """How alike the renderings of one scene are, before and after their correction.
+    """How similar the renderings of one scene are, before and after correction.
 
     Args:
-        scene: the file of each exposure, as :func:`~expcorr_core.data.pairs.find_scenes` gives them.
-        larger_side: the renderings are reduced to it first, pixels.
+        scene: the file of each exposure, as returned by :func:`~expcorr_core.data.pairs.find_scenes`.
+        larger_side: the renderings are first reduced to this, pixels.
 
     Returns:
         PSNR of the inputs and PSNR of the results for every two exposures, on 8-bit RGB.
@@ -83,10 +83,10 @@ def consistency(
     for exposure, path in scene.items():
         small = reduce_to(read_photo(path).to_tensor(), larger_side)
         pictures[exposure] = [Photo.from_tensor(x).eight_bit() for x in (small, corrector(small, settings))]
-    figures = {}
+    found = {}
     for first, second in combinations(pictures, 2):
         if pictures[first][0].shape != pictures[second][0].shape:
-            raise ImageError(f"{scene[first]} and {scene[second]} differ in size; render them alike")
+            raise ImageError(f"{scene[first]} and {scene[second]} differ in size; render them at one size")
         before, after = (min(psnr(a, b), EQUAL_PSNR) for a, b in zip(pictures[first], pictures[second], strict=True))
-        figures[first, second] = before, after
-    return figures
+        found[first, second] = before, after
+    return found

@@ -1,4 +1,4 @@
-"""Training losses (paper section 3.4), as sums over pixels and channels, one figure a photo.
+"""Training losses (paper section 3.4), as sums over pixels and channels, one value per photo.
 
 The paper takes their mean over a batch.
 """
@@ -28,7 +28,7 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
 def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
     """Weighted L1 distance between each coarser output and the target's Gaussian pyramid (paper equation 2).
 
-    ``Y(l)`` is held against level ``l`` of the target, upsampled by two, with weight ``2 ** (l - 2)``.
+    ``Y(l)`` is compared with level ``l`` of the target, upsampled by two, with weight ``2 ** (l - 2)``.
 
     Args:
         outputs: ``Y(2) .. Y(n)``, finest first; ``Y(2)`` has the target's size.
@@ -57,18 +57,18 @@ def consistency_loss(output: Tensor) -> Tensor:
     return reconstruction_loss(output[0::2], output[1::2]).repeat_interleave(2)
 
 
-# The paper's adversarial term is held against sums of differences in 0..255; the values here are 0..1.
+# The paper weighs its adversarial term against sums of differences in 0..255; the values here are 0..1.
 REFERENCE_SCALE = 255
 
 
 def adversarial_loss(logits: Tensor, pixels: int, levels: int) -> Tensor:
-    """How far the discriminator is from taking results for well-exposed photos (paper equation 4).
+    """How far the discriminator is from mistaking results for well-exposed photos (paper equation 4).
 
-    ``-3 * h * w * n * log(sigmoid(D(Y)))``, with ``h * w`` pixels and ``n`` pyramid levels, brought from the
-    reference's 0..255 to the scale of the other losses here.
+    ``-3 * h * w * n * log(sigmoid(D(Y)))``, with ``h * w`` pixels and ``n`` pyramid levels, scaled from the
+    reference's 0..255 to the other losses here.
 
     Args:
-        logits: the discriminator's of the results, ``(B,)``.
+        logits: the discriminator's logits of the results, ``(B,)``.
         pixels: ``h * w``.
         levels: ``n``.
 
@@ -86,6 +86,6 @@ def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
         made: logits of the network's results, ``(B,)``.
 
     Returns:
-        Scalar: the sum of the two means; 2 log 2 for a discriminator that cannot tell.
+        Scalar: the sum of the two means; 2 log 2 for a discriminator that cannot tell them apart.
     """
     return F.softplus(-real).mean() + F.softplus(made).mean()

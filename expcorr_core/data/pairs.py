@@ -2,8 +2,8 @@
 
 That layout: ``INPUT_IMAGES`` holds five renderings of each scene, named as its target with ``_N1.5``, ``_N1``, ``_0``,
 ``_P1`` or ``_P1.5`` before the suffix (N minus, P plus), ``GT_IMAGES`` the targets; the test part has the targets of
-five experts in ``expert_a_testing_set`` .. ``expert_e_testing_set``. Other data sets may have other exposures, of less
-than ten stops.
+five experts in ``expert_a_testing_set`` .. ``expert_e_testing_set``. Other data sets may have other exposures, below
+ten stops.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHERS = "properly and over-exposed"
 
 
 class Pair(NamedTuple):
-    """An input, its target, and the groups that it counts in."""
+    """An input, its target, and the groups it counts in."""
 
     name: str
     input: Path
@@ -60,7 +60,7 @@ def photos_by_stem(folder: Path) -> dict[str, Path]:
     """The photos of a folder by their names without suffix.
 
     Raises:
-        ImageError: the folder is missing or empty, or two photos differ in their suffixes alone.
+        ImageError: the folder is missing or empty, or two photos differ only in their suffixes.
     """
     photos = find_photos(folder)
     found = {p.stem: p for p in photos}
@@ -80,7 +80,7 @@ def _read_groups(path: Path, required: bool) -> dict[str, tuple[str, ...]]:
     if not rows or "name" not in rows[0]:
         raise ImageError(f"{path} has no column 'name'")
     groups = {row.pop("name"): tuple(value for value in row.values() if value) for row in rows}
-    # The usual figure for photographs that were not made by a program.
+    # The group usually reported: photographs, without images made by a program.
     if any("synthetic" in g for g in groups.values()):
         groups = {name: g if "synthetic" in g else ("real", *g) for name, g in groups.items()}
     return groups
@@ -93,7 +93,7 @@ def exposure_of(stem: str) -> tuple[str, str]:
 
 
 def suffix_of(ev: float) -> str:
-    """The exposure suffix of a relative EV: ``N1.5`` of -1.5.
+    """The exposure suffix of a relative EV: ``N1.5`` for -1.5.
 
     Raises:
         ValueError: it has none: ten stops and more, or less than a thousandth.
@@ -105,7 +105,7 @@ def suffix_of(ev: float) -> str:
 
 
 def ev_of(suffix: str) -> float:
-    """The relative EV of an exposure suffix: -1.5 of ``N1.5``."""
+    """The relative EV of an exposure suffix: -1.5 for ``N1.5``."""
     return float(suffix.replace("N", "-").replace("P", ""))
 
 
@@ -147,8 +147,8 @@ def find_exposure_pairs(
         wanted_exposures: suffixes that each scene should have; by default those that any scene has.
 
     Returns:
-        The pairs, grouped as in the paper's table and by EV; and what is amiss, a sentence each (empty if nothing):
-        inputs without an exposure in their names or without a target, targets without inputs, exposures that lack.
+        The pairs, grouped as in the paper's table and by EV; and problems found, one sentence each (empty if none):
+        inputs without an exposure in their names or without a target, targets without inputs, missing exposures.
 
     Raises:
         ImageError: a folder is missing or empty, or nothing matches.
@@ -174,7 +174,7 @@ def find_exposure_pairs(
     exposures = set(wanted_exposures) or {exposure for stem in renderings if (exposure := exposure_of(stem)[1])}
     incomplete = [wanted[scene] for scene, found in seen.items() if found and not found >= exposures]
     reports = (
-        (odd, f"in {inputs} bear no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),
+        (odd, f"in {inputs} have no exposure ({', '.join(EXPOSURES)}) in their names and are left out"),
         (orphans, f"in {inputs} have no target in {targets} and are left out"),
         ([wanted[scene] for scene, found in seen.items() if not found], f"in {targets} have no input and are left out"),
         (incomplete, f"in {targets} lack some of the {len(exposures)} exposures"),
@@ -196,7 +196,7 @@ def find_split(folder: Path) -> tuple[Path, Path] | None:
 
 
 def scenes_of(folder: Path) -> set[str]:
-    """The scenes of which a folder holds renderings, named ``SCENE_EXPOSURE``.
+    """The scenes that a folder has renderings of, named ``SCENE_EXPOSURE``.
 
     Raises:
         ImageError: the folder is missing or empty.
@@ -208,7 +208,7 @@ def scenes_by_split(folder: Path) -> dict[str, str]:
     """Split of each scene of a data set that is laid out as the paper's, from the names of its renderings.
 
     Raises:
-        ImageError: the folder is not laid out so.
+        ImageError: the folder is not laid out like this.
     """
     parts = [split for split in SPLITS if (folder / split / INPUTS).is_dir()]
     found = {scene: split for split in parts for scene in scenes_of(folder / split / INPUTS)}
@@ -225,10 +225,10 @@ def find_test_pairs(folder: Path, wanted_exposures: Collection[str] = ()) -> tup
         wanted_exposures: see :func:`find_exposure_pairs`.
 
     Returns:
-        The pairs, of which the last group is ``expert a`` .. ``expert e``; and what is amiss, a sentence each.
+        The pairs, of which the last group is ``expert a`` .. ``expert e``; and problems found, one sentence each.
 
     Raises:
-        ImageError: the folder is not laid out so.
+        ImageError: the folder is not laid out like this.
     """
     root = folder / "testing" if (folder / "testing").is_dir() else folder
     targets = {e: root / expert_folder(e) for e in EXPERTS if (root / expert_folder(e)).is_dir()}
@@ -240,7 +240,7 @@ def find_test_pairs(folder: Path, wanted_exposures: Collection[str] = ()) -> tup
     found: list[Pair] = []
     reports: list[str] = []
     for expert, path in targets.items():
-        pairs, amiss = find_exposure_pairs(root / INPUTS, path, wanted_exposures)
+        pairs, problems = find_exposure_pairs(root / INPUTS, path, wanted_exposures)
         found += [pair._replace(groups=(*pair.groups, f"expert {expert}")) for pair in pairs]
-        reports += amiss
+        reports += problems
     return sorted(found, key=lambda pair: (pair.name, pair.groups[-1])), reports

@@ -53,14 +53,14 @@ class ExposureSimulator:
     In this order: the curve undone; the scene's large-scale dynamic range widened, so that both ends clip as in scenes
     that exceed the camera's range; an exposure shift, which may vary over the picture (a part over, another under);
     white balance and sensor noise; the curve; a flatter rendering (less contrast and saturation); JPEG; rounding to
-    8 bits. Some inputs equal the target but for the rounding: well-exposed photos must pass untouched.
+    8 bits. Some inputs equal the target up to rounding: well-exposed photos must stay unchanged.
 
     Attributes:
         ev_low, ev_high: lowest and highest exposure shift, stops; uniform in between.
-        ev_gap: smaller shifts than this are not drawn, so that a photo counts as exposed wrongly or as well exposed.
+        ev_gap: smaller shifts are not drawn, so that a photo is clearly either wrongly or well exposed.
         near_share: share of the shifts that are drawn from a normal distribution of one stop around 0 instead.
         clip_share: share of the cameras that clip hard; the others have a shoulder.
-        range_low, range_high: by how much the range is widened, as a share of itself; uniform in between.
+        range_low, range_high: how much the range is widened, as a share of itself; uniform in between.
         kept_share, range_share, local_share, flat_share, jpeg_share: probabilities of the steps above, 0..1.
     """
 
@@ -116,7 +116,7 @@ class ExposureSimulator:
         return _rounded(shown)
 
     def draw_curve(self, rng: np.random.Generator) -> CameraCurve:
-        """A camera between a hard clip and a long shoulder; the fitted slope belongs to long ones."""
+        """A camera between a hard clip and a long shoulder; the fitted slope applies to long shoulders."""
         shoulder = 0.0 if rng.random() < self.clip_share else math.exp(rng.uniform(math.log(0.5), math.log(60)))
         return CameraCurve(rng.uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
 
@@ -153,7 +153,7 @@ def _rounded(image: Tensor) -> Tensor:
 
 
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    """What is left of an image after it has been a JPEG file."""
+    """An image after JPEG compression."""
     file = io.BytesIO()
     Image.fromarray(Photo.from_tensor(image[None]).pixels).save(file, "JPEG", quality=quality)
     with Image.open(file) as decoded:

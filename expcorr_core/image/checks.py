@@ -1,4 +1,4 @@
-"""What every function that takes images asks of them."""
+"""What every function requires of the images it takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOT_FINITE = "{} must not hold NaN or infinite values"
 
 
 def check_shape(image: Tensor, name: str = "image") -> None:
-    """Make sure of a non-empty, floating-point ``(B, 3, H, W)``.
+    """Check for a non-empty, floating-point ``(B, 3, H, W)``.
 
     Raises:
         TypeError, ValueError: it is not; one sentence that names the argument.
@@ -26,13 +26,13 @@ def check_shape(image: Tensor, name: str = "image") -> None:
 
 
 def check_image(image: Tensor, name: str = "image") -> None:
-    """Make sure of a finite, non-empty, floating-point ``(B, 3, H, W)``.
+    """Check for a finite, non-empty, floating-point ``(B, 3, H, W)``.
 
     Raises:
         ValueError: it is not; one sentence that names the argument.
     """
     check_shape(image, name)
-    # NaN and infinity survive a sum, which is cheaper than a test of each value.
+    # NaN and infinity survive a sum, which is cheaper than testing each value.
     if not torch.isfinite(image.sum(dtype=torch.float32)):
         raise ValueError(NOT_FINITE.format(name))
 

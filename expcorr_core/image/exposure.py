@@ -18,10 +18,10 @@ from .colour import linear_to_srgb, srgb_to_linear
 
 @dataclass(frozen=True)
 class CameraCurve:
-    """Tone curve between relative scene light and display values; figures or tensors that broadcast.
+    """Tone curve between relative scene light and display values; numbers or tensors that broadcast.
 
-    The defaults were fitted to raw-converter renderings of three scenes at EV -1.5..+1.5. Over these and three more
-    they make the other exposures from EV 0 at 33.6 dB on average (a gain in linear sRGB: 24.0 dB).
+    The defaults were fitted to raw-converter renderings of three scenes at EV -1.5..+1.5. Over these and three
+    more they reproduce the other exposures from EV 0 at 33.6 dB on average (a gain in linear sRGB: 24.0 dB).
     """
 
     gamma: float | Tensor = 2.131
@@ -49,7 +49,7 @@ def shift_exposure(image: Tensor, ev: float | Tensor, curve: CameraCurve | None 
 
     Args:
         image: display values, ``(..., H, W)``, 0..1.
-        ev: exposure change in stops, a figure or a tensor that broadcasts.
+        ev: exposure change in stops, a number or a tensor that broadcasts.
         curve: the camera's curve; by default the fitted one.
 
     Returns:

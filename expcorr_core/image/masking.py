@@ -1,4 +1,4 @@
-"""Changes that are limited to a part of a photo, with soft edges."""
+"""Limiting a change to a part of a photo, with soft edges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def soften(mask: Tensor, radius: float) -> Tensor:
     if radius < 1:
         return mask
     height, width = mask.shape[2:]
-    # Two box windows in a row; an edge as soft as this needs no more than some eight pixels across.
+    # Two box filters in a row; an edge this soft needs no more than about eight pixels across.
     factor = max(1.0, radius / 8)
     small = F.interpolate(mask, [max(1, round(side / factor)) for side in (height, width)], mode="area")
     reach = max(1, round(radius / factor / 2))

@@ -1,4 +1,4 @@
-"""PSNR and SSIM on 8-bit RGB, as the figures of this project are stated, and the perceptual index.
+"""PSNR and SSIM on 8-bit RGB, as all results of this project are reported, and the perceptual index.
 
 SSIM needs scikit-image (the eval extra), PI needs pyiqa.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-EQUAL_PSNR = 100.0  # dB that equal images count as in a mean
+EQUAL_PSNR = 100.0  # dB that equal images contribute to a mean
 
 
 def psnr(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
@@ -43,7 +43,7 @@ def ssim(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
 
 
 class PerceptualIndex:
-    """PI = 0.5 * ((10 - Ma) + NIQE) without a reference (lower is better; the paper's third figure), by pyiqa.
+    """PI = 0.5 * ((10 - Ma) + NIQE) without a reference (lower is better; the paper's third metric), by pyiqa.
 
     Raises:
         ModuleNotFoundError: pyiqa is not installed.

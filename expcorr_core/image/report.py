@@ -1,4 +1,4 @@
-"""What can be said of a photo's exposure: histogram, lost shadows and highlights, the error in stops."""
+"""A report on a photo's exposure: histogram, lost shadows and highlights, the error in stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_image, check_same_shape
 from .colour import luma, srgb_to_linear
 
-BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 on count as lost
+BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 count as lost
 
 
 def clipped_shadows(image: Tensor) -> Tensor:

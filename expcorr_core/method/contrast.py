@@ -1,4 +1,4 @@
-"""Percentile contrast stretch, and the range that the network wants its input to have."""
+"""Percentile contrast stretch, and the input range that the network expects."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 RANGE_CLIPPED = 0.1  # percent at each end
-LEAST_RANGE = 0.1  # what a photo's range is taken for where it is smaller: noise is not to fill 0..1
+LEAST_RANGE = 0.1  # smaller ranges count as this, so that noise does not fill 0..1
 
 
 def normalise_range(image: Tensor) -> Tensor:
-    """Stretch each photo's range to 0..1, as networks with ``normalised`` inputs want it.
+    """Stretch each photo's range to 0..1, as networks with ``normalised`` inputs expect.
 
-    How far a photo's brightest values stay below white tells how under-exposed it is, more surely than anything else;
-    U-Nets without global statistics hardly see it. Stretched, a photo that a gain has darkened is the photo again.
+    How far a photo's brightest values are below white is the surest sign of how under-exposed it is, but U-Nets
+    without global statistics hardly see it. Stretching restores a photo that was darkened by a gain.
 
     Args:
         image: ``(B, 3, H, W)``, 0..1.

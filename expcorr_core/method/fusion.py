@@ -42,7 +42,7 @@ def fuse_exposures(images: Sequence[Tensor], progress: Callable[[], None] | None
 
     Args:
         images: one or more floating-point ``(B, 3, H, W)`` of equal shape, 0..1 (values beyond are clamped).
-        progress: called four times an image, after parts of the work that take about the same time.
+        progress: called four times per image, after steps that take about the same time.
 
     Returns:
         ``(B, 3, H, W)``, at least float32, clamped to 0..1.

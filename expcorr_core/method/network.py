@@ -7,7 +7,7 @@ trainable 2x2 transposed convolution that doubles the size::
     Y(l) = T(l)(U(l)(Y(l+1) + X(l)) + Y(l+1))        for l = n-1 .. 2
     Y    =      U(1)(Y(2)   + X(1)) + Y(2)
 
-The coarsest U-Net corrects the colours, the finer ones add detail. With ``n = 1`` the whole is one plain U-Net.
+The coarsest U-Net corrects the colours, the finer ones add detail. With ``n = 1`` it is one plain U-Net.
 Values are sRGB in 0..1 here (the reference program scales them to 0..255).
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Sizes of the reference program, finest level first; they sum up to 7,015,449 parameters.
+# Sizes of the reference program, finest level first; 7,015,449 parameters in total.
 DEFAULT_DEPTHS = (3, 3, 3, 4)
 DEFAULT_CHANNELS = (16, 24, 24, 24)
 MOST_HALVINGS = 16  # 65,536 pixels become one
@@ -30,7 +30,7 @@ LEAK = 0.2  # slope of LeakyReLU below zero
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of an :class:`ExposureNetwork`, one figure a level, finest level first.
+    """Sizes of an :class:`ExposureNetwork`, one value per level, finest level first.
 
     Attributes:
         depths: number of encoder stages of each U-Net (each halves the size once).
@@ -43,7 +43,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if not self.depths or len(self.depths) != len(self.channels):
             raise ValueError(
-                f"depths and channels must have one entry a level, got {len(self.depths)} and {len(self.channels)}"
+                f"depths and channels must have one entry per level, got {len(self.depths)} and {len(self.channels)}"
             )
         if min(self.depths) < 1 or min(self.channels) < 1:
             raise ValueError(f"depths and channels must be positive, got {self.depths} and {self.channels}")
@@ -79,7 +79,7 @@ class Architecture:
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, Sequence[int]]) -> Architecture:
-        """Read the sizes off the shapes of a state dict.
+        """Derive the sizes from the shapes in a state dict.
 
         Raises:
             ValueError: the keys are not those of an :class:`ExposureNetwork`.
@@ -149,7 +149,7 @@ class UNet(nn.Module):
 
 
 def _pass_through(unet: nn.Module, detail: bool) -> None:
-    """Let a U-Net begin by giving back its input, or the input's ``detail`` alone, through its first skip connection.
+    """Initialise a U-Net to return its input, or only the input's ``detail``, through its first skip connection.
 
     LeakyReLU keeps a value only in a pair of channels, one of them negated: ``a(x) - a(-x) = (1 + LEAK) x``.
     """
@@ -185,7 +185,7 @@ class ExposureNetwork(nn.Module):
         architecture: level count, depths and channels.
         operations: namespace that holds ``Conv2d`` and ``ConvTranspose2d``: ``torch.nn`` to train and run,
             ComfyUI's casting layers in its nodes.
-        normalised: whether its inputs are photos of normalised range (see :func:`~.contrast.normalise_range`).
+        normalised: whether it expects photos with a normalised range (see :func:`~.contrast.normalise_range`).
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class ExposureNetwork(nn.Module):
         Args:
             pyramid: Laplacian pyramid of the input in 0..1, finest level first, ``n`` tensors ``(B, 3, h, w)``;
                 the input's height and width must be divisible by ``architecture.multiple``. Levels finer than
-                ``finest`` are not looked at and may be None.
+                ``finest`` are not used and may be None.
             finest: last level to run, 1..n; above 1 the result is smaller (coarse-to-fine training).
 
         Returns:

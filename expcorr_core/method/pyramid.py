@@ -1,7 +1,7 @@
 """Gaussian and Laplacian pyramids (Burt & Adelson 1983), for any size and any level count.
 
-Every function takes and gives float tensors of shape ``(B, C, H, W)``, runs on the tensor's own
-device and is differentiable. The kernel and the borders are those of the paper's reference program.
+Every function takes and returns float tensors of shape ``(B, C, H, W)``, runs on the tensor's own
+device and is differentiable. The kernel and the border handling are those of the paper's reference program.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
         size: ``(H, W)`` with ``h == ceil(H/2)`` and ``w == ceil(W/2)``.
 
     Raises:
-        ValueError: ``size`` is not one that :func:`downsample` takes to ``(h, w)``.
+        ValueError: ``size`` is not one that :func:`downsample` reduces to ``(h, w)``.
     """
     height, width = size
     if x.shape[2] != (height + 1) // 2 or x.shape[3] != (width + 1) // 2:
@@ -120,7 +120,7 @@ def reconstruct(pyramid: Sequence[Tensor]) -> Tensor:
         ``(B, C, H, W)`` of the size of the first band; equal to the decomposed image up to rounding.
 
     Raises:
-        ValueError: the pyramid is empty, or its sizes do not follow each other.
+        ValueError: the pyramid is empty, or its sizes do not match.
     """
     if not pyramid:
         raise ValueError("cannot reconstruct an empty pyramid")
@@ -134,7 +134,7 @@ def scale_bands(pyramid: Sequence[Tensor], gains: Sequence[float]) -> list[Tenso
     """Multiply each level by its gain S1..Sn, finest first (paper section 3.4).
 
     Raises:
-        ValueError: the count of gains differs from the count of levels.
+        ValueError: the number of gains differs from the number of levels.
     """
     if len(gains) != len(pyramid):
         raise ValueError(f"the pyramid has {len(pyramid)} levels, but {len(gains)} gains were given")

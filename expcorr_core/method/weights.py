@@ -1,4 +1,4 @@
-"""Weights files: safetensors whose metadata say what they hold and how they were made."""
+"""Weights files: safetensors whose metadata describe the network and how it was trained."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def save_weights(
     Args:
         path: file to write; an existing one is replaced.
         network: the network.
-        training: how the weights were made (arguments, data, commit, metrics); JSON values.
+        training: how the weights were trained (arguments, data, commit, metrics); JSON values.
         dtype: stored precision.
     """
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
@@ -52,7 +52,7 @@ def save_weights(
 
 
 def _misfit(network: ExposureNetwork, shapes: Mapping[str, Sequence[int]]) -> str:
-    """What is wrong with the tensors of a file; empty if nothing is."""
+    """What is wrong with the tensors of a file; empty if nothing."""
     wanted = network.state_dict()
     if missing := sorted(wanted.keys() - shapes.keys()):
         return f"{len(missing)} tensors are missing, first {missing[0]}"
@@ -75,7 +75,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
         The network in float32 and channels_last, in evaluation mode, on the CPU.
 
     Raises:
-        WeightsError: see :func:`read_metadata`; or tensors are missing, superfluous, misshapen or not finite.
+        WeightsError: see :func:`read_metadata`; or tensors are missing, unexpected, of the wrong shape or not finite.
     """
     path = path or default_weights_path()
     described = read_metadata(path)
@@ -83,7 +83,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
     unfit = f"weights file {path} does not fit the exposure correction network"
     try:
         with safe_open(path, framework="pt") as file:
-            # Sizes first, on a device without memory: a file of a few bytes may claim any.
+            # Sizes first, on a device without memory: a file of a few bytes may claim any size.
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
             with torch.device("meta"):
                 network = ExposureNetwork(Architecture.from_shapes(shapes), operations, normalised)
@@ -95,7 +95,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
     network.load_state_dict(state, assign=True)
     broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if broken:
-        raise WeightsError(f"weights file {path} holds values that are not finite, first in {broken[0]}")
+        raise WeightsError(f"weights file {path} contains values that are not finite, first in {broken[0]}")
     network.training_record = described["training"]
     # channels_last halves the time of the convolutions on CPUs.
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

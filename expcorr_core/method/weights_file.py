@@ -1,4 +1,4 @@
-"""What a weights file says of itself, without PyTorch."""
+"""The metadata of a weights file, read without PyTorch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 FORMAT = "expcorr"
 VALUE_RANGE = "0..1"
-NORMALISED, AS_IT_IS = "normalised range", "as it is"  # what the network's input is; files without it: as it is
-MAX_HEADER = 2**20  # bytes; ours have some thousand, and a parser may need many times as much memory
+NORMALISED, AS_IT_IS = "normalised range", "as it is"  # the network's input; files without this entry: as it is
+MAX_HEADER = 2**20  # bytes; ours have a few thousand, and a parser may need many times as much memory
 DEFAULT_NAME = "expcorr-base-fp16.safetensors"
 
 
 class WeightsError(ValueError):
-    """A weights file is missing, damaged, or of another network."""
+    """A weights file is missing, damaged, or for another network."""
 
 
 def default_weights_path() -> Path:
-    """Where the bundled weights lie: beside the package, in a checkout or where a wheel was installed.
+    """Path of the bundled weights: beside the package, in a checkout or where a wheel was installed.
 
     Raises:
         WeightsError: they are in neither place.
@@ -31,15 +31,15 @@ def default_weights_path() -> Path:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a weights file says of itself, without reading its tensors.
+    """The metadata of a weights file, without reading its tensors.
 
     Returns:
         ``format``, ``architecture``, ``value_range``, ``input`` and ``training`` (decoded from JSON).
 
     Raises:
-        WeightsError: the file is missing, damaged, or not one of this program.
+        WeightsError: the file is missing, damaged, or not a weights file of this program.
     """
-    from safetensors import SafetensorError, safe_open  # here: the command line's help needs no package
+    from safetensors import SafetensorError, safe_open  # here, so that the command line's help needs no packages
 
     try:
         with path.open("rb") as raw:
@@ -61,7 +61,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         ) from error
     if metadata.get("format") != FORMAT:
         raise WeightsError(
-            f"weights file {path} belongs to another program: its metadata lack format = {FORMAT!r}; "
+            f"weights file {path} belongs to another program: its metadata lacks format = {FORMAT!r}; "
             "choose a file made by training/train.py"
         )
     if metadata.get("value_range") != VALUE_RANGE:
@@ -75,5 +75,5 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise WeightsError(f"weights file {path} has unreadable metadata ({error}); export it again") from error
     kind = metadata.get("input", AS_IT_IS)
     if kind not in (NORMALISED, AS_IT_IS):
-        raise WeightsError(f"weights file {path} wants its input {kind!r}, which this version cannot make; update it")
+        raise WeightsError(f"weights file {path} expects {kind!r} input, which this version cannot make; update it")
     return {"format": FORMAT, "value_range": VALUE_RANGE, "input": kind, **decoded}

@@ -55,7 +55,7 @@ def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str,
         with replacing(path, overwrite) as temporary:
             return save_photo(temporary, photo, kind)
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be written ({error}); no part of it was left") from error
+        raise ImageError(f"{path} cannot be written ({error}); nothing was left behind") from error
 
 
 def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
