@@ -110,7 +110,7 @@ def test_what_is_no_photo() -> None:
         ec.correct([1, 2])  # type: ignore[type-var]
     with pytest.raises(ValueError, match="shape"):
         ec.correct(np.zeros((2, 2, 2, 2)))
-    with pytest.raises(ValueError, match="only be named for a photo"):
+    with pytest.raises(ValueError, match="only be given for a photo"):
         ec.correct(np.zeros((2, 2)), "out.png")
     with pytest.raises(TypeError, match="not Settings; settings are given by name"):
         ec.correct("photo.jpg", ec.Settings())  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def test_saved_and_loaded_again(corrector: ec.Corrector, tmp_path: Path) -> None
     image = torch.rand(1, 3, 40, 50)
     assert torch.allclose(again(image), corrector(image), atol=1e-3)  # half precision
     assert again.network.training_record == corrector.network.training_record != {}
-    with pytest.raises(ec.WeightsError, match="holds no expcorr-base"):
+    with pytest.raises(ec.WeightsError, match="contains no expcorr-base"):
         ec.Corrector.from_pretrained(tmp_path)
     for name in (tmp_path / "none", "./none", "none"):
         with pytest.raises(
