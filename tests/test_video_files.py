@@ -50,9 +50,9 @@ def unchanged(corrector: Corrector) -> SequenceCorrector:
         ("libx264rgb", "rgb24", RED, "mkv avi", ("h264", "gbrp", "")),
         ("libx265", "gbrp10le", RED, "mkv mp4", ("hevc", "gbrp10le", "")),
         ("ffv1", "bgr0", RED, "mkv avi", ("ffv1", "bgr0", "")),
-        ("ffv1", "gbrp10le", RED, "mkv mov", ("h264", "yuv444p10le", "no ffv1 into mov")),
+        ("ffv1", "gbrp10le", RED, "mkv mov", ("h264", "yuv444p10le", "cannot write ffv1 into mov")),
         ("utvideo", "gbrp", RED, "avi avi", ("utvideo", "gbrp", "")),
-        ("utvideo", "gbrp", RED, "avi mkv", ("h264", "yuv444p", "no utvideo into matroska")),
+        ("utvideo", "gbrp", RED, "avi mkv", ("h264", "yuv444p", "cannot write utvideo into matroska")),
         ("huffyuv", "rgb24", RED, "avi avi", ("huffyuv", None, "")),
         ("png", "rgb48be", RED, "mov mov", ("png", "rgb48be", "")),
         ("rawvideo", "bgr24", RED, "avi avi", ("rawvideo", "bgr24", "")),
@@ -141,7 +141,7 @@ def test_range_and_matrix_are_right_or_not_needed(
     summary = correct_video(source, tmp_path / f"out.{suffix}", unchanged)
     frame, shown = look(tmp_path / f"out.{suffix}")
     assert np.abs(shown[:3].astype(int) - RED[:3]).max() <= 4
-    told = any("as players assume them" in note for note in summary.notes)
+    told = any("that players assume" in note for note in summary.notes)
     assert told == (frame.color_range != FULL)
 
 
