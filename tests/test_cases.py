@@ -174,7 +174,7 @@ def test_twelve_bits_are_refused(tmp_path: Path) -> None:
         (b"\0\0\0\x14ftypisom\0\0\2\0", "a.jpg is a video, not a photo; use: expcorr video"),
         (b"GIF89a", "a GIF picture"),
         (b"\xff\xd8\xff\xc3\0\x0b\x08\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a lossless JPEG"),
-        (b"\xff\xd8\xff\xc1\0\x0b\x0c\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a JPEG of 12 bits a sample"),
+        (b"\xff\xd8\xff\xc1\0\x0b\x0c\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a JPEG of 12 bits per sample"),
     ],
 )
 def test_what_is_only_not_supported_is_not_called_damaged(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -340,8 +340,8 @@ def test_no_place_is_left_anywhere(tmp_path: Path, between: str, suffix: str) ->
     )
     write_photo(tmp_path / f"b.{between}", read_photo(source))
     left_out = write_photo(tmp_path / f"c.{suffix}", read_photo(tmp_path / f"b.{between}").with_metadata("no-gps"))
-    assert "maker notes, which may tell the place" in left_out
-    assert ("APP12 (Maker of Secrettown), which may tell the place" in left_out) == (between == "jpg")
+    assert "maker notes, which may reveal the location" in left_out
+    assert ("APP12 (Maker of Secrettown), which may reveal the location" in left_out) == (between == "jpg")
     content = (tmp_path / f"c.{suffix}").read_bytes()
     texts = [content]
     if suffix == "png":
@@ -465,7 +465,7 @@ def test_regions_of_a_picture_that_was_turned() -> None:
 
 def test_content_of_no_known_format_is_copied_with_care() -> None:
     private = Own("PNG's abCd", b"abCd", b"place?")
-    assert Metadata(own=(private,)).without_places().left_out == ("PNG's abCd, which may tell the place",)
+    assert Metadata(own=(private,)).without_places().left_out == ("PNG's abCd, which may reveal the location",)
     text = Own("the text 'Location'", b"tEXt", b"Location\0here", checked=True)
     assert not Metadata(own=(text,)).without_places().own
 

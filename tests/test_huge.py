@@ -93,7 +93,7 @@ def test_a_file_that_changes_while_it_is_corrected_in_strips(
     monkeypatch.setattr(bulk, name, meanwhile)
     work = Work(settings=Settings(strength=0), output=out, resume=True)
     outcome = correct_file(Job(source, out / "a.tif", None), work)
-    assert outcome.error == f"{source} was changed while it was read; correct it again"
+    assert outcome.error == f"{source} changed while it was read; correct it again"
     assert not list(out.iterdir())
     monkeypatch.setattr(bulk, name, original)
     assert correct_file(Job(source, out / "a.tif", None), work).status == "corrected"

@@ -252,7 +252,7 @@ def test_primaries_and_shapes_that_only_png_tells(tmp_path: Path) -> None:
     assert not write_photo(tmp_path / "b.png", photo)
     left_out = write_photo(tmp_path / "b.jpg", photo)
     assert "the colour space of PNG's cHRM" in left_out
-    assert "the shape of its pixels, which are not square" in left_out
+    assert "the aspect ratio of its pixels, which are not square" in left_out
     srgb = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
     assert not write_photo(tmp_path / "c.jpg", read_photo(make.png(tmp_path / "c.png", make.chunk(b"cHRM", srgb))))
 
@@ -266,7 +266,7 @@ def test_pointers_to_what_was_appended_go(space: bytes) -> None:
     assert b"Directory" not in upright
     assert b"VideoLength" not in upright
     assert b"MotionPhoto" not in upright
-    assert said == ["the directory of what was appended"]
+    assert said == ["the directory of appended files"]
 
 
 def test_extended_xmp_by_any_name(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_chunks_of_other_channels_go(tmp_path: Path) -> None:
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[:33] + make.chunk(b"sBIT", b"\5\6\5") + content[33:])
     photo = read_photo(tmp_path / "a.png")
-    assert photo.metadata.left_out == ("PNG's sBIT, whose channels are others now",)
+    assert photo.metadata.left_out == ("PNG's sBIT, since the channels have changed",)
     write_photo(tmp_path / "b.png", photo)
     assert b"sBIT" not in (tmp_path / "b.png").read_bytes()
 
@@ -356,7 +356,7 @@ def test_places_in_texts_and_private_tags(tmp_path: Path) -> None:
     content = (tmp_path / "b.tif").read_bytes()
     assert b"Secret" not in content
     assert b"kept" in content
-    assert "private tags, which may tell the place" in left_out
+    assert "private tags, which may reveal the location" in left_out
 
 
 def test_iptc_of_the_other_order_of_bytes() -> None:
@@ -378,8 +378,8 @@ def test_paths_of_a_picture_that_was_turned() -> None:
 
 def test_more_pixels_than_a_format_holds(tmp_path: Path) -> None:
     wide = Photo(np.zeros((1, 66_000, 3), np.uint8))
-    with pytest.raises(ImageError, match=r"JPEG holds at most 65500 pixels a side"):
+    with pytest.raises(ImageError, match=r"JPEG holds at most 65500 pixels per side"):
         write_photo(tmp_path / "a.jpg", wide)
-    with pytest.raises(ImageError, match=r"WEBP holds at most 16383 pixels a side"):
+    with pytest.raises(ImageError, match=r"WEBP holds at most 16383 pixels per side"):
         write_photo(tmp_path / "a.webp", wide)
     write_photo(tmp_path / "a.png", wide)

@@ -164,7 +164,7 @@ def bad_files(folder: Path, scene: NDArray[np.uint8]) -> dict[str, Path]:
     Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "float.tif")
     files["floating-point samples of 32 bits"] = folder / "float.tif"
     Image.fromarray(scene).save(folder / "gif.png", "GIF")
-    files["is a GIF picture, which is not read"] = folder / "gif.png"
+    files["is a GIF picture, which is not supported"] = folder / "gif.png"
     return files
 
 

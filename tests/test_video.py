@@ -407,7 +407,7 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Pat
 
 def test_a_pyav_too_old(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(video.av, "__version__", "15.1.0")
-    with pytest.raises(VideoError, match=r"needs PyAV 16 or newer, and found 15\.1\.0; install it with: pip install"):
+    with pytest.raises(VideoError, match=r"needs PyAV 16 or newer, but found 15\.1\.0; install it with: pip install"):
         correct_video(clip, tmp_path / "out.mp4", SequenceCorrector(Corrector.load()))
 
 

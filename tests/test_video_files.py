@@ -43,16 +43,16 @@ def unchanged(corrector: Corrector) -> SequenceCorrector:
             "rgb24",
             RED,
             "mov ts",
-            ("h264", "yuv444p", "qtrle is written as h264, since PyAV writes no qtrle into mpegts"),
+            ("h264", "yuv444p", "qtrle is written as h264, since PyAV cannot write qtrle into mpegts"),
         ),
-        ("qtrle", "rgb24", DARK, "mov webm", ("vp9", "gbrp", "since PyAV writes no qtrle into webm")),
+        ("qtrle", "rgb24", DARK, "mov webm", ("vp9", "gbrp", "since PyAV cannot write qtrle into webm")),
         ("libx264rgb", "rgb24", RED, "mkv mkv", ("h264", "gbrp", "")),
         ("libx264rgb", "rgb24", RED, "mkv avi", ("h264", "gbrp", "")),
         ("libx265", "gbrp10le", RED, "mkv mp4", ("hevc", "gbrp10le", "")),
         ("ffv1", "bgr0", RED, "mkv avi", ("ffv1", "bgr0", "")),
-        ("ffv1", "gbrp10le", RED, "mkv mov", ("h264", "yuv444p10le", "no ffv1 into mov")),
+        ("ffv1", "gbrp10le", RED, "mkv mov", ("h264", "yuv444p10le", "cannot write ffv1 into mov")),
         ("utvideo", "gbrp", RED, "avi avi", ("utvideo", "gbrp", "")),
-        ("utvideo", "gbrp", RED, "avi mkv", ("h264", "yuv444p", "no utvideo into matroska")),
+        ("utvideo", "gbrp", RED, "avi mkv", ("h264", "yuv444p", "cannot write utvideo into matroska")),
         ("huffyuv", "rgb24", RED, "avi avi", ("huffyuv", None, "")),
         ("png", "rgb48be", RED, "mov mov", ("png", "rgb48be", "")),
         ("rawvideo", "bgr24", RED, "avi avi", ("rawvideo", "bgr24", "")),
@@ -64,7 +64,7 @@ def unchanged(corrector: Corrector) -> SequenceCorrector:
         ("libvpx-vp9", "yuva420p", GLASS, "webm mp4", ("vp9", "yuv420p", "its transparency is left out")),
         ("libvpx", "yuva420p", GLASS, "webm webm", ("vp8", "yuva420p", "")),
         ("qtrle", "argb", GLASS, "mov mov", ("qtrle", "argb", "")),
-        ("qtrle", "argb", GLASS, "mov webm", ("vp9", "yuva420p", "since PyAV writes no qtrle into webm")),
+        ("qtrle", "argb", GLASS, "mov webm", ("vp9", "yuva420p", "since PyAV cannot write qtrle into webm")),
         ("ffv1", "yuva444p10le", GLASS, "mkv mkv", ("ffv1", "yuva444p10le", "")),
         ("qtrle", "argb", RED, "mov mp4", ("h264", "yuv444p", "it was RGB")),  # all opaque: nothing to tell of
         # Encoders that are choosy about time bases, formats or rates.
@@ -141,7 +141,7 @@ def test_range_and_matrix_are_right_or_not_needed(
     summary = correct_video(source, tmp_path / f"out.{suffix}", unchanged)
     frame, shown = look(tmp_path / f"out.{suffix}")
     assert np.abs(shown[:3].astype(int) - RED[:3]).max() <= 4
-    told = any("as players assume them" in note for note in summary.notes)
+    told = any("that players assume" in note for note in summary.notes)
     assert told == (frame.color_range != FULL)
 
 
@@ -151,7 +151,7 @@ def test_a_matrix_of_rgb_on_luma_and_chroma_is_mended(unchanged: SequenceCorrect
     assert data.count(b"\x55\xb1\x81\x05") == 1  # Matroska's MatrixCoefficients
     source.write_bytes(data.replace(b"\x55\xb1\x81\x05", b"\x55\xb1\x81\x00"))
     summary = correct_video(source, tmp_path / "out.mkv", unchanged)
-    assert any("was not valid" in note for note in summary.notes)
+    assert any("was invalid" in note for note in summary.notes)
     assert look(tmp_path / "out.mkv")[0].colorspace == BT601
 
 
@@ -171,7 +171,7 @@ def test_moving_pictures(unchanged: SequenceCorrector, tmp_path: Path, kind: str
     source = tmp_path / f"in.{kind.lower()}"
     stills[0].save(source, kind, save_all=True, append_images=stills[1:], duration=80, lossless=True)
     if kind == "WEBP" and int(av.__version__.partition(".")[0]) < 19:
-        with pytest.raises(VideoError, match="is a moving WebP picture, which this PyAV cannot read"):
+        with pytest.raises(VideoError, match="is an animated WebP picture, which this PyAV cannot read"):
             correct_video(source, tmp_path / "out.mp4", unchanged)
         return
     summary = correct_video(source, tmp_path / "out.mp4", unchanged)
@@ -213,7 +213,7 @@ def test_avi_gets_an_even_rate_and_it_is_told(unchanged: SequenceCorrector, tmp_
     )
     summary = correct_video(uneven, tmp_path / "uneven.avi", unchanged)
     assert summary.frames == 5
-    assert any("AVI holds frames at an even rate" in note for note in summary.notes)
+    assert any("AVI has a constant frame rate" in note for note in summary.notes)
 
 
 @pytest.mark.parametrize(("rate", "suffix"), [("1/10", "mp4"), ("1", "avi"), ("240", "mkv"), ("1200", "mp4")])
@@ -253,7 +253,7 @@ def test_a_rate_factor_that_an_encoder_does_not_know_is_told(
 ) -> None:
     source = make_plain(tmp_path / "in.mkv", "ffv1", "yuv420p", RED)
     notes = correct_video(source, tmp_path / "out.mkv", unchanged, encoding=Encoding(codec, 20)).notes
-    assert notes == (() if known else (f"{codec} has no rate factor, so that 20 is not used",))
+    assert notes == (() if known else (f"{codec} has no rate factor, so 20 is not used",))
 
 
 def test_dnxhd_as_such_or_as_dnxhr(unchanged: SequenceCorrector, tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ def test_the_aspect_of_pixels_is_kept_or_told(unchanged: SequenceCorrector, tmp_
     source = make_plain(tmp_path / "in.mp4", "libx264", "yuv420p", aspect=Fraction(4, 3))
     assert correct_video(source, tmp_path / "out.mov", unchanged).left_out == ()
     summary = correct_video(source, tmp_path / "out.mkv", unchanged, encoding=Encoding("ffv1"))
-    assert summary.left_out == ("the aspect of pixels",)
+    assert summary.left_out == ("the pixel aspect ratio",)
 
 
 def test_the_command_line_tells_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q", 6: "b", 8: "h", 9: "i"}  # of ``struct``
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ORIENTATION = 274
-_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 1024  # of a directory, of a chain: more is damage
+_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 1024  # in a directory, in a chain: more means damage
 
 
 class ExifError(ValueError):
@@ -27,9 +27,9 @@ class Entry:
 
     Attributes:
         tag, kind, count: the tag, TIFF's number of the type, and how many values there are.
-        place: where the entry stands.
-        data: where its values stand.
-        size: of all values, bytes.
+        place: offset of the entry.
+        data: offset of its values.
+        size: bytes of all values.
     """
 
     tag: int
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """A list of values, and the place of the next one (0: none), which is written at ``link``."""
+    """A list of values, and the offset of the next directory (0: none), which is stored at ``link``."""
 
     place: int
     entries: Mapping[int, Entry]
@@ -51,10 +51,10 @@ class Directory:
 
 
 class Block:
-    """A TIFF structure in memory, or in a file that is mapped there; classic or BigTIFF.
+    """A TIFF structure in memory or in a memory-mapped file; classic or BigTIFF.
 
     Raises:
-        ExifError: it does not begin as one.
+        ExifError: it does not begin like one.
     """
 
     def __init__(self, content: Content) -> None:
@@ -63,7 +63,7 @@ class Block:
         self.order = marks.get(bytes(content[:2]), "")
         version = self._number("H", 2) if self.order and len(content) >= 8 else 0
         if version not in (42, 43):
-            raise ExifError("it does not begin as TIFF does")
+            raise ExifError("it does not begin like TIFF")
         self.big = version == 43
         self._count, self._entry, self._word = ("Q", 20, "Q") if self.big else ("H", 12, "I")
         self.first = self._number(self._word, 8 if self.big else 4)
@@ -77,7 +77,7 @@ class Block:
             raise ExifError("it is cut off") from error
 
     def directory(self, place: int) -> Directory:
-        """The directory at a place; values that lie outside of the block are left out.
+        """The directory at an offset; values outside the block are left out.
 
         Raises:
             ExifError: there is none.
@@ -101,7 +101,7 @@ class Block:
         return Directory(place, entries, link, following)
 
     def pages(self) -> Iterator[Directory]:
-        """The directories of the chain, as far as they are whole."""
+        """The directories of the chain, up to the first damaged one."""
         place, seen = self.first, set[int]()
         while place and place not in seen and len(seen) < _MOST_DIRECTORIES:
             seen.add(place)
@@ -118,13 +118,13 @@ class Block:
         return bytes(self.content[entry.data : entry.data + entry.size])
 
     def numbers(self, entry: Entry | None) -> tuple[int, ...]:
-        """The values of an entry of whole numbers; none of another."""
+        """The values of an entry of integers; empty for other types."""
         if entry is None or entry.kind not in NUMBERS:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{NUMBERS[entry.kind]}", self.values(entry))
 
     def below(self, directory: Directory, tag: int) -> Directory | None:
-        """The directory that an entry points to; None where there is none, or it is damaged."""
+        """The directory that an entry points to; None if there is none or it is damaged."""
         places = self.numbers(directory.entries.get(tag))
         try:
             return self.directory(places[0]) if places else None
@@ -133,19 +133,19 @@ class Block:
 
     @property
     def orientation(self) -> int:
-        """1 to 8; 0 where the block does not tell."""
+        """1 to 8; 0 if the block does not specify it."""
         found = self.numbers(self.directory(self.first).entries.get(ORIENTATION))
         return found[0] if found and 1 <= found[0] <= 8 else 0
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value outside of any block.
+    """A value outside any block.
 
     Attributes:
         kind, count: TIFF's number of the type, and how many values there are.
         data: the bytes of the values, or the directory that the entry points to.
-        pin: where the values stand and must stay, since they hold addresses of their own; None: anywhere.
+        pin: offset where the values must stay, since they contain offsets of their own; None: anywhere.
     """
 
     kind: int
@@ -158,30 +158,30 @@ Tree = dict[int, Value]
 
 
 class Layout:
-    """Where values go in a block that is laid out anew.
+    """The layout of values in a new block.
 
     Args:
         order: ``<`` or ``>``.
-        start: where the first may stand.
-        big: of a BigTIFF.
-        base: what stands at the beginning, from the place 0 on, and stays there: a block with maker notes, whose
-            addresses may lead to anywhere in it.
+        start: lowest offset for values.
+        big: whether it is a BigTIFF.
+        base: bytes to keep at the beginning, from offset 0: a block with maker notes, whose offsets may point
+            anywhere in it.
     """
 
     def __init__(self, order: str, start: int, big: bool = False, base: bytes = b"") -> None:
         self.order, self.start, self.big = order, start, big
         self.area = bytearray(base[start:])
-        self.lost = False  # maker notes that the base does not hold
+        self.lost = False  # whether maker notes were lost because the base does not contain them
         self._word, self._count = ("Q", "Q") if big else ("I", "H")
 
     def put(self, data: bytes) -> int:
-        """Place some bytes; returns where."""
+        """Place some bytes; returns their offset."""
         self.area.extend(bytes(len(self.area) % 2))
         self.area.extend(data)
         return self.start + len(self.area) - len(data)
 
     def directory(self, tree: Tree) -> bytes:
-        """A directory, whose values are placed; the place of the next one, none, is its end."""
+        """The bytes of a directory, after placing its values; it ends with the offset of the next one, 0."""
         word = struct.calcsize(self._word)
         entries = []
         for tag, value in sorted(tree.items()):

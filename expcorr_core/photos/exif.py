@@ -1,7 +1,7 @@
 """EXIF blocks: read, changed in place, or laid out anew.
 
-Makers' notes hold addresses that count from the beginning of the block, and nobody knows all of their formats. So a
-block is changed in place, where it can be: what is not meant to change stays at its place, byte for byte.
+Maker notes contain offsets from the beginning of the block, and nobody knows all of their formats. So a block is
+changed in place where possible: what is not meant to change stays where it is, byte for byte.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 34665, 34853, 40965
 MAKER_NOTE, USER_COMMENT = 37500, 37510
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY)
 _COMPRESSION, _STRIPS, _THUMBNAIL, _THUMBNAIL_LENGTH = 259, 273, 513, 514
-# GeoTIFF's, and those of GPS positions in GDAL's and in Microsoft's notes.
+# GeoTIFF's tags, and those for GPS positions in GDAL's and Microsoft's notes.
 GEOGRAPHIC = (33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 50844)
-# From here on tags are private, but for those of EXIF, of the authors of Windows' fields, and of a few others.
+# From here on tags are private, except those of EXIF, of Windows' author fields, and a few others.
 _PRIVATE = 32768
 _PUBLIC = (
     (33421, 33437), (34665, 34665), (34675, 34675), (34850, 34867), (36864, 37522), (40091, 40095), (40960, 42080),
     (50341, 50341), (59932, 59933),
 )  # fmt: skip
-# Values of width and height that change places when a photo is turned by a quarter; those in the directory of EXIF too.
+# Pairs of width and height that are exchanged by a quarter turn; also those in the EXIF directory.
 _SIDES = ((256, 257), (X_RESOLUTION, Y_RESOLUTION), (40962, 40963), (41486, 41487))
-_SUBJECT = (37396, 41492)  # where the subject lies, in pixels
+_SUBJECT = (37396, 41492)  # position of the subject, in pixels
 NAMES = {MAKER_NOTE: "maker notes", USER_COMMENT: "the user's comment", LAYERS: "layers", PHOTOSHOP: "image resources"}
 
 
 class _Patched(Block):
-    """A block that is changed."""
+    """A block to change in place."""
 
     content: bytearray
 
@@ -68,7 +68,7 @@ class _Patched(Block):
         going = [entry for tag, entry in directory.entries.items() if tag in tags]
         for entry in going:
             self.erase(entry)
-        # From the last on, so that the places of those before hold.
+        # From last to first, so that the offsets of the others stay valid.
         for entry in sorted(going, key=lambda entry: -entry.place):
             end = directory.link + struct.calcsize(self._word)
             rest = bytes(self.content[entry.place + self._entry : end])
@@ -76,7 +76,7 @@ class _Patched(Block):
             count = self._number(self._count, directory.place) - 1
             if count < 0:
                 raise ExifError("a value lies where its directory does")
-            if not count:  # a directory without entries is none: readers take it for damage
+            if not count:  # readers take a directory without entries for damage
                 return replace(directory, entries={}, link=directory.link - self._entry)
             self.put(directory.place, struct.pack(self.order + self._count, count))
             directory = replace(directory, link=directory.link - self._entry)
@@ -84,11 +84,11 @@ class _Patched(Block):
 
 
 def turned_upright(block: bytes, sideways: bool) -> bytes:
-    """A block whose photo was turned upright.
+    """The block for a photo that was turned upright.
 
     Args:
         block: the block.
-        sideways: it was turned by a quarter, so that width and height change places.
+        sideways: whether it was turned by a quarter, which exchanges width and height.
 
     Raises:
         ExifError: it is damaged.
@@ -109,7 +109,7 @@ def turned_upright(block: bytes, sideways: bool) -> bytes:
 
 
 def _swap(block: _Patched, a: Entry, b: Entry) -> None:
-    """Exchange type, count and value, or the place of it, of two entries."""
+    """Exchange type, count and value (or its offset) of two entries."""
     end = block._entry
     first, second = (bytes(block.content[entry.place + 2 : entry.place + end]) for entry in (a, b))
     block.put(a.place + 2, second)
@@ -117,7 +117,7 @@ def _swap(block: _Patched, a: Entry, b: Entry) -> None:
 
 
 def without_subject(block: bytes) -> bytes:
-    """A block that does not tell in pixels where the subject is; ExifError where it is damaged."""
+    """A block without the subject's position in pixels; ExifError if it is damaged."""
     patched = _Patched(block)
     if inner := patched.below(patched.directory(patched.first), EXIF_DIRECTORY):
         patched.remove(inner, _SUBJECT)
@@ -125,14 +125,14 @@ def without_subject(block: bytes) -> bytes:
 
 
 def has_maker_notes(block: bytes) -> bool:
-    """Whether a block has maker notes; ExifError where it is damaged."""
+    """Whether a block has maker notes; ExifError if it is damaged."""
     found = Block(block)
     inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
     return bool(inner and MAKER_NOTE in inner.entries)
 
 
 def thumbnail_size(block: bytes) -> int:
-    """Bytes of the thumbnail, a JPEG file; 0 where there is none. ExifError where the block is damaged."""
+    """Bytes of the JPEG thumbnail; 0 if there is none. ExifError if the block is damaged."""
     found = Block(block)
     pages = list(found.pages())
     if len(pages) < 2:
@@ -144,13 +144,13 @@ def thumbnail_size(block: bytes) -> int:
 
 
 def has_thumbnail(block: bytes) -> bool:
-    """Whether there is one of any kind; ExifError where the block is damaged."""
+    """Whether there is a thumbnail of any kind; ExifError if the block is damaged."""
     pages = list(Block(block).pages())
     return len(pages) > 1 and bool(pages[1].entries.keys() & {_THUMBNAIL, _STRIPS})
 
 
 def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
-    """A block with another thumbnail, at the end where the old one has no room for it; without any where it is empty.
+    """A block with a new thumbnail, at the end if it does not fit in place; without one if it is empty.
 
     Raises:
         ExifError: it is damaged.
@@ -162,7 +162,7 @@ def with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
     if size := thumbnail_size(block):
         at, length = (pages[1].entries[tag] for tag in (_THUMBNAIL, _THUMBNAIL_LENGTH))
         place = patched.numbers(at)[0]
-        if place + size == len(block):  # nothing stands behind it: the block does not grow from time to time
+        if place + size == len(block):  # nothing follows it: so the block does not grow each time
             del patched.content[place:]
             size = 0
         elif len(thumbnail) > size:
@@ -183,13 +183,13 @@ _MOST_BASE, _BEHIND = 2**20, 2**12  # bytes
 
 
 def tree_of(block: Block, directory: Directory, left_out: Collection[int] = (), above: Collection[int] = ()) -> Tree:
-    """The values of a directory, with those of the directories of EXIF, of GPS and of interoperability below it.
+    """The values of a directory, and of the EXIF, GPS and interoperability directories below it.
 
     Args:
-        block: where they stand.
+        block: the block that contains them.
         directory: the directory.
-        left_out: tags.
-        above: places of the directories that this one is below: damaged blocks lead in circles.
+        left_out: tags to leave out.
+        above: offsets of the directories above this one: damaged blocks may be circular.
     """
     found: Tree = {}
     above = {*above, directory.place}
@@ -201,7 +201,7 @@ def tree_of(block: Block, directory: Directory, left_out: Collection[int] = (), 
             if inner and inner.place not in above:
                 found[tag] = Value(LONG, 1, tree_of(block, inner, left_out, above))
         elif entry.kind in (LONG8, 17, 18, 13) and tag != MAKER_NOTE:
-            # No EXIF block has these types: numbers of eight bytes, and places of other directories.
+            # EXIF blocks do not have these types: 8-byte numbers, and offsets of other directories.
             numbers = block.numbers(entry)
             if entry.kind == LONG8 and max(numbers, default=0) < 2**32:
                 found[tag] = Value(LONG, entry.count, struct.pack(f"{block.order}{entry.count}I", *numbers))
@@ -212,20 +212,20 @@ def tree_of(block: Block, directory: Directory, left_out: Collection[int] = (), 
 
 
 def base_of(content: Content, tree: Tree, most: int = _MOST_BASE) -> bytes:
-    """The beginning of a block or file, up to the end of its maker notes; empty where that is longer than ``most``."""
+    """The beginning of a block or file, up to the end of its maker notes; empty if that is longer than ``most``."""
     inner = tree[EXIF_DIRECTORY].data if EXIF_DIRECTORY in tree else {}
     note = inner.get(MAKER_NOTE) if isinstance(inner, dict) else None
     if note is None or note.pin is None:
         return b""
-    # Some notes' addresses lead behind them.
+    # Some notes contain offsets to data after them.
     end = note.pin + len(note.data) + _BEHIND
     return bytes(content[:end]) if end <= most else b""
 
 
 def block_of(tree: Tree, order: str, base: bytes) -> tuple[bytes, bool]:
-    """An EXIF block of some values, and whether maker notes are lost, since the base does not hold them."""
+    """An EXIF block of these values, and whether maker notes are lost because the base does not contain them."""
     layout = Layout(order, 8, base=base)
-    # Readers expect the directory first, then its values, where nothing else stands there.
+    # Readers expect the directory first, then its values, unless something else is there.
     place = layout.put(bytes(2 + 12 * len(tree) + 4))
     directory = layout.directory(tree)
     layout.area[place - 8 : place - 8 + len(directory)] = directory
@@ -234,25 +234,25 @@ def block_of(tree: Tree, order: str, base: bytes) -> tuple[bytes, bool]:
 
 
 def is_known(tag: int) -> bool:
-    """Whether the meaning of a tag is public, and no place."""
+    """Whether the meaning of a tag is public, and not a location."""
     return tag < _PRIVATE or any(first <= tag <= last for first, last in _PUBLIC)
 
 
 def has_private(block: bytes) -> bool:
-    """Whether a block has values of no public meaning; ExifError where it is damaged."""
+    """Whether a block has private tags; ExifError if it is damaged."""
     found = Block(block)
     tags = found.directory(found.first).entries.keys() - {IPTC, PHOTOSHOP, *GEOGRAPHIC}
     return not all(map(is_known, tags))
 
 
 def without_places(block: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
-    """A block that does not tell where the photo was taken, laid out anew, since old values may lie in the gaps.
+    """A block that does not reveal where the photo was taken, laid out anew since old values may be left in gaps.
 
-    Position, geographic tags, and maker notes (whose formats are secret, and some hold towns and positions) go.
+    Removes the position, geographic tags, and maker notes (whose formats are secret; some contain towns or positions).
 
     Args:
         block: the block.
-        changes: by tag, what makes values of other containers (XMP, IPTC) free of places; empty ones go.
+        changes: by tag, what removes locations from values of other containers (XMP, IPTC); empty ones are removed.
 
     Raises:
         ExifError: it is damaged.
@@ -287,7 +287,7 @@ def _with_second(block: bytes, other: bytes) -> bytes:
 
 
 def shortened(block: bytes, most: int) -> tuple[bytes, list[str]]:
-    """A block of at most so many bytes, and what had to go for it: its largest values.
+    """A block of at most ``most`` bytes, and the names of the values that were removed for this: the largest.
 
     Raises:
         ExifError: it is damaged.
@@ -332,7 +332,7 @@ def rational(value: float, order: str) -> bytes:
 
 
 def resolution_of(block: Block, directory: Directory) -> tuple[float, float] | None:
-    """Pixels an inch across and down; None where a directory does not tell, or what is no number."""
+    """Pixels per inch across and down; None if a directory does not specify them validly."""
     entries = [directory.entries.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION)]
     unit = (*block.numbers(directory.entries.get(RESOLUTION_UNIT)), 2)[0]
     values = []

@@ -21,20 +21,20 @@ from .icc import ColourSpace, Tone, colour_space, tone_of
 from .metadata import Metadata
 from .reading import FORMATS, ImageError, check_claim
 
-ROWS = 256  # of a strip
-STRIP_BYTES_A_PIXEL = 60  # of memory
+ROWS = 256  # rows of a strip
+STRIP_BYTES_A_PIXEL = 60  # memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class HugePhoto:
-    """A TIFF file, of which strips are read from the top to the bottom.
+    """A TIFF file that is read strip by strip, from top to bottom.
 
     Attributes:
         path: the file.
-        state: of the file, when it was found.
+        state: modification time, size and inode of the file when it was found.
         height, width: pixels.
         dtype: uint8 or uint16.
-        metadata: what goes with it.
+        metadata: its metadata.
         tone: see :class:`~.photo.Photo`.
     """
 
@@ -53,13 +53,13 @@ class HugePhoto:
 
     @property
     def strip_bytes(self) -> int:
-        """Of memory, that it is corrected in."""
+        """Memory needed to correct it."""
         return self.width * ROWS * STRIP_BYTES_A_PIXEL
 
     def check_unchanged(self) -> None:
-        """Raise ImageError if the file is another by now: what was read of it may be of both."""
+        """Raise ImageError if the file has changed: what was read may be a mixture of both."""
         if _state(self.path) != self.state:
-            raise ImageError(f"{self.path} was changed while it was read; correct it again")
+            raise ImageError(f"{self.path} changed while it was read; correct it again")
 
     def reduced(self, larger_side: int) -> Tensor:
         """The whole photo, reduced; ``(1, 3, h, w)`` float32, 0..1."""
@@ -71,7 +71,7 @@ class HugePhoto:
         return self._display(np.asarray(small, self.dtype))
 
     def _display(self, pixels: NDArray[Any]) -> Tensor:
-        """``(H, W, 3)`` to ``(1, 3, H, W)``, with the tones of sRGB."""
+        """``(H, W, 3)`` to ``(1, 3, H, W)``, with sRGB's tone curve."""
         if self.tone:
             return torch.from_numpy(self.tone.display(pixels)).permute(2, 0, 1)[None]
         return torch.from_numpy(pixels.astype(np.float32)).div_(np.iinfo(self.dtype).max).permute(2, 0, 1)[None]
@@ -101,7 +101,7 @@ class HugePhoto:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Time, size and place of a file; it was changed if one of them was."""
+    """Modification time, size and inode of a file; if one of them differs, the file has changed."""
     try:
         found = path.stat()
     except OSError:
@@ -130,10 +130,10 @@ def _open(path: Path) -> Any:
 
 
 def find_huge(path: Path, pixels: int) -> HugePhoto | None:
-    """The photo, if it is a TIFF file of more than so many pixels; None where pyvips is missing too.
+    """The photo, if it is a TIFF file of more than ``pixels`` pixels; None otherwise, or where pyvips is missing.
 
     Raises:
-        ImageError: it is one, but of a kind that cannot be read in strips.
+        ImageError: it is such a file, but of a kind that cannot be read in strips.
     """
     if path.suffix.lower() not in FORMATS["TIFF"] or not path.is_file():
         return None
@@ -141,7 +141,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
     try:
         vips = _vips()
         image = vips.Image.tiffload(os.fsencode(path), revalidate=True)
-    except Exception:  # without pyvips, or damaged: the usual way says what it is
+    except Exception:  # without pyvips, or damaged: the usual way reports it
         return None
     if image.width * image.height <= pixels:
         return None
@@ -174,7 +174,7 @@ def _metadata_of(path: Path) -> Metadata:
             page, directory, further = tiff.page_of(block)
             if page.number or page.refusal:
                 reason = (
-                    page.refusal or "has its photo behind a smaller one, and is too large for that; reduce it first"
+                    page.refusal or "is too large for a file whose photo comes after a smaller one; reduce it first"
                 )
                 raise ImageError(f"{path} {reason}")
             return tiff.read(block, page, directory, further)
@@ -189,10 +189,10 @@ def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "a
         path: the file.
         photo: what to correct.
         grid: the correction.
-        kept: of the metadata, see :meth:`.Metadata.kept`.
+        kept: which metadata to keep, see :meth:`.Metadata.kept`.
 
     Returns:
-        What of the photo's file is not in this one, by name.
+        Names of what the photo's file had and this one lacks.
 
     Raises:
         ImageError: the photo is damaged.

@@ -1,9 +1,9 @@
 """Colour spaces and tone curves of ICC profiles: to sRGB for the network, and back.
 
-The network knows sRGB. A photo in a wider space keeps its space: only the small pair of pictures between which the
-correction is found goes to sRGB and back, so that no colour of the full-size photo is clipped or rounded. Where the
-numbers mean light in another way than sRGB's do, such as linearly, the whole photo gets sRGB's tone curve, and its own
-again at the end: the correction's grid is fine where the eye is.
+The network expects sRGB. A photo in a wider space keeps its space: only the small pair of images that the correction is
+fitted to is converted to sRGB and back, so that no colour of the full-size photo is clipped or rounded. A photo with a
+very different tone curve, such as a linear one, gets sRGB's curve as a whole, and its own again at the end, because the
+resolution of the correction's grid in luminance follows perception.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch import Tensor
 
 from ..image.colour import linear_to_srgb
 
-STEPS = 9  # a side of the colours that tell whether a space is sRGB
+STEPS = 9  # per axis of the colours that are tested to see whether a space is sRGB
 NEAR = 2  # of 255: profiles of sRGB itself differ by rounding
-TONE_NEAR = 0.05  # of 1: tone curves that differ less from sRGB's, such as Adobe RGB's, are taken for it
+TONE_NEAR = 0.05  # of 1: tone curves that differ less from sRGB's, such as Adobe RGB's, count as sRGB's
 _CURVES = {"RGB": (b"rTRC", b"gTRC", b"bTRC"), "GRAY": (b"kTRC",)}
 _SRGB_CURVE = b"para" + bytes(4) + struct.pack(
     ">H2x5i", 3, *(round(v * 65536) for v in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
@@ -43,23 +43,23 @@ class ColourSpace:
     _from_srgb: Any
 
     def to_srgb(self, image: Tensor) -> Tensor:
-        """``(B, 3, H, W)``, 0..1, to 8-bit sRGB; colours outside are clipped."""
+        """``(B, 3, H, W)``, 0..1, to 8-bit sRGB; colours outside it are clipped."""
         return _apply(self._to_srgb, image)
 
     def from_srgb(self, image: Tensor) -> Tensor:
-        """The same back."""
+        """The inverse of :meth:`to_srgb`."""
         return _apply(self._from_srgb, image)
 
     def carry_back(self, before: Tensor, corrected: Tensor) -> Tensor:
-        """A correction that was made in sRGB, in this space.
+        """Convert a correction that was made in sRGB to this space.
 
         Args:
             before: photos in this space, ``(B, 3, H, W)``, 0..1.
-            corrected: what became of their :meth:`to_srgb`, of the same shape.
+            corrected: their :meth:`to_srgb` after correction, same shape.
 
         Returns:
-            The corrected photos in this space. What lies outside of sRGB keeps its distance from it, so that photos
-            that were not changed come back as they were.
+            The corrected photos in this space. Colours outside sRGB keep their distance from it, so that photos that
+            were not changed come back as they were.
         """
         outside = before - self.from_srgb(self.to_srgb(before))
         return (self.from_srgb(corrected) + outside).clamp(0, 1)
@@ -67,18 +67,18 @@ class ColourSpace:
 
 @dataclass(frozen=True, eq=False)
 class Tone:
-    """How a file's numbers mean tones, where that is not as in sRGB.
+    """The tone curve of a file's values, where it is not sRGB's.
 
     Attributes:
-        tables: of each channel, sRGB's display value of each number that a pixel may have; ``(3, 256 or 65536)``,
-            0..1, ascending.
+        tables: for each channel, the sRGB display value of each possible pixel value; ``(3, 256 or 65536)``, 0..1,
+            ascending.
     """
 
     tables: NDArray[np.float32]
 
     @classmethod
     def of(cls, curves: tuple[Curve, ...], dtype: np.dtype[Any]) -> Tone | None:
-        """The tone of curves from numbers, 0..1, to light; None where they are near sRGB's, or do not ascend."""
+        """The tone of curves from values, 0..1, to light; None where they are close to sRGB's, or do not ascend."""
         numbers = np.linspace(0, 1, np.iinfo(dtype).max + 1)
         light = np.stack([curve(numbers) for curve in (curves * 3)[:3]]).clip(0, 1)
         tables = linear_to_srgb(torch.from_numpy(light)).numpy()
@@ -87,23 +87,23 @@ class Tone:
         return cls(tables.astype(np.float32))
 
     def display(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Pixels, ``(..., 3)`` whole numbers, as sRGB's display values, 0..1."""
+        """Pixels, ``(..., 3)`` integers, as sRGB display values, 0..1."""
         return np.stack([table[pixels[..., channel]] for channel, table in enumerate(self.tables)], -1)
 
     def numbers(self, display: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Display values, ``(..., 3)``, as numbers of the file, not rounded."""
+        """Display values, ``(..., 3)``, as the file's values, not rounded."""
         numbers = np.arange(self.tables.shape[1], dtype=np.float32)
         channels = [np.interp(display[..., c], table, numbers) for c, table in enumerate(self.tables)]
         return np.stack(channels, -1).astype(np.float32)
 
 
 def power(exponent: float) -> Curve:
-    """The curve of numbers that mean light by a power."""
+    """A power curve from values to light."""
     return lambda numbers: numbers**exponent
 
 
 def _tags_of(profile: bytes) -> dict[bytes, tuple[int, int, int]]:
-    """Place of the entry, place and size of the content of each tag."""
+    """For each tag, the offset of its entry, and the offset and size of its content."""
     (count,) = struct.unpack_from(">I", profile, 128)
     entries = {}
     for place in range(132, 132 + 12 * min(count, 100), 12):
@@ -113,7 +113,7 @@ def _tags_of(profile: bytes) -> dict[bytes, tuple[int, int, int]]:
 
 
 def _curve_of(data: bytes) -> Curve:
-    """The curve of a tag; ValueError or struct.error where it is of no known kind or damaged."""
+    """The curve of a tag; ValueError or struct.error if it is damaged or of an unknown kind."""
     if data[:4] == b"curv":
         (count,) = struct.unpack_from(">I", data, 8)
         if count == 0:
@@ -138,7 +138,7 @@ def _curve_of(data: bytes) -> Curve:
 
 
 def tone_of(profile: bytes, dtype: np.dtype[Any]) -> Tone | None:
-    """The tone that a profile with matrix and curves gives; None where it is near sRGB's, or told otherwise."""
+    """The tone of a matrix/curve profile; None if it is close to sRGB's, or the profile is of another kind."""
     try:
         tags = _tags_of(profile)
         names = _CURVES.get(profile[16:20].decode("latin-1").strip(), ())
@@ -147,11 +147,11 @@ def tone_of(profile: bytes, dtype: np.dtype[Any]) -> Tone | None:
         curves = tuple(_curve_of(profile[start : start + size]) for _, start, size in map(tags.__getitem__, names))
         return Tone.of(curves, dtype)
     except (ValueError, KeyError, struct.error):
-        return None  # an unusable profile is no reason to refuse the photo
+        return None  # an unusable profile is not a reason to refuse the photo
 
 
 def with_srgb_tone(profile: bytes) -> bytes:
-    """A profile with matrix and curves that has sRGB's curve."""
+    """A matrix/curve profile with sRGB's curve in place of its own."""
     changed = bytearray(profile)
     for name, (place, _, _) in _tags_of(profile).items():
         if name in _CURVES["RGB"]:
@@ -162,11 +162,11 @@ def with_srgb_tone(profile: bytes) -> bytes:
 
 
 def colour_space(profile: bytes, toned: bool = False) -> ColourSpace | None:
-    """The space of a profile; None where it is sRGB, not one of RGB, damaged, or empty.
+    """The space of a profile; None if it is sRGB, not RGB, damaged, or empty.
 
     Args:
         profile: ICC profile.
-        toned: the photo was given sRGB's tone curve instead of the profile's.
+        toned: whether the photo was given sRGB's tone curve instead of the profile's.
     """
     if not profile:
         return None
@@ -180,7 +180,7 @@ def colour_space(profile: bytes, toned: bool = False) -> ColourSpace | None:
             for source, target in ((own, srgb), (srgb, own))
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error):
-        return None  # an unusable profile is no reason to refuse the photo
+        return None  # an unusable profile is not a reason to refuse the photo
     levels = torch.linspace(0, 1, STEPS)
     colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, -1, STEPS)
     space = ColourSpace(to_srgb, from_srgb)

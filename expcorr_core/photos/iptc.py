@@ -1,4 +1,4 @@
-"""Photoshop's image resources and the IPTC records among them, without some of them."""
+"""Photoshop's image resources and the IPTC records among them, and removing some of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKER = 0x1C
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, values and all bytes of each resource, up to where they are damaged."""
+    """Number, values and all bytes of each resource, up to the first damaged one."""
     place = 0
     while place + 12 <= len(data):
         if data[place : place + 4] not in (b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"):
@@ -40,12 +40,12 @@ def resource(number: int, values: bytes) -> bytes:
 
 
 def records_of(resources: bytes) -> bytes:
-    """The IPTC records among some resources; empty where there are none."""
+    """The IPTC records among some resources; empty if there are none."""
     return next((values for number, values, _ in _resources(resources) if number == IPTC), b"")
 
 
 def _changed(resources: bytes, change: Callable[[int, bytes], bytes]) -> bytes:
-    """Resources, each with what ``change`` makes of its values; without those of which nothing is left."""
+    """Resources, each with what ``change`` makes of its values; without those that become empty."""
     parts = []
     for number, values, whole in _resources(resources):
         new = change(number, values)
@@ -57,14 +57,14 @@ def _changed(resources: bytes, change: Callable[[int, bytes], bytes]) -> bytes:
 
 
 def without_thumbnails(resources: bytes) -> bytes:
-    """Resources without pictures of the photo; as they are where there are none."""
+    """Resources without thumbnails; unchanged if there are none."""
     if all(number not in THUMBNAILS for number, _, _ in _resources(resources)):
         return resources
     return _changed(resources, lambda number, values: b"" if number in THUMBNAILS else values)
 
 
 def without_parts_of_the_picture(resources: bytes) -> bytes:
-    """Resources without paths, guides and resolution, which hold for a picture that was not turned."""
+    """Resources without paths, guides and resolution, which no longer apply to a rotated picture."""
     gone = (1005, 1032, *range(2000, 2998))
     if all(number not in gone for number, _, _ in _resources(resources)):
         return resources
@@ -72,14 +72,14 @@ def without_parts_of_the_picture(resources: bytes) -> bytes:
 
 
 def without_copies(resources: bytes) -> bytes:
-    """Resources without copies of EXIF and XMP; as they are where there are none."""
+    """Resources without copies of EXIF and XMP; unchanged if there are none."""
     if all(number not in _COPIES for number, _, _ in _resources(resources)):
         return resources
     return _changed(resources, lambda number, values: b"" if number in _COPIES else values)
 
 
 def without_places(resources: bytes) -> bytes:
-    """Resources that do not tell where the photo was taken."""
+    """Resources that do not reveal where the photo was taken."""
 
     def change(number: int, values: bytes) -> bytes:
         if number in (*_COPIES, _DIGEST):
@@ -90,15 +90,15 @@ def without_places(resources: bytes) -> bytes:
 
 
 def records_without_places(records: bytes) -> bytes:
-    """IPTC records that do not tell where the photo was taken; up to where they are damaged."""
-    if records[3:4] == bytes((_MARKER,)) and records[:1] != records[3:4]:  # some wrote them as words of the other order
+    """IPTC records that do not reveal where the photo was taken, up to the first damaged one."""
+    if records[3:4] == bytes((_MARKER,)) and records[:1] != records[3:4]:  # some programs swap the bytes of words
         swapped = np.frombuffer(records[: len(records) // 4 * 4], np.uint32).byteswap().tobytes()
         return np.frombuffer(_padded(records_without_places(swapped)), np.uint32).byteswap().tobytes()
     parts, place = [], 0
     while place + 5 <= len(records) and records[place] == _MARKER:
         record, number, size = struct.unpack_from(">BBH", records, place + 1)
         start = place + 5
-        if size & 0x8000:  # the length of the length
+        if size & 0x8000:  # the size of the length field
             width = size & 0x7FFF
             size, start = int.from_bytes(records[start : start + width], "big"), start + width
         end = start + size

@@ -1,4 +1,4 @@
-"""JPEG files as segments: what they carry beside the pixels."""
+"""JPEG files as segments: their metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .xmp import guid, split
 _JFIF, _JFXX, _EXIF, _ICC = b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0"
 _XMP, _EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP, _PICTURES, _ADOBE = b"Photoshop 3.0\0", b"MPF\0", b"Adobe"
-# What says how the pixels were before, with its name.
+# Segments that describe the original pixels, with their names.
 _OF_THE_PIXELS = {
     _JFXX: "the thumbnail",
     _PICTURES: "the directory of further pictures",
@@ -26,10 +26,10 @@ _OF_THE_PIXELS = {
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of pictures
 _SOI, _EOI, _SOS = b"\xff\xd8", 0xD9, 0xDA
-_MOST = 65_533  # bytes of a segment
+_MOST = 65_533  # bytes in a segment
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
-_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, what is no pixel
-UNITS = {1: 1.0, 2: 2.54}  # of JFIF: pixels an inch, a centimetre
+_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, a marker
+UNITS = {1: 1.0, 2: 2.54}  # JFIF's: pixels per inch, per centimetre
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Segments:
     """A JPEG file.
 
     Attributes:
-        places: marker, beginning and end of each segment before the pixels.
-        pixels: where these begin, with the segment that is theirs.
+        places: marker, start and end of each segment before the pixels.
+        pixels: where they begin, with their own segment.
         trailer: what follows the picture.
     """
 
@@ -48,9 +48,9 @@ class Segments:
 
 
 def _segments_of(content: bytes) -> Segments:
-    """Raises struct.error where the file is cut off before its pixels."""
+    """Raises struct.error if the file is cut off before its pixels."""
     places, place = list[tuple[int, int, int]](), 2
-    while found := _MARKER.search(content, place):  # which may follow bytes of no use
+    while found := _MARKER.search(content, place):  # there may be useless bytes before it
         place, marker = found.start(), content[found.start() + 1]
         if marker == _SOS:
             break
@@ -61,7 +61,7 @@ def _segments_of(content: bytes) -> Segments:
 
 
 def _trailer(content: bytes, place: int) -> bytes:
-    """What follows the end of the picture; nothing where that is missing."""
+    """What follows the end of the picture; empty if the end is missing."""
     while place + 4 <= len(content):
         marker = content[place + 1]
         if marker == _EOI:
@@ -75,7 +75,7 @@ def _trailer(content: bytes, place: int) -> bytes:
 
 
 def read(content: bytes) -> tuple[Metadata, bytes]:
-    """What a file carries, and the file without it, with what decoding takes."""
+    """The metadata of a file, and the file without them but with all that decoding needs."""
     found = _segments_of(content)
     exif, xmp, extended, photoshop, profile = b"", b"", dict[bytes, dict[int, bytes]](), b"", dict[int, bytes]()
     comments, own, left_out = list[bytes](), list[Own](), list[str]()
@@ -90,7 +90,7 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
             if across and down and unit in UNITS:
                 resolution = (across * UNITS[unit], down * UNITS[unit])
             elif across != down:
-                left_out.append("the shape of its pixels, which are not square")
+                left_out.append("the aspect ratio of its pixels, which are not square")
         elif marker == _APP1 and data[:5] == _EXIF[:5] and data[6:8] in (b"II", b"MM", *([data[6:8]] if exif else [])):
             if exif and data[6:8] in (b"II", b"MM") and data[6:10] in (b"II*\0", b"MM\0*"):
                 left_out.append("a second EXIF block")
@@ -135,16 +135,16 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
 
 
 def refusal(content: bytes) -> str:
-    """Why a decoder may not be able to read a file, to stand behind its name; empty where it is a usual one."""
+    """Why decoders may not be able to read a file, to follow its name in a message; empty if it is a usual one."""
     for marker, start, _ in _segments_of(content).places:
         if marker in (0xC3, 0xC7, 0xCB, 0xCF):
-            return "is a lossless JPEG, which is not read; convert it first"
+            return "is a lossless JPEG, which is not supported; convert it first"
         if marker in (0xC5, 0xC6, 0xCD, 0xCE):
-            return "is a hierarchical JPEG, which is not read; convert it first"
+            return "is a hierarchical JPEG, which is not supported; convert it first"
         if marker == 0xF7:
-            return "is a JPEG-LS picture, which is not read; convert it first"
+            return "is a JPEG-LS picture, which is not supported; convert it first"
         if marker in _FRAMES and content[start + 4 : start + 5] not in (b"\x08", b""):
-            return f"is a JPEG of {content[start + 4]} bits a sample, which is not read; convert it first"
+            return f"is a JPEG of {content[start + 4]} bits per sample, which is not supported; convert it first"
     return ""
 
 
@@ -153,7 +153,7 @@ def _is_metadata(marker: int) -> bool:
 
 
 def _needed(content: bytes, found: Segments) -> bytes:
-    """A file's segments but for those that are metadata; the decoder needs Adobe's and JFIF's to tell the colours."""
+    """A file without metadata segments, except Adobe's and JFIF's, which the decoder needs for the colours."""
     parts = [
         content[start:end]
         for marker, start, end in found.places
@@ -186,7 +186,7 @@ def _trailing(trailer: bytes) -> str:
 
 
 def write(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[str]]:
-    """An encoded picture with what a file carries, and what does not fit."""
+    """An encoded picture with its metadata, and names of what does not fit."""
     left_out = list[str]()
     segments = list[tuple[int, bytes]]()
     exif, xmp, extended = metadata.exif, metadata.xmp, metadata.extended_xmp
@@ -227,7 +227,7 @@ def _encoded(segments: Iterable[tuple[int, bytes]]) -> Iterable[bytes]:
 
 
 def _dense(encoded: bytes, resolution: tuple[float, float] | None) -> tuple[bytes, bytes]:
-    """A picture's beginning with JFIF's segment, which tells the resolution, and its rest."""
+    """A picture's beginning with the JFIF segment, which specifies the resolution, and the rest."""
     (size,) = struct.unpack_from(">H", encoded, 4)
     end = 4 + size
     head = bytearray(encoded[:end])

@@ -1,4 +1,4 @@
-"""What a photo's file carries beside the pixels, in whatever format, and how it changes with them."""
+"""A photo's metadata, whatever the file format, and how they change with the pixels."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from .exif import (
     without_subject,
 )
 
-# Names of texts that tell a place.
+# Parts of the names of texts that reveal a location.
 _PLACES = ("gps", "location", "latitude", "longitude", "city", "country", "place", "geo")
-_SHAPES = (b"oFFs", b"sTER")  # PNG's chunks of places and sides
+_SHAPES = (b"oFFs", b"sTER")  # PNG's chunks on positions and stereo sides
 
 
 @dataclass(frozen=True)
 class Own:
-    """Something that only its own format holds, byte for byte.
+    """Metadata that only their own format can hold, byte for byte.
 
     Attributes:
-        name: for people.
-        mark: what the format calls it.
+        name: for messages.
+        mark: the format's own identifier.
         data: the content.
-        late: it stands behind the pixels.
-        checked: it cannot tell a place.
+        late: whether it comes after the pixels.
+        checked: whether it cannot reveal a location.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Own:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a photo's file carries beside the pixels.
+    """A photo's metadata.
 
     Attributes:
-        kind: the format that it comes from; empty for new photos.
-        exif: block, beginning as a TIFF file does.
+        kind: the format of the file; empty for new photos.
+        exif: block, beginning like a TIFF file.
         icc_profile: colour profile.
-        xmp, extended_xmp: packets; the second is the one that JPEG files have for what is too long.
-        photoshop: image resources, IPTC records among them.
-        iptc: records that a TIFF file has beside or without image resources.
+        xmp, extended_xmp: packets; JPEG files have the second for what does not fit into the first.
+        photoshop: image resources, including IPTC records.
+        iptc: records that a TIFF file has outside image resources.
         comments: of JPEG and PNG files.
-        resolution: pixels an inch, across and down.
-        own: what only its own format holds.
+        resolution: pixels per inch, across and down.
+        own: what only the file's own format can hold.
         left_out: names of what is not kept.
     """
 
@@ -76,12 +76,12 @@ class Metadata:
     left_out: tuple[str, ...] = ()
 
     def without(self, *names: str) -> Metadata:
-        """The same, with more that is left out."""
+        """The same, with more names in ``left_out``."""
         return replace(self, left_out=tuple(dict.fromkeys((*self.left_out, *names))))
 
     @cached_property
     def orientation(self) -> int:
-        """Of the pixels as they lie in the file, 1 to 8 (1: upright); EXIF is asked first, then XMP."""
+        """Orientation of the pixels in the file, 1 to 8 (1: upright), from EXIF or else XMP."""
         try:
             found = Block(self.exif).orientation if self.exif else 0
         except ExifError:
@@ -90,7 +90,7 @@ class Metadata:
 
     @property
     def density(self) -> tuple[float, float] | None:
-        """The resolution, which perhaps only EXIF tells."""
+        """The resolution, from EXIF if nothing else specifies it."""
         if self.resolution or not self.exif:
             return self.resolution
         try:
@@ -100,7 +100,7 @@ class Metadata:
             return None
 
     def of_upright(self) -> Metadata:
-        """What is right for pixels that were turned as :attr:`orientation` tells, and changed."""
+        """The metadata for pixels that were turned upright according to :attr:`orientation`, and changed."""
         orientation = self.orientation
         turned, sideways = orientation != 1, orientation > 4
         left_out = list[str]()
@@ -116,7 +116,7 @@ class Metadata:
                 rest = without_subject(exif) if turned else exif
                 if rest != exif:
                     exif = rest
-                    left_out.append("where the subject is in the picture, which was turned")
+                    left_out.append("the position of the subject in the picture, which was rotated")
             except ExifError:
                 exif = b""
                 left_out.append("EXIF, which is damaged")
@@ -126,12 +126,12 @@ class Metadata:
         if turned:
             whole = iptc.without_parts_of_the_picture(photoshop)
             if whole != photoshop:
-                left_out.append("paths and guides of the picture, which was turned")
+                left_out.append("paths and guides of the picture, which was rotated")
             photoshop = iptc.without_copies(whole)
         resolution = self.resolution[::-1] if self.resolution and sideways else self.resolution
         own = self.own
         if turned:
-            left_out += [f"{part.name}, whose picture was turned" for part in own if part.mark in _SHAPES]
+            left_out += [f"{part.name}, since the picture was rotated" for part in own if part.mark in _SHAPES]
             own = tuple(_turned(part, sideways) for part in own if part.mark not in _SHAPES)
         main, extended = _linked(packets[0], packets[1], self.extended_xmp)
         changed_all = replace(
@@ -146,15 +146,15 @@ class Metadata:
         return changed_all.without(*left_out)
 
     def without_places(self) -> Metadata:
-        """All but where the photo was taken."""
+        """All metadata except where the photo was taken."""
         left_out = list[str]()
         exif = self.exif
         if exif:
             try:
                 if has_maker_notes(exif):
-                    left_out.append(f"{NAMES[MAKER_NOTE]}, which may tell the place")
+                    left_out.append(f"{NAMES[MAKER_NOTE]}, which may reveal the location")
                 if has_private(exif):
-                    left_out.append("private tags, which may tell the place")
+                    left_out.append("private tags, which may reveal the location")
                 changes = {
                     XMP: xmp.without_places,
                     IPTC: iptc.records_without_places,
@@ -165,10 +165,10 @@ class Metadata:
                 exif = b""
                 left_out.append("EXIF, which is damaged")
         checked = [own for own in self.own if own.checked and not _tells_place(own)]
-        left_out += [f"{own.name}, which may tell the place" for own in self.own if own not in checked]
+        left_out += [f"{own.name}, which may reveal the location" for own in self.own if own not in checked]
         main, extended = (xmp.without_places(packet) if packet else b"" for packet in (self.xmp, self.extended_xmp))
         if (self.xmp and not main) or (self.extended_xmp and not extended):
-            left_out.append("XMP, which may tell the place")
+            left_out.append("XMP, which may reveal the location")
         main, extended = _linked(main, extended, self.extended_xmp)
         records = iptc.records_without_places(self.iptc)
         if self.iptc and not records:
@@ -185,17 +185,17 @@ class Metadata:
         return kept.without(*left_out)
 
     def only_pixels(self) -> Metadata:
-        """Only what tells the colours and the size of the pixels."""
+        """Only the colour space and the resolution."""
         colours = tuple(own for own in self.own if own.mark in (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"))
         return Metadata(kind=self.kind, icc_profile=self.icc_profile, resolution=self.density, own=colours)
 
     def kept(self, which: str) -> Metadata:
-        """``all``, all but where the photo was taken (``no-gps``), or ``none`` but colours and resolution."""
+        """``all``, all except where the photo was taken (``no-gps``), or ``none`` except colours and resolution."""
         return {"all": self, "no-gps": self.without_places(), "none": self.only_pixels()}[which]
 
 
 def _turned(own: Own, sideways: bool) -> Own:
-    """PNG's resolution across and down, exchanged."""
+    """PNG's resolution, with across and down exchanged."""
     swapped = own.mark == b"pHYs" and sideways
     return replace(own, data=own.data[4:8] + own.data[:4] + own.data[8:]) if swapped else own
 
@@ -205,7 +205,7 @@ def _tells_place(own: Own) -> bool:
 
 
 def _linked(main: bytes, extended: bytes, before: bytes) -> tuple[bytes, bytes]:
-    """An XMP packet, and the extended one that it names by its checksum, which is another where that changed."""
+    """An XMP packet and the extended one, with the latter's checksum in the former updated if it changed."""
     if extended == before:
         return main, extended
     new = xmp.guid(extended).encode() if extended else b""

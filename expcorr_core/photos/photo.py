@@ -21,10 +21,10 @@ class Photo:
     Attributes:
         pixels: ``(H, W, 3)``, uint8 or uint16, RGB as the file has it.
         alpha: ``(H, W)`` of the same type, or None.
-        grey: the file held no colour; it is written without colour again.
-        metadata: what is kept when the photo is written.
-        tone: how ``pixels`` mean tones; None: as sRGB's display values do.
-        lossless: a WebP file without loss; it is written so again.
+        grey: the file had no colour; it is written without colour again.
+        metadata: metadata to keep when the photo is written.
+        tone: tone curve of ``pixels``; None for that of sRGB.
+        lossless: the file was lossless WebP; it is written losslessly again.
     """
 
     pixels: NDArray[Any]
@@ -37,12 +37,12 @@ class Photo:
 
     @property
     def deep(self) -> bool:
-        """16 bits a channel."""
+        """Whether there are 16 bits per channel."""
         return self.pixels.dtype == np.uint16
 
     @property
     def space(self) -> ColourSpace | None:
-        """Of :meth:`to_tensor`; None where it is sRGB."""
+        """Colour space of :meth:`to_tensor`; None for sRGB."""
         return colour_space(self.metadata.icc_profile, self.tone is not None)
 
     def eight_bit(self) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ class Photo:
         return to_eight_bit(self.pixels)
 
     def to_tensor(self) -> Tensor:
-        """``(1, 3, H, W)`` float32, 0..1, with the tones of sRGB."""
+        """``(1, 3, H, W)`` float32, 0..1, with sRGB's tone curve."""
         if self.tone:
             return torch.from_numpy(self.tone.display(self.pixels)).permute(2, 0, 1)[None]
         scale = 1 / np.iinfo(self.pixels.dtype).max
@@ -61,7 +61,7 @@ class Photo:
         """The same photo with other pixels, rounded to its own depth.
 
         Args:
-            image: ``(1, 3, H, W)``, 0..1, with the tones of sRGB, on the CPU.
+            image: ``(1, 3, H, W)``, 0..1, with sRGB's tone curve, on the CPU.
         """
         if self.tone:
             numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
@@ -69,7 +69,7 @@ class Photo:
         return replace(self, pixels=_quantise(image, self.pixels.dtype))
 
     def with_metadata(self, kept: str) -> Photo:
-        """The same photo with ``all`` metadata, all but places (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""
+        """The same photo with ``all`` metadata, all but locations (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""
         return replace(self, metadata=self.metadata.kept(kept))
 
     @classmethod

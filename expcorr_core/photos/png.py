@@ -1,4 +1,4 @@
-"""PNG files as chunks: what they carry beside the pixels."""
+"""PNG files as chunks: their metadata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _XMP = b"XML:com.adobe.xmp"
 _FRAMES = (b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"sBIT")
-_SHAPES = (b"oFFs", b"pCAL", b"sCAL", b"sTER", b"bKGD")  # of a place or an axis of the picture
+_SHAPES = (b"oFFs", b"pCAL", b"sCAL", b"sTER", b"bKGD")  # refer to a position or an axis of the picture
 _REASONS = {
     b"tIME": "the time of the last change",
     b"caBX": "content credentials",
@@ -28,7 +28,7 @@ _REASONS = {
     b"sPLT": "a suggested palette",
 }
 _STRUCTURE = (b"iDOT",)  # of the compressed pixels
-_MOST_TEXT = 2**26  # bytes that a text or a profile may have
+_MOST_TEXT = 2**26  # most bytes of a text or a profile
 _PROFILES = {"exif": "exif", "APP1": "app1", "xmp": "xmp", "iptc": "photoshop", "8bim": "photoshop"}
 PQ, HLG, LINEAR = 16, 18, 8  # transfer characteristics of ITU-T H.273
 GAMMAS = {4: 2.2, 5: 2.8, LINEAR: 1.0}
@@ -36,7 +36,7 @@ GAMMAS = {4: 2.2, 5: 2.8, LINEAR: 1.0}
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk; ``sound``: its checksum is right."""
+    """A chunk; ``sound``: whether its checksum is correct."""
 
     kind: bytes
     data: bytes
@@ -44,7 +44,7 @@ class Chunk:
 
 
 def chunks_of(content: bytes) -> Iterator[tuple[Chunk, int]]:
-    """The chunks of a file, each with the place where it ends, up to where the file is cut off."""
+    """The chunks of a file, each with its end offset, up to where the file is cut off."""
     place = len(SIGNATURE)
     while place + 12 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, place)
@@ -65,7 +65,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _inflated(data: bytes) -> bytes:
-    """Raises zlib.error where it is damaged or too long."""
+    """Raises zlib.error if it is damaged or too long."""
     inflater = zlib.decompressobj()
     result = inflater.decompress(data, _MOST_TEXT)
     if not inflater.eof:
@@ -74,7 +74,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _text_of(kind: bytes, data: bytes) -> tuple[str, bytes]:
-    """Keyword and text; ValueError, zlib.error or IndexError where it is damaged."""
+    """Keyword and text; ValueError, zlib.error or IndexError if it is damaged."""
     keyword, _, rest = data.partition(b"\0")
     name = keyword.decode("latin-1")
     if kind == b"tEXt":
@@ -93,7 +93,7 @@ def _raw_profile(text: bytes) -> bytes:
 
 
 class _Reading:
-    """What is found in the chunks of a file."""
+    """Collects the metadata from the chunks of a file."""
 
     def __init__(self) -> None:
         self.found: dict[str, bytes] = {}
@@ -125,11 +125,11 @@ class _Reading:
                 if across and down:
                     self.resolution = (across * METRE, down * METRE)
             known = kind in (*_COLOURS, *_SHAPES, b"pHYs")
-            # Lower case says that a chunk holds whatever becomes of the pixels.
+            # Lower case means that a chunk stays valid when the pixels change.
             if known or kind[3:4].islower():
                 self.own.append(Own(f"PNG's {name}", kind, data, late, known))
             else:
-                self.left_out.append(f"PNG's {name}, which belongs to the pixels as they were")
+                self.left_out.append(f"PNG's {name}, which applies only to the original pixels")
 
     def _find(self, field: str, data: bytes, second: str) -> None:
         if field in self.found and self.found[field] != data:
@@ -139,7 +139,7 @@ class _Reading:
     def _take_profile(self, data: bytes) -> None:
         try:
             profile = zlib.decompressobj().decompress(data.partition(b"\0")[2][1:], _MOST_TEXT)
-            # Some writers leave out the end of the compressed bytes.
+            # Some writers omit the end of the compressed data.
             if len(profile) < max(132, int.from_bytes(profile[:4], "big")):
                 raise ValueError("cut off")
             self.found["icc_profile"] = profile
@@ -150,7 +150,7 @@ class _Reading:
         try:
             keyword = part.data.partition(b"\0")[0].decode("latin-1")
             read = keyword == _XMP.decode() or keyword.lower() == "comment" or keyword.startswith("Raw profile type ")
-            # Others are kept as they are, and may be of any length when they are unpacked.
+            # Others are kept as they are: they may be of any length when unpacked.
             keyword, text = _text_of(part.kind, part.data) if read else (keyword[:79], part.data)
             if keyword == _XMP.decode():
                 self._find("xmp", text, "a second XMP packet")
@@ -183,7 +183,7 @@ class _Reading:
 
 
 def read(content: bytes) -> tuple[Metadata, bytes]:
-    """What a file carries, and the file without it."""
+    """The metadata of a file, and the file without them."""
     found, kept, end = _Reading(), [SIGNATURE], len(SIGNATURE)
     late = False
     for part, following in chunks_of(content):
@@ -198,15 +198,15 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         if part.kind == b"IEND":
             break
     else:
-        kept.append(content[end:])  # for the decoder to find that it is cut off
+        kept.append(content[end:])  # so that the decoder finds that it is cut off
         end = len(content)
     if content[end:].strip(b"\0\r\n "):
         found.left_out.append("data after the picture")
     depth, colours = _header(content)
-    if colours == 3 or any(part.startswith(b"tRNS", 4) for part in kept) or depth < 8:  # the result has other channels
+    if colours == 3 or any(part.startswith(b"tRNS", 4) for part in kept) or depth < 8:  # the result has others
         gone = [own for own in found.own if own.mark in (b"sBIT", b"bKGD")]
         found.own = [own for own in found.own if own not in gone]
-        found.left_out += [f"{own.name}, whose channels are others now" for own in gone]
+        found.left_out += [f"{own.name}, since the channels have changed" for own in gone]
     metadata = Metadata(
         kind="PNG",
         **found.found,
@@ -219,13 +219,13 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
 
 
 def _header(content: bytes) -> tuple[int, int]:
-    """Bits a sample, and type of the colours."""
+    """Bits per sample, and colour type."""
     depth, colours = content[24:26].ljust(2, b"\0")
     return depth, colours
 
 
 def _for_pillow(transparency: bytes, content: bytes) -> bytes:
-    """Pillow compares the transparent grey of 2 and 4 bits with pixels that it has brought to 8."""
+    """Scale a transparent grey of 2 or 4 bits: Pillow compares it with pixels that it has converted to 8 bits."""
     depth, colours = _header(content)
     if colours or depth not in (2, 4) or len(transparency) != 14:
         return transparency
@@ -234,11 +234,11 @@ def _for_pillow(transparency: bytes, content: bytes) -> bytes:
 
 
 def transfer_of(metadata: Metadata) -> tuple[int, float | None]:
-    """How the file's numbers mean light, beside a colour profile.
+    """The file's transfer function, apart from a colour profile.
 
     Returns:
-        The transfer characteristic of ITU-T H.273 that the file names (0: none), and the exponent from its numbers to
-        light (None: that of sRGB).
+        The transfer characteristic of ITU-T H.273 that the file specifies (0: none), and the exponent from its values
+        to light (None: sRGB's curve).
     """
     chunks = {own.mark: own.data for own in metadata.own}
     if len(cicp := chunks.get(b"cICP", b"")) == 4:
@@ -251,7 +251,7 @@ def transfer_of(metadata: Metadata) -> tuple[int, float | None]:
 
 
 def narrow(metadata: Metadata) -> bool:
-    """Whether the file says that its numbers begin at 16 and end at 235."""
+    """Whether the file specifies narrow range, 16 to 235."""
     return any(own.mark == b"cICP" and own.data[3:4] == b"\0" for own in metadata.own)
 
 
@@ -260,7 +260,7 @@ def _itxt(text: bytes) -> bytes:
 
 
 def _comment(text: bytes) -> bytes:
-    """In Latin-1, as plain text has it, or in UTF-8 where it is that."""
+    """A comment as a Latin-1 text chunk, or as UTF-8 where it is that."""
     try:
         plain = text.decode("utf-8").isascii()
     except UnicodeDecodeError:
@@ -275,7 +275,7 @@ def _raw(name: str, data: bytes) -> bytes:
 
 
 def write(encoded: bytes, metadata: Metadata) -> bytes:
-    """An encoded picture with what a file carries."""
+    """An encoded picture with its metadata."""
     early, late = list[bytes](), list[bytes]()
     if metadata.icc_profile:
         early.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)))
@@ -294,5 +294,5 @@ def write(encoded: bytes, metadata: Metadata) -> bytes:
     for own in metadata.own:
         (late if own.late else early).append(chunk(own.mark, own.data))
     end = encoded.rindex(b"IEND") - 4
-    head = len(SIGNATURE) + 25  # with IHDR
+    head = len(SIGNATURE) + 25  # including IHDR
     return b"".join((encoded[:head], *early, encoded[head:end], *late, encoded[end:]))

@@ -1,8 +1,8 @@
-"""Photo files to pixels: JPEG, PNG, TIFF and WebP, 8 and 16 bit, and what goes with them.
+"""Reading photo files: the pixels of JPEG, PNG, TIFF and WebP, 8 and 16 bit, and their metadata.
 
-What a file carries is taken from its own bytes (:mod:`.jpeg`, :mod:`.png`, :mod:`.tiff`, :mod:`.webp`), and the decoder
-gets a file without: whatever is wrong with it does not cost the photo. 8-bit files go through Pillow. Pillow has no
-16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the ``deep`` extra).
+Metadata are read from the file's own bytes (:mod:`.jpeg`, :mod:`.png`, :mod:`.tiff`, :mod:`.webp`), and the decoder
+gets the file without them: damaged metadata cannot keep a photo from being read. 8-bit files go through Pillow. Pillow
+has no 16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the ``deep`` extra).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .icc import Tone, power, tone_of
 from .metadata import Metadata
 from .photo import Photo
 
-# Only these decoders are ever tried: file formats nobody needs here have had holes.
+# Only these decoders are ever tried: those of formats that nobody needs here have had security holes.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -36,14 +36,14 @@ FORMATS = {
     "WEBP": (".webp",),
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-# Photos and pictures in formats that are not read, which a folder is told to hold.
+# Suffixes of unsupported picture formats, which are counted and reported where a folder contains them.
 UNREAD = (
     ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".psd", ".psb",
     ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm", ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".dng",
     ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f",
     ".3fr", ".iiq", ".erf", ".mef", ".mos", ".mrw", ".kdc", ".dcr", ".rwl", ".gpr", ".fff",
 )  # fmt: skip
-# What other formats begin with; the place of the mark, the mark, the name.
+# Signatures of other formats: offset, signature, name.
 _SIGNS = (
     (4, b"ftypavif", "an AVIF photo"),
     (4, b"ftypavis", "an AVIF photo"),
@@ -73,8 +73,8 @@ _SIGNS = (
     (0, b"<html", "a web page"),
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
-# Files that claim more than so many bytes of pixels, and so many times their own size, are refused: Deflate and LZW
-# reach some thousand, JPEG some hundred, WebP with a single colour much more.
+# Files that claim more bytes of pixels than this, and than this multiple of their own size, are refused: Deflate and
+# LZW reach about a thousand, JPEG some hundred, WebP with a single colour much more.
 CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 80_000
 _TURNS = {  # by orientation, what turns ``(H, W, ...)`` upright
     2: lambda a: a[:, ::-1],
@@ -92,10 +92,10 @@ class ImageError(ValueError):
 
 
 def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
-    """All photos of a folder, and of those below it where ``recursive``, sorted; see :func:`~.files.files_of`.
+    """All photos in a folder, and in its subfolders if ``recursive``, sorted; see :func:`~.files.files_of`.
 
     Raises:
-        ImageError: there is no such folder, it cannot be read, or there is no photo in it.
+        ImageError: the folder does not exist, cannot be read, or contains no photos.
     """
 
     def refuse(error: OSError) -> None:
@@ -110,17 +110,17 @@ def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str]
 
 
 def pyvips_for(name: object) -> Any:
-    """pyvips; ImageError where it is missing, that names what it is needed for."""
+    """pyvips; where it is missing, an ImageError that names what needs it."""
     try:
         import pyvips
     except (ImportError, OSError) as error:
-        raise ImageError(f"{name} has 16 bits a channel, which needs pyvips: pip install 'expcorr[deep]'") from error
+        raise ImageError(f"{name} has 16 bits per channel, which needs pyvips: pip install 'expcorr[deep]'") from error
     return pyvips
 
 
 @contextmanager
 def _explained(path: Path, unusual: str = "") -> Iterator[None]:
-    """Turn a decoder's exceptions into one sentence; ``unusual``: what it may have stumbled over, beside damage."""
+    """Turn a decoder's exceptions into one sentence; ``unusual`` is a likely cause other than damage."""
     try:
         yield
     except ImageError:
@@ -135,7 +135,7 @@ def _explained(path: Path, unusual: str = "") -> Iterator[None]:
         raise ImageError(f"{path} claims more pixels than are safe to decode ({error}); reduce it first") from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory; reduce it first") from error
-    except Exception as error:  # damaged files make decoders raise nearly anything
+    except Exception as error:  # damaged files make decoders raise almost anything
         if unusual:
             raise ImageError(f"{path} {unusual}") from error
         reason = str(error).partition("\n")[0]
@@ -143,12 +143,12 @@ def _explained(path: Path, unusual: str = "") -> Iterator[None]:
 
 
 def read_photo(path: Path, at_least: int | None = None) -> Photo:
-    """The photo that a file holds; see :func:`read_content` and :func:`decode_photo`."""
+    """The photo in a file; see :func:`read_content` and :func:`decode_photo`."""
     return decode_photo(read_content(path), path, at_least)
 
 
 def _sniffed(beginning: bytes) -> str:
-    """The format of a file by its first bytes; empty where it is none of those that are read."""
+    """The format of a file by its first bytes; empty if it is not supported."""
     if beginning.startswith(b"\xff\xd8"):
         return "JPEG"
     if beginning.startswith(png.SIGNATURE):
@@ -159,7 +159,7 @@ def _sniffed(beginning: bytes) -> str:
 
 
 def kind_of(beginning: bytes, path: Path) -> str:
-    """The format of a file by its first 32 bytes; ImageError where it is another."""
+    """The format of a file by its first 32 bytes; ImageError if it is not supported."""
     if kind := _sniffed(beginning):
         return kind
     if not beginning:
@@ -169,12 +169,12 @@ def kind_of(beginning: bytes, path: Path) -> str:
     if name == "a video":
         raise ImageError(f"{path} is a video, not a photo; use: expcorr video")
     if name:
-        raise ImageError(f"{path} is {name}, which is not read ({known} are); convert it or leave it out")
+        raise ImageError(f"{path} is {name}, which is not supported ({known} are); convert it or leave it out")
     raise ImageError(f"{path} is not a photo in a known format ({known}); leave it out or convert it")
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of a photo's file, read at once: whoever replaces the file meanwhile gets neither of two halves.
+    """The bytes of a photo's file, read at once, so that a file replaced meanwhile is not read half and half.
 
     Raises:
         ImageError: the file is missing, unreadable, in another format, or larger than memory.
@@ -182,7 +182,7 @@ def read_content(path: Path) -> bytes:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ImageError(f"{path} is not a file but a pipe or device; leave it out")
     with _explained(path), path.open("rb") as file:
-        kind_of(file.read(32), path)  # what is no photo is not read as a whole
+        kind_of(file.read(32), path)  # files that are not photos are not read entirely
         if file.seek(0, io.SEEK_END) > memory():
             raise MemoryError
         file.seek(0)
@@ -192,14 +192,14 @@ def read_content(path: Path) -> bytes:
 def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Photo:
     """Decode a photo and turn it upright.
 
-    Palette images become RGB, CMYK images are converted through their profile to sRGB, of animations the first picture
-    is taken, of files of several pages the first that is no reduced copy.
+    Palette images become RGB and CMYK images are converted to sRGB through their profile. Of an animation, the first
+    picture is read; of a file with several pages, the first that is not a reduced copy.
 
     Args:
         content: the bytes of the file.
         path: the file, for messages.
-        at_least: a JPEG file may be decoded at a reduced size of which both sides have at least so many pixels,
-            which is faster.
+        at_least: a JPEG file may be decoded at a reduced size with both sides at least this many pixels, which is
+            faster.
 
     Raises:
         ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
@@ -222,7 +222,7 @@ def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
     try:
         metadata, picture = jpeg.read(content)
         refusal = jpeg.refusal(picture)
-    except (struct.error, IndexError):  # cut off among the metadata; the decoder says what is missing
+    except (struct.error, IndexError):  # cut off within the metadata; the decoder reports what is missing
         metadata, picture, refusal = Metadata(kind="JPEG"), content, ""
     with _explained(path, refusal):
         return _decoded(picture, path, metadata, len(content), at_least)
@@ -230,15 +230,15 @@ def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
 
 def _decode_png(content: bytes, path: Path, _: int | None) -> Photo:
     if content[12:16] == b"CgBI":
-        raise ImageError(f"{path} is a PNG file of Apple's own kind (CgBI), which is not read; convert it first")
+        raise ImageError(f"{path} is in Apple's own PNG variant (CgBI), which is not supported; convert it first")
     metadata, picture = png.read(content)
     transfer, exponent = png.transfer_of(metadata)
     if name := {png.PQ: "PQ", png.HLG: "HLG"}.get(transfer):
         raise ImageError(f"{path} is an HDR picture ({name}); convert it to SDR first")
     if png.narrow(metadata):
-        raise ImageError(f"{path} has the narrow range of video (by its cICP chunk); convert it to full range first")
+        raise ImageError(f"{path} has the narrow range of video (cICP chunk); convert it to full range first")
     with _explained(path):
-        if picture[24:25] == b"\x10":  # bits a sample, in the header
+        if picture[24:25] == b"\x10":  # bits per sample, in the header
             with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
                 _check_claim(image, path, len(content))
             photo = _decode_deep(picture, path, metadata)
@@ -292,7 +292,7 @@ def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) 
 
 
 def _decode_odd(content: bytes, path: Path, metadata: Metadata, page: tiff.Page) -> Photo:
-    """Through pyvips, what Pillow does not know: inks, Lab, and extra samples of 8 bits."""
+    """Decode through pyvips what Pillow does not support: inks, Lab, and extra samples of 8 bits."""
     vips = pyvips_for(path)
     image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory()
     inks = {"cmyk": 4, "lab": 3, "b-w": 1, "srgb": 3, "rgb": 3}[image.interpretation]
@@ -305,13 +305,13 @@ def _decode_odd(content: bytes, path: Path, metadata: Metadata, page: tiff.Page)
             extra.cast("uchar").numpy().reshape(image.height, image.width, -1)[..., page.alpha]
         )
     if metadata.icc_profile and inks != 1 and image.interpretation not in ("srgb", "rgb"):
-        metadata = replace(metadata, icc_profile=b"").without("the profile of inks or Lab (its colours became sRGB's)")
+        metadata = replace(metadata, icc_profile=b"").without("the CMYK or Lab profile (the colours are sRGB now)")
     rgb = np.repeat(pixels, 3, 2) if inks == 1 else pixels
     return Photo(np.ascontiguousarray(rgb), alpha, inks == 1, metadata, tone=tone_of(metadata.icc_profile, rgb.dtype))
 
 
 def _divided(photo: Photo) -> Photo:
-    """A photo whose colours were multiplied by alpha, without that, as libvips gives it where it can."""
+    """Undo the multiplication of a photo's colours by alpha, as libvips does where it can."""
     if photo.alpha is None:
         return photo
     peak = np.iinfo(photo.pixels.dtype).max
@@ -326,7 +326,7 @@ def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
 
 
 def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least: int | None = None) -> Photo:
-    """Through Pillow, as the pixels lie in the file of ``size`` bytes."""
+    """Decode through Pillow, with the pixels as stored in the file of ``size`` bytes."""
     try:
         image = Image.open(io.BytesIO(picture), formats=list(FORMATS))
     except UnidentifiedImageError as error:
@@ -340,8 +340,8 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
         if space := {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode):
             shown = _cmyk_to_srgb(image, metadata.icc_profile) if space == "CMYK" else image.convert("RGB")
             if metadata.icc_profile:
-                told = f"the {space} profile (its colours became sRGB's)"
-                metadata = replace(metadata, icc_profile=b"").without(told)
+                gone = f"the {space} profile (the colours are sRGB now)"
+                metadata = replace(metadata, icc_profile=b"").without(gone)
         grey = shown.mode in ("1", "L", "LA", "La")
         has_alpha = shown.has_transparency_data
         rgba = np.array(shown.convert("RGBA" if has_alpha else "RGB"))
@@ -351,8 +351,8 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
 
 
 def photo_size(source: Path | io.BytesIO) -> int:
-    """Pixels that a file, or its content, claims to have, from its header alone; 0 where it cannot be read."""
-    if isinstance(source, Path) and not source.is_file():  # a pipe would be waited for
+    """Pixels that a file, or its content, claims to have, from its header only; 0 where that cannot be read."""
+    if isinstance(source, Path) and not source.is_file():  # reading a pipe would block
         return 0
     try:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
@@ -372,12 +372,12 @@ def photo_size(source: Path | io.BytesIO) -> int:
             file.seek(0)
             with Image.open(file, formats=list(FORMATS)) as image:
                 return image.width * image.height
-    except Exception:  # damaged files make decoders raise nearly anything; reading the photo says what it is
+    except Exception:  # damaged files make decoders raise almost anything; reading the photo reports it
         return 0
 
 
 def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
-    """Refuse a file of ``size`` bytes that is far too short for the ``claimed`` bytes of pixels.
+    """Refuse a file of ``size`` bytes that is far too small for the ``claimed`` bytes of pixels.
 
     Raises:
         ImageError: it claims more than ``ratio`` times its size.
@@ -390,7 +390,7 @@ def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ra
 
 
 def _check_claim(image: Image.Image, path: Path, size: int) -> None:
-    """Refuse files that are far too short for the pixels that they claim: decoders may spend minutes on nothing."""
+    """Refuse files that are far too small for the pixels they claim: decoders may spend minutes on nothing."""
     claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
     check_claim(path, size, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
 
@@ -403,20 +403,20 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile is no reason to refuse the photo
+            pass  # an unusable profile is not a reason to refuse the photo
     return image.convert("RGB")
 
 
 def _decode_deep(content: bytes, path: Path, metadata: Metadata, page: tiff.Page | None = None) -> Photo:
-    """Through pyvips, as the pixels lie in the file; of a page of a TIFF file, or a PNG file."""
+    """Decode a PNG file, or a page of a TIFF file, through pyvips, with the pixels as stored."""
     vips = pyvips_for(path)
-    # Sequential loads are not kept in the cache of libvips, which would hold copies of the content.
+    # Sequential loads are not kept in the cache of libvips, which would keep copies of the content.
     image = vips.Image.new_from_buffer(content, "", access="sequential", fail_on="error").copy_memory()
     pixels = image.numpy()
     if pixels.dtype != np.uint16:
-        raise ImageError(f"{path} holds samples of type {pixels.dtype}; convert it to 8 or 16 bits first")
+        raise ImageError(f"{path} has samples of type {pixels.dtype}; convert it to 8 or 16 bits first")
     pixels = pixels.reshape(image.height, image.width, -1)
-    if page:  # libvips takes any last sample for alpha
+    if page:  # libvips takes whatever sample comes last as alpha
         colours = page.colours
         place = None if page.alpha is None else colours + page.alpha
     else:

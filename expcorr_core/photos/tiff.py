@@ -1,4 +1,4 @@
-"""TIFF files: what they carry beside the pixels, and a writer that keeps it where it must stand."""
+"""TIFF files: their metadata, and a writer that keeps these where they must stay."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from .directories import (
 )
 from .metadata import Metadata
 
-# Tags that say how pixels lie in a file; of an EXIF block of another format some of them mean its own pixels.
+# Tags for how pixels are stored in a file; in an EXIF block of another format, some of them are about its own pixels.
 STRUCTURE = (
     *range(254, 260), 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 317,
     *range(320, 326), 330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 347, *range(512, 533),
 )  # fmt: skip
-# Of these, what a decoder needs to know.
+# Those of them that a decoder needs.
 _DECODING = (
     *range(256, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326), 332, 334, 338, 339, 347,
     *range(512, 522), *range(529, 533),
 )  # fmt: skip
 _CONTAINERS = (exif.XMP, exif.IPTC, exif.PHOTOSHOP, exif.ICC)
 _MOST_BELOW = 64
-_POINTERS = (400, 33424, 65024)  # to directories of their own
+_POINTERS = (400, 33424, 65024)  # to other directories
 _OLD_SUBFILE, _DNG = 255, 50706
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
@@ -67,19 +67,19 @@ _MOST_CLASSIC = 2**32 - 2**26  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """How the pixels of a TIFF file lie.
+    """How the pixels of a TIFF file are stored.
 
     Attributes:
-        raw: the file holds a sensor's values.
-        number: of the page, from 0: the first that is no reduced copy.
-        bits: a sample.
-        sample_format: 1: whole numbers, 2: with sign, 3: floating-point.
-        compression, photometric: TIFF's numbers.
+        raw: whether the file has raw sensor values.
+        number: of the page, from 0: the first that is not a reduced copy.
+        bits: per sample.
+        sample_format: 1: unsigned integers, 2: signed, 3: floating-point.
+        compression, photometric: TIFF's codes.
         width, height: pixels.
-        samples: a pixel.
-        extra: kinds of the samples beyond the colours: 1 is alpha that the colours are multiplied by, 2 is alpha.
-        planes: each sample lies apart.
-        tiled: in tiles, not in strips.
+        samples: per pixel.
+        extra: kinds of the samples beyond the colours: 1 is premultiplied alpha, 2 is alpha.
+        planes: whether samples are stored in separate planes.
+        tiled: whether stored in tiles, not strips.
     """
 
     raw: bool
@@ -97,10 +97,10 @@ class Page:
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be read, to stand behind its name; empty where it can."""
+        """Why it cannot be read, to follow its name in a message; empty if it can."""
         if self.raw:
             kind = PHOTOMETRICS.get(self.photometric, "a raw photo")
-            return f"holds {kind}, which is not developed here; convert it first"
+            return f"holds {kind}, which cannot be developed here; convert it first"
         if self.sample_format == 3:
             return f"holds floating-point samples of {self.bits} bits; convert it to 8 or 16 bits first"
         if not self.width or not self.height:
@@ -118,14 +118,14 @@ class Page:
 
     @property
     def unusual(self) -> str:
-        """What a decoder may stumble over, to stand behind its name; empty where all know it."""
+        """Why a decoder may fail, to follow its name in a message; empty if all decoders support it."""
         if name := COMPRESSIONS.get(self.compression):
-            return f"cannot be read: it is compressed by {name}, which needs another decoder; convert it"
+            return f"cannot be read: it is compressed with {name}, which is not supported; convert it"
         usual = self.photometric in (0, 1, 2, 3, 6) and len(self.extra) <= (self.photometric == 2) and not self.planes
         if usual and self.sample_format == 1:
             return ""
         kind = f"photometric {self.photometric}, {self.samples} samples, {len(self.extra)} of them extra"
-        return f"cannot be read: no decoder here knows its kind ({kind}); convert it, or copy it again if it is damaged"
+        return f"cannot be read: no decoder supports its kind ({kind}); convert it, or copy it again if it is damaged"
 
     @property
     def claimed(self) -> int:
@@ -134,17 +134,17 @@ class Page:
 
     @property
     def colours(self) -> int:
-        """Samples of a pixel that are colours, once it is shown."""
+        """Colour samples of a displayed pixel."""
         return 1 if self.photometric in (0, 1) else 3
 
     @property
     def alpha(self) -> int | None:
-        """Number of the first extra sample that is alpha; None where there is none."""
+        """Index of the first extra sample that is alpha; None if there is none."""
         return next((number for number, kind in enumerate(self.extra) if kind in (1, 2)), None)
 
 
 def page_of(block: Block) -> tuple[Page, Directory, int]:
-    """The page that is the photo, its directory, and how many further ones there are.
+    """The page with the photo, its directory, and the number of further pages.
 
     Raises:
         ExifError: the file is damaged.
@@ -162,9 +162,9 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     directory = pages[number]
     below = _below(block, directory)
     raw = _DNG in pages[0].entries or any(numbers(d, _PHOTOMETRIC, 0)[0] in PHOTOMETRICS for d in (*pages, *below))
-    if is_reduced(directory):  # the photo lies below its preview
+    if is_reduced(directory):  # the photo is below its preview
         directory = next((part for part in below if not is_reduced(part)), directory)
-    if directory is not pages[0]:  # what the file carries stands in its first directory
+    if directory is not pages[0]:  # the metadata are in the first directory
         held = {tag: entry for tag, entry in pages[0].entries.items() if tag not in STRUCTURE}
         directory = replace(directory, entries={**held, **directory.entries})
     page = Page(
@@ -196,7 +196,7 @@ def _below(block: Block, directory: Directory) -> list[Directory]:
 
 
 def read(block: Block, page: Page, directory: Directory, further: int) -> Metadata:
-    """What a file carries."""
+    """The metadata of a file."""
     left_out = list[str]()
     if further:
         left_out.append("further pages" if further > 1 else "a further page")
@@ -208,18 +208,18 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
         left_out.append("further channels")
     skipped = {*STRUCTURE, *_CONTAINERS, exif.LAYERS}
     resolution = exif.resolution_of(block, directory)
-    told = [directory.entries.get(tag) for tag in (exif.X_RESOLUTION, exif.Y_RESOLUTION)]
-    if any(entry and entry.kind == RATIONAL and not any(block.values(entry)[4:8]) for entry in told):
+    given = [directory.entries.get(tag) for tag in (exif.X_RESOLUTION, exif.Y_RESOLUTION)]
+    if any(entry and entry.kind == RATIONAL and not any(block.values(entry)[4:8]) for entry in given):
         skipped |= {exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT}
         left_out.append("the resolution, which is not a number")
     if directory.entries.keys() & set(_POINTERS):
         skipped |= set(_POINTERS)
-        left_out.append("directories of fax and of makers")
+        left_out.append("fax and maker directories")
     tree = exif.tree_of(block, directory, skipped)
     base = _without_pixels(exif.base_of(block.content, tree), block, directory)
     encoded, lost = exif.block_of(tree, block.order, base) if tree else (b"", False)
     if lost:
-        left_out.append(f"{exif.NAMES[exif.MAKER_NOTE]}, which hold only at their own place in the file")
+        left_out.append(f"{exif.NAMES[exif.MAKER_NOTE]}, which are valid only at their original position")
     found = {
         name: block.values(directory.entries[tag])
         for name, tag in (
@@ -234,7 +234,7 @@ def read(block: Block, page: Page, directory: Directory, further: int) -> Metada
 
 
 def _without_pixels(base: bytes, block: Block, directory: Directory) -> bytes:
-    """The beginning of a file, with zeros where pixels stand."""
+    """The beginning of a file, with zeros in place of pixels."""
     changed = bytearray(base)
     for tags in ((_STRIPS, _STRIP_SIZES), (_TILE_PLACES, _TILE_SIZES)):
         places, sizes = (block.numbers(directory.entries.get(tag)) for tag in tags)
@@ -245,15 +245,15 @@ def _without_pixels(base: bytes, block: Block, directory: Directory) -> bytes:
 
 
 def bare(content: bytes, block: Block, directory: Directory) -> bytes:
-    """A classic file of one page, with nothing but what decoding its pixels takes.
+    """A classic file of one page, with only what is needed to decode its pixels.
 
-    Decoders stumble over the rest: Pillow turns pixels, and not all know BigTIFF.
+    Decoders have trouble with the rest: Pillow rotates pixels, and not all support BigTIFF.
     """
     return _with_directory(content, block, exif.tree_of(block, directory, directory.entries.keys() - set(_DECODING)))
 
 
 def planes_of(content: bytes, block: Block, directory: Directory, bits: int) -> list[bytes]:
-    """Such a file for each sample of a page whose samples lie apart."""
+    """One such file for each sample of a page whose samples are in separate planes."""
     samples = (*block.numbers(directory.entries.get(_SAMPLES)), 1)[0]
     places = next(tag for tag in (_TILE_PLACES, _STRIPS) if tag in directory.entries)
     whole = exif.tree_of(block, directory, directory.entries.keys() - set(_DECODING))
@@ -286,23 +286,23 @@ def write(
     dtype: np.dtype[Any],
     metadata: Metadata,
 ) -> list[str]:
-    """Write a file with Deflate, classic or, where it may become too long, BigTIFF.
+    """Write a file with Deflate, as classic TIFF or, where it may become too large, BigTIFF.
 
     Args:
         file: what to write to, from its beginning.
-        strips: ``(rows, W, C)`` each, from the top to the bottom, of any height.
+        strips: ``(rows, W, C)`` each, from top to bottom, of any height.
         shape: ``(H, W, C)`` of the whole; C is 1 or 3 colours, and alpha.
         dtype: uint8 or uint16.
-        metadata: what goes with it.
+        metadata: its metadata.
 
     Returns:
-        What could not be written.
+        Names of what could not be written.
     """
     height, width, samples = shape
     row = width * samples * dtype.itemsize
     big = height * row > _MOST_CLASSIC
     tree, order, left_out = _tree(metadata)
-    # Where maker notes must stay, the whole block stands at the beginning of the file.
+    # Where maker notes must stay in place, the whole block is at the beginning of the file.
     layout = Layout(order, 16 if big else 8, big, exif.base_of(metadata.exif, tree))
     rows = max(1, _STRIP_BYTES // row)
     entries = _placed(layout, tree)
@@ -327,7 +327,7 @@ def write(
 
 
 def _tree(metadata: Metadata) -> tuple[Tree, str, list[str]]:
-    """The values of the file's directory but for those of the pixels, their order of bytes, and what is left out."""
+    """The file directory's values except those for the pixels, their byte order, and names of what is left out."""
     tree, order, left_out = Tree(), "<", list[str]()
     if metadata.exif:
         try:
@@ -352,7 +352,7 @@ def _tree(metadata: Metadata) -> tuple[Tree, str, list[str]]:
 
 
 def _placed(layout: Layout, tree: Tree) -> Tree:
-    """Values of which those that are long, and directories, are placed already and given by their places."""
+    """Values, with directories already placed and replaced by their offsets."""
     kept: Tree = {}
     for tag, value in tree.items():
         if isinstance(value.data, dict):
@@ -400,7 +400,7 @@ def _structure(
 
 
 def _compressed(strips: Iterable[NDArray[Any]], rows: int, dtype: np.dtype[Any]) -> Iterator[bytes]:
-    """Strips of so many rows, compressed."""
+    """Strips of ``rows`` rows, compressed."""
     for pixels in _regrouped(strips, rows):
         differences = pixels.copy()
         differences[:, 1:] -= pixels[:, :-1]

@@ -1,4 +1,4 @@
-"""WebP files as chunks: what they carry beside the pixels."""
+"""WebP files as chunks: their metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIELDS = {b"EXIF": "exif", b"XMP ": "xmp", b"ICCP": "icc_profile"}
 
 
 def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, beginning and end of each chunk."""
+    """Name, start and end of each chunk."""
     place, end = 12, min(len(content), struct.unpack_from("<I", content, 4)[0] + 8)
     while place + 8 <= end:
         name, size = struct.unpack_from("<4sI", content, place)
@@ -21,7 +21,7 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def read(content: bytes) -> Metadata:
-    """What a file carries."""
+    """The metadata of a file."""
     found, left_out, frames = dict[str, bytes](), list[str](), 0
     for name, start, end in _chunks_of(content):
         if field := _FIELDS.get(name):
@@ -42,7 +42,7 @@ def read(content: bytes) -> Metadata:
 
 
 def is_lossless(content: bytes) -> bool:
-    """Whether the pixels, or those of the first frame, are compressed without loss."""
+    """Whether the pixels, or those of the first frame, are losslessly compressed."""
     for name, start, end in _chunks_of(content):
         if name == b"VP8L":
             return True

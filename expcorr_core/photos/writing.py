@@ -1,4 +1,4 @@
-"""Photos to files, with all that they carry, or word of what was left out."""
+"""Writing photos to files with their metadata, and reporting what was left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .xmp import joined
 
 DEEP_FORMATS = ("PNG", "TIFF")
 JPEG_QUALITY = 95
-# White, red, green, blue: x and y, of 100,000.
+# White, red, green, blue: x and y, times 100,000.
 _SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # pixels
 _THUMBNAIL_SIDE = 160  # pixels, as EXIF asks for
@@ -31,10 +31,10 @@ _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI",
 
 
 def format_of(path: Path) -> str:
-    """The format that a file name asks for.
+    """The format of a file name.
 
     Raises:
-        ImageError: the suffix is none of the known ones.
+        ImageError: the suffix is not known.
     """
     for name, suffixes in FORMATS.items():
         if path.suffix.lower() in suffixes:
@@ -43,7 +43,7 @@ def format_of(path: Path) -> str:
 
 
 def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str, ...]:
-    """Write a photo in the format that the name asks for, completely or not at all; see :func:`save_photo`.
+    """Write a photo in the format of its name, completely or not at all; see :func:`save_photo`.
 
     Raises:
         ImageError: the file exists and ``overwrite`` is False, or it cannot be written.
@@ -73,24 +73,24 @@ def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
         kind: a key of :data:`FORMATS`.
 
     Returns:
-        What of the photo's file is not in this one, by name: what could not be read, and what the format cannot hold.
+        Names of what the photo's file had and this one lacks: what could not be read, and what the format cannot hold.
 
     Raises:
-        OSError, ValueError: it cannot be written; the file may hold a part.
+        OSError, ValueError: it cannot be written; the file may be incomplete.
     """
     if photo.tone and not photo.metadata.icc_profile and (kind, photo.metadata.kind) != ("PNG", "PNG"):
-        # Only PNG's own chunks said how its numbers mean tones.
+        # Only PNG's own chunks specified its tone curve.
         photo = replace(photo, tone=None).with_tensor(photo.to_tensor())
     most = _MOST_SIDE.get(kind)
     if most and max(photo.pixels.shape[:2]) > most:
-        raise ValueError(f"{kind} holds at most {most} pixels a side; write it as TIFF or PNG")
+        raise ValueError(f"{kind} holds at most {most} pixels per side; write it as TIFF or PNG")
     metadata = _for_format(photo.metadata, kind)
     if metadata.exif:
         metadata = _with_thumbnail(metadata, photo, kind)
     if photo.alpha is not None and kind == "JPEG":
         metadata = metadata.without("alpha")
     if photo.deep and kind not in DEEP_FORMATS:
-        metadata = metadata.without("16 bits a channel (8 are written)")
+        metadata = metadata.without("16 bits per channel (8 are written)")
         alpha = None if photo.alpha is None else to_eight_bit(photo.alpha)
         photo = replace(photo, pixels=photo.eight_bit(), alpha=alpha)
     if kind == "TIFF":
@@ -109,14 +109,14 @@ def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
 
 
 def _for_format(metadata: Metadata, kind: str) -> Metadata:
-    """What a format can hold, in the form that it has there."""
+    """The metadata that a format can hold, in its own form."""
     if metadata.kind != kind:
         carried = [own for own in metadata.own if own.mark in _COLOUR_CHUNKS or own.name == "the text 'Comment'"]
         gone = [own.name for own in metadata.own if own not in carried]
         if _has_own_primaries(metadata):
             gone.append("the colour space of PNG's cHRM")
         if any(own.mark == b"pHYs" and own.data[8:] == b"\0" and own.data[:4] != own.data[4:8] for own in metadata.own):
-            gone.append("the shape of its pixels, which are not square")
+            gone.append("the aspect ratio of its pixels, which are not square")
         if any(own.mark == b"cICP" and own.data[:1] != b"\1" for own in metadata.own) and not metadata.icc_profile:
             gone.append("the colour space of PNG's cICP")
         metadata = replace(metadata, own=()).without(*gone)
@@ -144,7 +144,7 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
 
 
 def _has_own_primaries(metadata: Metadata) -> bool:
-    """Whether only PNG's cHRM chunk tells the colour space, and it is not sRGB's."""
+    """Whether only PNG's cHRM chunk specifies the colour space, and it is not sRGB's."""
     chunks = {own.mark: own.data for own in metadata.own}
     found = chunks.get(b"cHRM", b"")
     if metadata.icc_profile or len(found) != 32 or b"sRGB" in chunks or b"cICP" in chunks:
@@ -161,7 +161,7 @@ def _tells_resolution(block: bytes) -> bool:
 
 
 def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
-    """Metadata whose thumbnail shows the photo as it is now; without one that is no JPEG file."""
+    """Metadata whose thumbnail shows the photo as it is now; a thumbnail that is not JPEG is removed."""
     try:
         if not exif.has_thumbnail(metadata.exif):
             return metadata
@@ -175,7 +175,7 @@ def _with_thumbnail(metadata: Metadata, photo: Photo, kind: str) -> Metadata:
 
 def _thumbnail(photo: Photo) -> bytes:
     """A small JPEG file."""
-    step = max(1, min(photo.pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # a whole copy would take time
+    step = max(1, min(photo.pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # a full copy would take time
     small = photo.pixels[::step, ::step]
     shown = (photo.tone.display(small) * 255).round().astype(np.uint8) if photo.tone else to_eight_bit(small)
     image = Image.fromarray(shown)
@@ -188,7 +188,7 @@ def _thumbnail(photo: Photo) -> bytes:
 def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
     """Interleaved channels: grey or RGB, with alpha where there is one and the format can hold it."""
     pixels = photo.pixels
-    if photo.grey:  # the correction is near neutral on a grey photo; the mean removes what is left of colour
+    if photo.grey:  # the correction of a grey photo is almost neutral; the mean removes any remaining colour
         pixels = pixels.mean(axis=2, keepdims=True).round().astype(pixels.dtype)
     if with_alpha and photo.alpha is not None:
         return np.concatenate((pixels, photo.alpha[..., None]), axis=2)
@@ -196,7 +196,7 @@ def _channels(photo: Photo, with_alpha: bool) -> NDArray[Any]:
 
 
 def _encoded(photo: Photo, kind: str, **options: Any) -> bytes:
-    """8-bit pixels. Into memory first: Pillow takes a part for the whole where a disk is full."""
+    """Encode 8-bit pixels, into memory first: on a full disk, Pillow does not notice an incomplete file."""
     channels = _channels(photo, with_alpha=kind != "JPEG")
     encoded = io.BytesIO()
     Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels).save(encoded, kind, **options)
@@ -217,4 +217,4 @@ def _deep_png(photo: Photo) -> bytes:
         data: bytes = image.pngsave_buffer(compression=4)
     except vips.Error as error:
         raise OSError(str(error).splitlines()[0]) from error
-    return png.read(data)[1]  # libvips makes up EXIF and a resolution
+    return png.read(data)[1]  # libvips invents EXIF and a resolution

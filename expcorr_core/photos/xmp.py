@@ -1,4 +1,4 @@
-"""XMP packets without some of their properties, and packets that are too long for one segment of a JPEG file."""
+"""XMP packets: removing some properties, and splitting packets too long for one segment of a JPEG file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-LONGEST = 2**26  # bytes; longer packets are not looked into
+LONGEST = 2**26  # bytes; longer packets are not parsed
 _BEGIN = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 _END = b'<?xpacket end="w"?>'
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -19,7 +19,7 @@ _GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRG
 _APPENDED = re.compile("MotionPhoto|MicroVideo|VideoLength")
 _WGS84 = "http://www.w3.org/2003/01/geo/wgs84_pos#"
 _CREDENTIALS = ("http://purl.org/dc/terms/", "provenance")
-# What lies at a place of the picture: regions with faces, depth maps.
+# What refers to positions in the picture: regions with faces, depth maps.
 _PLACED = (
     "http://www.metadataworkinggroup.com/schemas/regions/",
     "http://ns.microsoft.com/photo/1.2/",
@@ -27,7 +27,7 @@ _PLACED = (
     "http://ns.google.com/photos/1.0/image/",
     "http://ns.google.com/photos/1.0/focus/",
 )
-# Properties that tell where a photo was taken, in lower case: as a whole, and by a part.
+# Names of properties that reveal where a photo was taken, in lower case: whole names, and parts of names.
 _PLACES = frozenset(("state", "absolutealtitude", "relativealtitude", "coverage", "worldregion"))
 _PLACE = re.compile(
     "gps|latitude|longt?itude|city|country|county|province|location|locality|address|^place|place$|placename|^geo"
@@ -46,8 +46,8 @@ Unwanted = Callable[[str, str], bool]
 
 
 def orientation(xmp: bytes) -> int:
-    """What a packet says of the orientation, 1 to 8; 0 where it says nothing."""
-    if b"Orientation" not in xmp and b"\0" not in xmp[:64]:  # of two bytes a letter
+    """The orientation in a packet, 1 to 8; 0 if it has none."""
+    if b"Orientation" not in xmp and b"\0" not in xmp[:64]:  # UTF-16
         return 0
     reading = _Orientation()
     if _parse(xmp, reading):
@@ -57,15 +57,15 @@ def orientation(xmp: bytes) -> int:
 
 
 def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[str]]:
-    """The packet of a photo whose pixels were turned upright and changed, and what of it is left out.
+    """The packet for a photo whose pixels were turned upright and changed, and names of what is left out of it.
 
-    Without orientation, thumbnails, and what tells of gain maps, appended videos and signatures; where the photo was
-    turned, without what lies at places of the picture, and with width and height exchanged.
+    Orientation, thumbnails, and references to gain maps, appended videos and signatures are removed; if the photo was
+    rotated, so is what refers to positions in the picture, and width and height are exchanged.
 
     Args:
-        xmp: the packet; given back as it is where nothing of it changes.
-        turned: pixels were moved.
-        sideways: by a quarter.
+        xmp: the packet; returned as it is if nothing changes.
+        turned: whether pixels were moved.
+        sideways: whether by a quarter turn.
     """
     said: dict[str, None] = {}
     others = orientation(xmp) not in (0, 1)
@@ -79,12 +79,12 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         elif space in _GAIN_MAPS:
             reason = "the gain map"
         elif "/container/" in space or _APPENDED.match(name):
-            reason = "the directory of what was appended"
+            reason = "the directory of appended files"
         elif (space, name) == _CREDENTIALS:
             reason = "content credentials"
         elif turned and space in _PLACED:
-            reason = "regions of the picture, which was turned"
-        if reason and name:  # an unused name of a space is no loss
+            reason = "regions of the picture, which was rotated"
+        if reason and name:  # an unused namespace is not a loss
             said[reason] = None
         return bool(reason)
 
@@ -104,12 +104,12 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         return copied, list(said)
     if re.search(rb"gain-map|GainMap|/container/|MotionPhoto|MicroVideo", xmp):
         return b"", ["XMP, which is damaged"]
-    # A parser does not read it, but a person may.
+    # A parser cannot read it, but a person may.
     return _ORIENTATION.sub(lambda found: found[0].replace(found[1], b"1"), xmp), []
 
 
 def without_places(xmp: bytes) -> bytes:
-    """A packet that does not tell where the photo was taken; empty where that cannot be made sure of."""
+    """A packet that does not reveal where the photo was taken; empty if that cannot be ensured."""
 
     def unwanted(space: str, name: str) -> bool:
         low = name.lower()
@@ -119,7 +119,7 @@ def without_places(xmp: bytes) -> bytes:
 
 
 def split(xmp: bytes) -> tuple[bytes, bytes]:
-    """A packet for one segment, and the extended one that holds the properties."""
+    """A packet for one segment, and the extended packet with the properties."""
     described = (
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""'
         f' xmlns:xmpNote="{_NOTE}" xmpNote:HasExtendedXMP="{guid(xmp)}"/></rdf:RDF></x:xmpmeta>'
@@ -128,12 +128,12 @@ def split(xmp: bytes) -> tuple[bytes, bytes]:
 
 
 def guid(extended: bytes) -> str:
-    """The name of an extended packet, which the other one bears: its MD5, as the format asks for."""
+    """The name by which the main packet refers to an extended one: its MD5, as the format requires."""
     return hashlib.md5(extended, usedforsecurity=False).hexdigest().upper()
 
 
 def joined(xmp: bytes, extended: bytes) -> bytes:
-    """One packet with the properties of two; empty where one is damaged."""
+    """One packet with the properties of two; empty if one is damaged."""
     first, second = (_descriptions(packet) for packet in (xmp, extended))
     if first is None or second is None:
         return b""
@@ -142,12 +142,12 @@ def joined(xmp: bytes, extended: bytes) -> bytes:
 
 
 class _Copy:
-    """What a parser reads, written again with its own prefixes, but for instructions and what is unwanted.
+    """Writes what a parser reads, with its own prefixes, except instructions and what is unwanted.
 
     Args:
-        unwanted: tells from the namespace and the name of an element or attribute whether it is left out.
-        renamed: other names, by namespace and name.
-        comments: keep them.
+        unwanted: decides from the namespace and name of an element or attribute whether it is left out.
+        renamed: new names, by namespace and name.
+        comments: keep comments.
     """
 
     def __init__(
@@ -157,8 +157,8 @@ class _Copy:
         self.written: list[str] = []
         self.changed = False
         self._spaces: defaultdict[str, list[str]] = defaultdict(lambda: [""])  # by prefix, the innermost last
-        self._declared: list[list[str]] = []  # prefixes, by element that is open
-        self._skipped = 0  # elements that are open and left out
+        self._declared: list[list[str]] = []  # prefixes, by open element
+        self._skipped = 0  # open elements that are left out
 
     def begin(self, tag: str, attributes: dict[str, str]) -> None:
         spaces = {name.partition(":")[2]: uri for name, uri in attributes.items() if _is_declaration(name)}
@@ -213,7 +213,7 @@ class _Copy:
 
 
 class _Orientation(_Copy):
-    """What the description of the photo, not of others within it, says of the orientation."""
+    """Finds the orientation in the description of the photo itself, not of others within it."""
 
     def __init__(self) -> None:
         super().__init__(lambda space, name: False)
@@ -226,8 +226,8 @@ class _Orientation(_Copy):
         self.written.clear()
         name, above = self.space_of(tag), self._above[-2:]
         if name == (_RDF, "Description") and above[-1:] == [(_RDF, "RDF")]:
-            told = (value for key, value in attributes.items() if self.space_of(key) == (_TIFF, "Orientation"))
-            self.found = self.found or next(told, "").strip()
+            found = (value for key, value in attributes.items() if self.space_of(key) == (_TIFF, "Orientation"))
+            self.found = self.found or next(found, "").strip()
         self._reads = name == (_TIFF, "Orientation") and above == [(_RDF, "RDF"), (_RDF, "Description")]
         self._above.append(name)
 
@@ -242,12 +242,12 @@ class _Orientation(_Copy):
 
 
 class _Inside(_Copy):
-    """What stands in ``rdf:RDF``, each child with all declarations that hold there."""
+    """Copies the content of ``rdf:RDF``, each child with all namespace declarations in effect there."""
 
     def __init__(self) -> None:
         super().__init__(lambda space, name: (space, name) == (_NOTE, "HasExtendedXMP"))
         self.found: str | None = None
-        self._depth = self._top = 0  # of the element that is read, and of rdf:RDF
+        self._depth = self._top = 0  # of the current element, and of rdf:RDF
 
     def begin(self, tag: str, attributes: dict[str, str]) -> None:
         self._depth += 1
@@ -277,7 +277,7 @@ def _refuse(*_: object) -> None:
 
 
 def _parse(xmp: bytes, copy: _Copy) -> bool:
-    """Whether a packet could be read."""
+    """Parse a packet; returns whether it could be read."""
     if len(xmp) > LONGEST:
         return False
     parser = expat.ParserCreate()
@@ -287,13 +287,13 @@ def _parse(xmp: bytes, copy: _Copy) -> bool:
     parser.StartDoctypeDeclHandler, parser.ProcessingInstructionHandler = _refuse, copy.instruction
     try:
         parser.Parse(xmp if b"\0" in xmp[:64] else xmp.strip(b"\0 \r\n\t"), True)
-    except (expat.ExpatError, ValueError, LookupError):  # of another encoding
+    except (expat.ExpatError, ValueError, LookupError):  # an unknown encoding
         return False
     return True
 
 
 def _copied(xmp: bytes, copy: _Copy) -> bytes:
-    """A packet without what is unwanted; as it is where nothing is, and empty where it cannot be read."""
+    """A packet without what is unwanted; as it is if nothing is, and empty if it cannot be read."""
     if not _parse(xmp, copy) or not copy.written:
         return b""
     return _BEGIN + "".join(copy.written).encode() + _END if copy.changed else xmp

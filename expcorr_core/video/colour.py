@@ -1,4 +1,4 @@
-"""Colours of videos: matrices, ranges and pixel formats, and which format of an encoder keeps most of the source's."""
+"""Colours of videos: matrices, ranges, pixel formats, and which of an encoder's formats loses least of the source."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from .pyav import av
 
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
-# Format of unpacked pixels by whether there is alpha, and more than 8 bits. Planar: packed, FFmpeg gets 16 bits wrong.
+# Format of unpacked pixels, by (alpha, more than 8 bits). Planar, because FFmpeg gets packed 16 bits wrong.
 PIXELS = {(False, False): "gbrp", (True, False): "gbrap", (False, True): "gbrp16le", (True, True): "gbrap16le"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 RGB, UNSPECIFIED, BT709, BT601 = 0, 2, 1, 5  # its matrix coefficients
-# Those that FFmpeg's scaler has no figures for, and would take for those of Rec. 601.
+# Matrices that FFmpeg's scaler does not know, and would take for Rec. 601.
 UNKNOWN_MATRICES = {
     8: "YCgCo",
     10: "BT.2020 with constant luminance",
@@ -29,9 +29,9 @@ UNKNOWN_MATRICES = {
     17: "YCgCo-Ro",
 }
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges
-# FFmpeg's ways to resize, which PyAV does not name in full, with what it takes not to round down and to use all chroma.
+# FFmpeg's scaling methods, with flags that PyAV has no names for: accurate rounding, and full chroma.
 BILINEAR, AREA = (way | 0x2000 | 0x4000 | 0x40000 for way in (0x2, 0x20))
-HD_HEIGHT = 720  # from which on untagged video counts as Rec. 709
+HD_HEIGHT = 720  # untagged video of this height or more counts as Rec. 709
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Layout:
 
     Attributes:
         rgb: R'G'B' rather than Y'CbCr or grey.
-        depth: bits of a sample.
+        depth: bits per sample.
         alpha: whether there is transparency.
-        chroma: shares of the full width and height that colour has; (0, 0) in grey.
+        chroma: width and height of the chroma planes as shares of the full size; (0, 0) for grey.
     """
 
     rgb: bool
@@ -68,13 +68,13 @@ def layout_of(name: str) -> Layout:
     colours = [part for part in parts if not part.is_alpha]
     chroma = (colours[1].width / side, colours[1].height / side) if len(colours) > 1 else (0.0, 0.0)
     rgb = bool(form.is_rgb) or "xyz" in name or "bayer" in name
-    # The alpha of some comes in few bits; the others are those of colour.
+    # Some formats have fewer bits for alpha than for colour.
     depth = max(part.bits for part in colours)
     return Layout(rgb, depth, any(part.is_alpha for part in parts), (1.0, 1.0) if rgb else chroma)
 
 
 def loss(wanted: Layout, name: str) -> tuple[float, ...]:
-    """How much a pixel format loses of a layout: tuples that sort by it, what matters most first."""
+    """How much a pixel format loses of a layout, as tuples to sort by, most important first."""
     found = layout_of(name)
     coarse = sum(max(0.0, want / max(have, 0.1) - 1) for want, have in zip(wanted.chroma, found.chroma, strict=True))
     return (
@@ -88,49 +88,49 @@ def loss(wanted: Layout, name: str) -> tuple[float, ...]:
         found.depth > wanted.depth,
         sum(found.chroma) - sum(wanted.chroma),
         found.depth,
-        name.startswith("yuvj"),  # the same with a range of its own
+        name.startswith("yuvj"),  # the same, with its own range
         "be" in name[-2:],
         name not in ("bgr0", "bgra", "rgb24", "gbrp", "gbrap") and not name.startswith(("yuv", "gray", "gbr")),
     )
 
 
 def matrix_of(frame: Any, height: int) -> int:
-    """The matrix between R'G'B' and Y'CbCr; where the frame does not tell, as players guess it, by the height."""
+    """The matrix between R'G'B' and Y'CbCr; if the frame does not specify it, by height, as players guess it."""
     if frame.colorspace in (RGB, UNSPECIFIED):
         return BT709 if height >= HD_HEIGHT else BT601
     return int(frame.colorspace)
 
 
 def range_of(frame: Any) -> int:
-    """FFmpeg's colour range; where the frame does not tell, limited for Y'CbCr and full for others."""
+    """FFmpeg's colour range; if the frame does not specify it, limited for Y'CbCr and full otherwise."""
     if always_full(frame.format.name):
         return FULL
     return int(frame.color_range) if frame.color_range in (LIMITED, FULL) else LIMITED
 
 
 def always_full(pixels: str) -> bool:
-    """Whether FFmpeg takes a pixel format to be of full range, whatever is noted: RGB, grey, and JPEG's own."""
+    """Whether FFmpeg always treats a pixel format as full range: RGB, grey, and JPEG's own."""
     layout = layout_of(pixels)
     return layout.rgb or layout.chroma == (0.0, 0.0) or pixels.startswith("yuvj")
 
 
 def side_data(frame: Any, *kinds: str) -> dict[str, Any]:
-    """What a frame has beside pixels, of these kinds, by FFmpeg's names of them."""
+    """A frame's side data of these kinds, by FFmpeg's names."""
     try:
         found = {kind: frame.side_data.get(kind) for kind in kinds}
-    except ValueError:  # PyAV before 19 stumbles over kinds of side data that it does not know, such as EXIF
+    except ValueError:  # PyAV before 19 fails on kinds of side data that it does not know, such as EXIF
         return {}
     return {kind: part for kind, part in found.items() if part is not None}
 
 
 def orientation(frame: Any) -> tuple[int, bool]:
-    """What puts a frame upright: quarter turns, counter-clockwise, and whether it is flipped upside down before."""
+    """How to turn a frame upright: counter-clockwise quarter turns, and whether to flip it vertically first."""
     matrix = side_data(frame, "DISPLAYMATRIX").get("DISPLAYMATRIX")
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32) / (1 << 16) if matrix else (1, 0, 0, 0, 1)
     return round(frame.rotation / 90) % 4, bool(a * d < b * c)
 
 
 def floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Whole figures as 0 to 1."""
+    """Integers as floats from 0 to 1."""
     values: NDArray[np.float32] = np.multiply(pixels, np.float32(1 / np.iinfo(pixels.dtype).max), dtype=np.float32)
     return values

@@ -1,4 +1,4 @@
-"""How the picture is encoded: encoders that keep most of it, tried on a file in memory before the work begins."""
+"""Choosing an encoder: those that preserve most of the picture are tried on a file in memory before the work begins."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .colour import (
 from .pyav import VideoError, av, ffmpegs_errors, fraction, open_video, opened, reason
 from .reader import Reader
 
-# What MPEG-TS has names for; FFmpeg writes all else there too, as data that nothing can read.
+# Codecs that MPEG-TS has codes for; FFmpeg writes others there too, but as data that nothing can read.
 MPEGTS = (
     *("mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "dirac", "mp2", "mp3", "aac", "ac3", "eac3", "dts"),
     *("opus", "truehd", "s302m", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"),
 )
-# The encoders of a codec, the best first; of others FFmpeg's first one.
+# The encoders of a codec, best first; for other codecs, FFmpeg's first one.
 ENCODERS = {
     "h264": ("libx264", "libx264rgb", "h264"),
     "hevc": ("libx265", "hevc"),
@@ -51,12 +51,12 @@ OPTIONS = {
     "libx264": {"crf": "18", "preset": "veryfast"},
     "libx264rgb": {"crf": "18", "preset": "veryfast"},
     "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=error"},
-    "libvpx": {"crf": "10", "cpu-used": "4", "auto-alt-ref": "0"},  # which cannot be with transparency
+    "libvpx": {"crf": "10", "cpu-used": "4", "auto-alt-ref": "0"},  # which does not work with transparency
     "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"},
     "libsvtav1": {"crf": "24", "preset": "8"},
     "libaom-av1": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "6"},
 }
-# Encoders that take a quantizer, the lower the better: else FFmpeg gives them 200 kbit/s.
+# Encoders that take a quantizer, lower is better: without one FFmpeg gives them 200 kbit/s.
 QUANTIZERS = dict.fromkeys(
     (
         *("mpeg4", "mpeg2video", "mpeg1video", "h261", "h263", "h263p", "flv", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2"),
@@ -65,16 +65,16 @@ QUANTIZERS = dict.fromkeys(
     2,
 )
 LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA
-BITS_A_PIXEL = 0.2  # for encoders that want a bit rate
-FULL_RANGE = ("mjpeg", "ljpeg", "amv")  # encoders that know no other
-TELL_RGB = ("h264", "hevc", "vp9", "av1")  # codecs whose bitstreams say that there is no matrix
-ALPHA_BESIDE = ("libvpx", "libvpx-vp9")  # encoders whose transparency only Matroska holds, beside the packets
+BITS_A_PIXEL = 0.2  # for encoders that need a bit rate
+FULL_RANGE = ("mjpeg", "ljpeg", "amv")  # encoders that support no other range
+TELL_RGB = ("h264", "hevc", "vp9", "av1")  # codecs whose bitstreams can signal RGB
+ALPHA_BESIDE = ("libvpx", "libvpx-vp9")  # encoders whose transparency only Matroska can hold, beside the packets
 PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "4444XQ": "5"}
 DNXHD_RATES = (36, 45, 60, 63, 75, 84, 90, 100, 110, 115, 120, 145, 175, 180, 185, 220, 240, 290, 350, 365, 390, 440)
 DNXHR = {(1.0, 8): "dnxhr_hq", (1.0, 10): "dnxhr_hqx"}  # by height of chroma and depth; dnxhr_444 else
-HIGHEST_AVI_RATE = 240  # frames/s; above, it is rather the clock's
-COARSE = {"matroska": 1000, "webm": 1000, "avi": 1000}  # most frames/s that have times of their own
-TRIED = 8  # pixel formats of an encoder
+HIGHEST_AVI_RATE = 240  # frames/s; a higher rate is probably the clock's
+COARSE = {"matroska": 1000, "webm": 1000, "avi": 1000}  # most frames/s with distinct timestamps
+TRIED = 8  # most pixel formats tried per encoder
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Encoding:
     """How the result is encoded.
 
     Attributes:
-        codec: FFmpeg's name of an encoder; None for that of the input's codec.
+        codec: FFmpeg's name of an encoder; None for one for the input's codec.
         crf: constant rate factor: lower is better and larger; None for 18 to 24, by encoder.
     """
 
@@ -92,19 +92,19 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What is to be encoded.
+    """The picture to encode.
 
     Attributes:
-        codec: of the source, by FFmpeg's name.
-        profile: of that codec; empty if not known.
+        codec: FFmpeg's name of the source's codec.
+        profile: profile of that codec; empty if unknown.
         pixels: the source's pixel format.
         size: width and height, upright.
         aspect: width to height of a pixel.
-        rate: frames a second, and the highest that the source gives.
-        time_base: seconds of a tick of the frames' times.
-        start: time of the file's first stream, seconds.
-        bit_rate: of the source; 0 if not known.
-        tags: of colour, as the source has them.
+        rate: frames per second, and the highest rate that the source states.
+        time_base: seconds per tick of the frames' timestamps.
+        start: start time of the file's earliest stream, seconds.
+        bit_rate: of the source; 0 if unknown.
+        tags: the source's colour tags.
         tag: the container's name of the codec.
     """
 
@@ -122,21 +122,21 @@ class Picture:
 
     @property
     def layout(self) -> Layout:
-        """What the source's pixel format holds."""
+        """The layout of the source's pixel format."""
         return layout_of(self.pixels)
 
     @property
     def matrix(self) -> int:
-        """What players take for the matrix where no tag tells."""
+        """The matrix that players assume if no tag specifies it."""
         return BT709 if self.size[1] >= HD_HEIGHT else BT601
 
     def ticks(self, rate: Fraction) -> tuple[int, int]:
-        """When frames of this rate may begin that are all shown, and the time from one to the next."""
+        """The first time at which frames of this rate are all shown, and the time between them, in ticks."""
         return max(0, round(self.start / self.time_base)), max(1, round(1 / (self.time_base * rate)))
 
 
 def picture_of(reader: Reader, first: Any) -> Picture:
-    """What a file has to encode, whose first frame is given."""
+    """The picture of a file, from its stream and first frame."""
     stream, source = reader.stream, reader.stream.codec_context
     sideways = orientation(first)[0] % 2
     aspect = fraction(stream.sample_aspect_ratio or Fraction(1))
@@ -166,15 +166,15 @@ class Plan:
     """How a picture is encoded.
 
     Attributes:
-        encoder: FFmpeg's name of it.
-        codec: FFmpeg's name of its codec.
+        encoder: FFmpeg's name of the encoder.
+        codec: FFmpeg's name of the codec.
         pixels: its pixel format.
-        tags: of colour, that the result gets.
+        tags: colour tags of the result.
         options: of the encoder.
-        bit_rate: bits a second; 0 where the encoder goes by quality.
+        bit_rate: bits per second; 0 if the encoder uses a quality setting.
         times: ``source`` for the source's ticks; ``counted`` where the encoder counts frames, which keep their times
             in the file; ``even`` where the file counts frames.
-        notes: what is not as it was, in sentences.
+        notes: what has changed, in sentences.
     """
 
     encoder: str
@@ -188,7 +188,7 @@ class Plan:
 
 
 def _nominal(rate: Fraction) -> Fraction:
-    """A rate near this one that encoders accept, which write it in few bits."""
+    """A rate near this one that encoders accept: they store it in few bits."""
     for usual in (Fraction(24), Fraction(25), Fraction(30), Fraction(50), Fraction(60)):
         for one in (usual, usual * Fraction(1000, 1001)):
             if abs(rate / one - 1) < 2e-4:
@@ -197,7 +197,7 @@ def _nominal(rate: Fraction) -> Fraction:
 
 
 class Track:
-    """The encoder at work in a file: takes pixels, gives packets."""
+    """The encoder of a file's video stream: takes pixels, gives packets."""
 
     def __init__(self, container: Any, picture: Picture, plan: Plan) -> None:
         self.picture, self.plan = picture, plan
@@ -222,15 +222,15 @@ class Track:
         self.ticks = ticks
         self.last = -1 << 62
         self.count = 0
-        self.waiting: deque[tuple[int, int]] = deque()  # times and durations of frames that the encoder holds
-        self.shift = 0.0  # most that a frame's time was moved by, seconds
+        self.waiting: deque[tuple[int, int]] = deque()  # times and durations of frames inside the encoder
+        self.shift = 0.0  # largest change to a frame's time, seconds
 
     def encode(self, pixels: NDArray[Any], name: str, pts: int | None, duration: int = 0) -> Iterator[Any]:
-        """Encode a frame of pixels of the format of this name; the time is in the source's ticks."""
+        """Encode a frame of pixels in the pixel format ``name``; times are in the source's ticks."""
         plan, codec, full = self.plan, self.stream.codec_context, self.plan.tags["color_range"] == FULL
         matrix = plan.tags["colorspace"]
         frame = av.VideoFrame.from_ndarray(pixels, name).reformat(
-            codec.width,  # a stream's size may change in its middle
+            codec.width,  # a stream's size may change midway
             codec.height,
             plan.pixels,
             dst_colorspace=self.picture.matrix if matrix in (RGB, UNSPECIFIED) else matrix,
@@ -245,7 +245,7 @@ class Track:
             time = pts * self.picture.time_base - self.picture.start
             pts = max(round(time * self.rate), self.last + 1)
             self.shift = max(self.shift, abs(float(pts / self.rate - time)))
-        # Damaged files may have no times, or such as go back: encoders refuse these.
+        # Damaged files may have no timestamps, or some that go back: encoders refuse these.
         pts = self.last = max(pts if pts is not None else self.last + 1, self.last + 1)
         if plan.times == "counted":
             self.waiting.append((pts, duration))
@@ -256,7 +256,7 @@ class Track:
         yield from self._timed(self.stream.encode(frame))
 
     def flush(self) -> Iterator[Any]:
-        """What the encoder holds back."""
+        """The packets still inside the encoder."""
         if self.count:
             yield from self._timed(self.stream.encode(None))
 
@@ -270,7 +270,7 @@ class Track:
 
 
 def plans_for(encoder: Any, picture: Picture, encoding: Encoding, container: str) -> list[Plan]:
-    """Ways to encode with an encoder, the one that keeps most of the picture first."""
+    """Ways to encode with an encoder, starting with the one that preserves most of the picture."""
     found = []
     names = [form.name for form in encoder.video_formats or () if form.components] or [picture.pixels]
     names = [name for name in names if not av.VideoFormat(name, 2, 2).has_palette] or names
@@ -289,18 +289,18 @@ def plans_for(encoder: Any, picture: Picture, encoding: Encoding, container: str
 
 
 def _untagged(plan: Plan, container: str) -> list[Plan]:
-    """The plan without tags that change how players show the picture, for formats that have no room for them."""
+    """The plan with the colour tags that players assume, for formats that cannot store tags."""
     tags = {**plan.tags, "colorspace": UNSPECIFIED}
     if plan.tags["color_range"] == FULL:
         tags["color_range"] = LIMITED
     if always_full(plan.pixels) or plan.encoder in FULL_RANGE or tags == plan.tags:
         return []
-    note = f"matrix and range of colours are written as players assume them: of {plan.codec}, {container} notes none"
+    note = f"colour matrix and range are those that players assume, since {container} stores none for {plan.codec}"
     return [replace(plan, tags=tags, notes=(*plan.notes, note))]
 
 
 def _tags(encoder: Any, picture: Picture, pixels: str) -> dict[str, int]:
-    """The tags of colour of the result in this pixel format."""
+    """The colour tags of the result in this pixel format."""
     tags, before, after = dict(picture.tags), picture.layout, layout_of(pixels)
     if after.rgb:
         tells = encoder.canonical_name in TELL_RGB
@@ -310,7 +310,7 @@ def _tags(encoder: Any, picture: Picture, pixels: str) -> dict[str, int]:
     if before.rgb or tags["colorspace"] == RGB:  # no matrix, which Y'CbCr must have
         tags["colorspace"] = picture.matrix
     if encoder.name in FULL_RANGE:
-        tags["colorspace"] = BT601  # that of JPEG's files
+        tags["colorspace"] = BT601  # that of JPEG files
     if encoder.name in FULL_RANGE or (picture.pixels.startswith("yuvj") and not before.rgb):
         tags["color_range"] = FULL
     elif before.rgb:
@@ -319,7 +319,7 @@ def _tags(encoder: Any, picture: Picture, pixels: str) -> dict[str, int]:
 
 
 def _qualities(plan: Plan, encoder: Any, picture: Picture, encoding: Encoding) -> list[Plan]:
-    """The plan with what makes its quality that of the source; several to try where an encoder is choosy."""
+    """The plan with options for the source's quality; several to try if an encoder is choosy."""
     options, notes = dict(OPTIONS.get(plan.encoder, {})), plan.notes
     width, height = picture.size
     by_size = int(BITS_A_PIXEL * width * height * min(float(picture.rate[0]), HIGHEST_AVI_RATE)) + 100_000
@@ -327,7 +327,7 @@ def _qualities(plan: Plan, encoder: Any, picture: Picture, encoding: Encoding) -
         options |= {"flags": "+qscale", "global_quality": str(QUANTIZERS[plan.encoder] * LAMBDA)}
     elif encoding.crf is not None:
         options["crf"] = f"{encoding.crf:g}"
-    # Profiles of 4:4:4 are for 4:4:4 only, and the others are not.
+    # The 4:4:4 profiles are only for 4:4:4, and the others are not for it.
     profile = PRORES.get(picture.profile, "") if plan.encoder == "prores_ks" else ""
     if profile and (layout_of(plan.pixels).chroma == (1.0, 1.0)) == (profile >= "4"):
         options["profile"] = profile
@@ -336,7 +336,7 @@ def _qualities(plan: Plan, encoder: Any, picture: Picture, encoding: Encoding) -
         better = replace(plan, options={"profile": DNXHR.get((layout.chroma[0] * 2, layout.depth), "dnxhr_444")})
         if picture.codec == "dnxhd" and picture.profile in ("", "DNXHD"):
             rate = min(DNXHD_RATES, key=lambda rate: abs(rate * 1_000_000 - picture.bit_rate))
-            better = replace(better, notes=("DNxHD is written as DNxHR of high quality",))
+            better = replace(better, notes=("DNxHD is written as high-quality DNxHR",))
             return [replace(plan, bit_rate=rate * 1_000_000), better]
         return [better]
     known = plan.encoder in (*OPTIONS, *QUANTIZERS) or (encoder.lossless and not encoder.lossy)
@@ -352,7 +352,7 @@ def _patch(picture: Picture) -> tuple[NDArray[Any], str]:
 
 
 def attempt(container: str, picture: Picture, plan: Plan) -> str:
-    """Encode a few frames into a file in memory and read them; returns what is wrong with them, empty if nothing."""
+    """Encode a few frames into a file in memory and read them back; returns what is wrong, empty if nothing."""
     contents, frames = io.BytesIO(), 3
     pixels, name = _patch(picture)
     with ffmpegs_errors() as said:
@@ -375,35 +375,35 @@ def attempt(container: str, picture: Picture, plan: Plan) -> str:
 
 
 def _unlike(result: Any, pixels: NDArray[Any], frames: int, plan: Plan) -> str:
-    """What is wrong with the frames of a file that are all to be of these pixels; empty if nothing."""
+    """What is wrong with a file whose frames should all have these pixels; empty if nothing."""
     with result as container:
         reader = Reader(container, "the result")
         found = [reader.unpacked(frame, "gbrap", BILINEAR) for frame in reader.frames()]
         tags = {tag: getattr(reader.stream.codec_context, tag) for tag in TAGS}
     if len(found) != frames:
-        return f"it holds {len(found)} of {frames} frames"
+        return f"it has {len(found)} of {frames} frames"
     if found[0].shape != pixels.shape:
         return "its size changes"
     if np.abs(found[-1][..., :3].astype(int) - pixels[..., :3]).mean() > 12:
         return "its colours change"
     if not always_full(plan.pixels):
         if plan.tags["color_range"] == FULL != tags["color_range"]:
-            return "its range of colours is lost"
+            return "its colour range is lost"
         if plan.tags["colorspace"] not in (RGB, UNSPECIFIED, tags["colorspace"]):
-            return "its matrix of colours is lost"
+            return "its colour matrix is lost"
     if layout_of(plan.pixels).alpha and np.abs(found[-1][..., 3].astype(int) - pixels[..., 3]).mean() > 12:
         return "its transparency is lost"
     return ""
 
 
 def plan_encoding(container: str, target: object, picture: Picture, encoding: Encoding) -> Plan:
-    """The way to encode a picture that keeps most of it and works, told by a short trial.
+    """The way to encode a picture that works, in a short trial, and preserves most of it.
 
     Args:
         container: FFmpeg's name of the file's format.
         target: the file, for messages.
-        picture: to be encoded.
-        encoding: what the user asked for.
+        picture: the picture to encode.
+        encoding: the user's choice.
 
     Raises:
         VideoError: there is no such encoder, or none works in this format at this size.
@@ -411,7 +411,7 @@ def plan_encoding(container: str, target: object, picture: Picture, encoding: En
     if picture.rate[0] > COARSE.get(container, picture.rate[0]):
         rates = f"{float(picture.rate[0]):g} frames/s; this format holds at most {COARSE[container]}"
         raise VideoError(f"{target}: has {rates}: choose .mp4 or .mov")
-    os.environ.setdefault("SVT_LOG", "1")  # only errors: else SVT-AV1 tells of its settings on stderr, at every trial
+    os.environ.setdefault("SVT_LOG", "1")  # only errors: otherwise SVT-AV1 prints its settings to stderr at every trial
     own = encoding.codec or picture.codec
     usual = "vp9" if container == "webm" else "h264"
     groups = [own] if encoding.codec else list(dict.fromkeys((own, usual)))
@@ -429,10 +429,10 @@ def plan_encoding(container: str, target: object, picture: Picture, encoding: En
 
 
 def _best(container: str, group: str, picture: Picture, encoding: Encoding, named: object) -> Plan:
-    """The plan of a group of encoders that works; raises ValueError with the reason, as told of ``named`` if any."""
+    """The first plan of a group of encoders that works; raises ValueError with the reason, about ``named`` if given."""
     encoders: list[Any] = []
     names = ENCODERS.get(group, (group,))
-    if group != (encoding.codec or picture.codec):  # of RGB, players know less than of 4:4:4
+    if group != (encoding.codec or picture.codec):  # fewer players support RGB than 4:4:4
         names = tuple(name for name in names if name != "libx264rgb")
     for name in names:
         with suppress(ValueError):
@@ -442,11 +442,11 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
     if not encoders:
         if named:
             raise VideoError(f"{named}: this PyAV has no encoder {group}; see: python -m av --codecs")
-        raise ValueError(f"this PyAV has no encoder of {group}")
+        raise ValueError(f"this PyAV has no encoder for {group}")
     if encoders[0].type != "video":
         raise VideoError(f"{named}: {group} encodes {encoders[0].type} streams, not video")
     if container == "mpegts" and encoders[0].canonical_name not in MPEGTS:
-        wrong = f"PyAV writes no {encoders[0].canonical_name} into {container}"
+        wrong = f"PyAV cannot write {encoders[0].canonical_name} into {container}"
         raise VideoError(f"{named}: cannot hold video of the encoder {group}") if named else ValueError(wrong)
     order = [plan for encoder in encoders for plan in plans_for(encoder, picture, encoding, container)]
     order.sort(key=lambda plan: loss(picture.layout, plan.pixels))
@@ -459,7 +459,7 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
             return plan
         failures.append(failure)
         if "format does not support" in failure or "not currently supported in container" in failure:
-            wrong = f"PyAV writes no {encoders[0].canonical_name} into {container}"
+            wrong = f"PyAV cannot write {encoders[0].canonical_name} into {container}"
             raise VideoError(f"{named}: cannot hold video of the encoder {group}") if named else ValueError(wrong)
     wrong = Counter(failures).most_common(1)[0][0]
     if named:
@@ -469,7 +469,7 @@ def _best(container: str, group: str, picture: Picture, encoding: Encoding, name
 
 
 def _knows_crf(plan: Plan, picture: Picture) -> bool:
-    """Whether an encoder takes a constant rate factor: what it does not know, it leaves among its options."""
+    """Whether an encoder takes a constant rate factor: unknown options remain in its context."""
     context = av.CodecContext.create(plan.encoder, "w")
     context.width, context.height = picture.size
     context.pix_fmt, context.time_base, context.options = plan.pixels, Fraction(1, 25), {**plan.options, "crf": "20"}
@@ -480,18 +480,18 @@ def _knows_crf(plan: Plan, picture: Picture) -> bool:
 
 
 def _with_notes(plan: Plan, picture: Picture, encoding: Encoding, wrongs: list[str]) -> Plan:
-    """The plan with what it changes."""
+    """The plan, with notes on what it changes."""
     notes = list(plan.notes)
     if plan.codec != picture.codec and not encoding.codec:
         notes.append(f"{picture.codec} is written as {plan.codec}, since {wrongs[0]}")
     before, after = picture.layout, layout_of(plan.pixels)
-    # Of transparency it is only known at the end whether there was any.
+    # Whether there was any transparency is only known at the end.
     if replace(before, alpha=False) != replace(after, alpha=False):
         notes.append(f"the picture is written as {replace(after, alpha=False)}; it was {replace(before, alpha=False)}")
     if encoding.crf is not None and not _knows_crf(plan, picture):
-        notes.append(f"{plan.encoder} has no rate factor, so that {encoding.crf:g} is not used")
+        notes.append(f"{plan.encoder} has no rate factor, so {encoding.crf:g} is not used")
     if picture.tags["colorspace"] == RGB and not before.rgb:
-        notes.append("the colour tag of the matrix was not valid (that of RGB) and is mended")
+        notes.append("the tag of the colour matrix was invalid (that of RGB) and is corrected")
     if before.rgb is False and not after.rgb and picture.tags["color_range"] == LIMITED != plan.tags["color_range"]:
-        notes.append(f"the range is written as full, since {plan.encoder} knows no other")
+        notes.append(f"the range is written as full, since {plan.encoder} supports no other")
     return replace(plan, notes=tuple(notes))

@@ -1,7 +1,7 @@
-"""Video files: decoded, corrected and encoded again, with everything that goes with the picture (through PyAV).
+"""Video files: decoded, corrected and encoded again, with everything besides the picture (through PyAV).
 
 A file is read twice at once: the first reader feeds the corrections, which look ahead; the second follows with the
-frames at full size. So no more than a few frames are in memory, however long the clip.
+frames at full size. So only a few frames are in memory, however long the clip.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a video.
+    """The result for a video.
 
     Attributes:
-        frames: that were corrected and written.
-        expected: frames that the input's header tells of; 0 where it does not.
-        problem: why these are not all, or what was damaged; empty if nothing.
+        frames: number of frames corrected and written.
+        expected: number of frames according to the input's header; 0 if it does not say.
+        problem: why frames are missing, or what was damaged; empty if nothing.
         left_out: streams, tags and other things that the output's format cannot hold.
         stopped: whether the user stopped it; what was finished is kept.
-        notes: what else is not as it was, in sentences.
+        notes: what else has changed, in sentences.
     """
 
     frames: int
@@ -71,24 +71,24 @@ def correct_video(
     overwrite: bool = False,
     progress: Callable[[int, int, int], None] = lambda seen, done, expected: None,
 ) -> Summary:
-    """Correct a video file; audio, subtitles, chapters, timestamps and colour tags stay, rotated video is put upright.
+    """Correct a video file; audio, subtitles, chapters, timestamps, colour tags stay; rotated video is turned upright.
 
-    How the picture is encoded, and what of the rest the format can hold, is tried in memory before the work begins.
+    How to encode the picture, and what else the format can hold, is determined by trials in memory first.
 
     Args:
         source: the video, 8 to 16 bits.
-        target: the file to write; its suffix tells the format (see ``FORMATS``).
+        target: the file to write; its suffix sets the format (see ``FORMATS``).
         sequence: corrects the frames.
         cuts: as for :class:`~expcorr_core.video.sequence.SequenceCorrector`.
         one_correction: the same correction for all frames.
-        encoding: of the picture.
-        metadata: what is kept of tags: ``all``, all but those that tell of places (``no-gps``), or ``none``.
+        encoding: how to encode the picture.
+        metadata: tags to keep: ``all``, all except locations (``no-gps``), or ``none``.
         overwrite: replace ``target``.
-        progress: told of the frames that were looked at, that are done, and that are expected (0: not known); what it
-            raises ends the work, and leaves nothing.
+        progress: called with the number of frames analysed, done, and expected (0: unknown); an exception from it stops
+            the work and leaves nothing behind.
 
     Returns:
-        What became of it. A truncated or damaged file, or KeyboardInterrupt, leaves what was finished, playable.
+        The result. After a truncated or damaged file, or KeyboardInterrupt, the finished part is kept, playable.
 
     Raises:
         VideoError: PyAV is missing, or the video cannot be read, corrected or written.
@@ -97,7 +97,7 @@ def correct_video(
     require_pyav()
     form = FORMATS.get(target.suffix.lower())
     if not form:
-        raise VideoError(f"{target}: no video format is known by this suffix; use one of {', '.join(FORMATS)}")
+        raise VideoError(f"{target}: its suffix is not that of a known video format; use one of {', '.join(FORMATS)}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another name or overwrite it")
     if isinstance(source, Path) and target.exists() and target.samefile(source):
@@ -141,7 +141,7 @@ def correct_video(
             behind.problem(stopped),
             tuple(writer.left_out),
             stopped,
-            notes=writer.told(behind),
+            notes=writer.final_notes(behind),
         )
 
 
@@ -164,6 +164,6 @@ def _write(reader: Reader, grids: Iterator[BilateralGrid], writer: Writer, progr
 
 
 def _abandon(container: Any) -> None:
-    """Close a file that is written without more ado, if it is open."""
+    """Close an unfinished output file, if it is open."""
     with suppress(av.error.FFmpegError):
         container.close()

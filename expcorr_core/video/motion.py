@@ -1,7 +1,7 @@
 """The camera's motion between two frames: one affine map of the whole view, by registration (Lucas and Kanade 1981).
 
 Maps are ``(3, 3)`` float64 matrices on normalised coordinates, where the view is -1..1 along x and y, as
-:func:`torch.nn.functional.affine_grid` has them. They say where in the frame before a place of this frame was.
+:func:`torch.nn.functional.affine_grid` has them. They map a position in this frame to that in the previous frame.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STEPS = (4, 3, 3)  # Gauss-Newton steps at a quarter, half and full size
-OUTLIER = 2.0  # mean absolute residuals from which on a pixel counts less (Huber 1964)
-RIDGE = 1e-3  # keeps what the images do not show at rest; share of the mean squared gradient
+OUTLIER = 2.0  # mean absolute residuals beyond which a pixel counts less (Huber 1964)
+RIDGE = 1e-3  # keeps motion that the images do not determine at zero; share of the mean squared gradient
 
 
 def warp(images: Tensor, maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What a frame's view shows of other frames.
+    """Other frames, moved to this frame's view.
 
     Args:
-        images: of the other frames, ``(N, C, h, w)``.
-        maps: from places of the view to places of theirs, ``(N, 3, 3)``.
+        images: the other frames, ``(N, C, h, w)``.
+        maps: from positions in this view to positions in theirs, ``(N, 3, 3)``.
         size: height and width of the result.
 
     Returns:
-        The images ``(N, C, *size)``, and ``(N, 1, *size)``, 1 where the other frame shows the place and else 0.
+        The images ``(N, C, *size)``, and ``(N, 1, *size)``, 1 where the other frame shows the position, else 0.
     """
     places = F.affine_grid(maps[:, :2].to(images), [len(maps), 1, *size], align_corners=False)
     inside = (places.abs() <= 1).all(3)[:, None].to(images)
@@ -35,11 +35,11 @@ def camera_motion(before: Tensor, after: Tensor, guess: Tensor) -> Tensor:
     """Register two frames, whose brightness and contrast may differ.
 
     Args:
-        before, after: luminance, ``(h, w)``, of one size; some 48 pixels suffice.
-        guess: a map to begin with, such as the last frame's.
+        before, after: luminance, ``(h, w)``, of one size; about 48 pixels are enough.
+        guess: an initial map, such as the last frame's.
 
     Returns:
-        The map; of the guess, standstill and what is found from the better of them, the one that fits best.
+        The map that fits best: the guess, no motion, or the one found by starting from the better of these.
     """
     still = torch.eye(3, dtype=torch.float64)
     pairs = [(_normalised(before), _normalised(after))]
@@ -62,7 +62,7 @@ def _halved(image: Tensor) -> Tensor:
 
 
 def _misfit(before: Tensor, after: Tensor, motion: Tensor) -> float:
-    """Mean absolute difference where both show something; infinite where they share less than a fifth of the view."""
+    """Mean absolute difference where both show something; infinite if they share less than a fifth of the view."""
     warped, inside = warp(before, motion[None], _size(after))
     if not motion.isfinite().all() or inside.mean() < 0.2:
         return float("inf")

@@ -1,4 +1,4 @@
-"""PyAV, through which videos are read and written: whether it is there, and what it says where it fails."""
+"""PyAV, which reads and writes videos: whether it is installed, and its error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ try:
 except ImportError:
     pyav = None  # type: ignore[assignment]
 
-av: Any = pyav  # its stubs do not tell a stream's kind from its codec's
+av: Any = pyav  # its stubs do not distinguish a stream's type from its codec's
 
 
 class VideoError(ValueError):
@@ -25,16 +25,16 @@ def require_pyav() -> None:
     if av is None or int(av.__version__.partition(".")[0]) < 16:  # as in pyproject.toml
         found = av.__version__ if av else "none"
         hint = "install it with: pip install 'av>=16' (the extra video of expcorr)"
-        raise VideoError(f"video needs PyAV 16 or newer, and found {found}; {hint}")
+        raise VideoError(f"video needs PyAV 16 or newer, but found {found}; {hint}")
 
 
 def fraction(value: Any) -> Fraction:
-    """A rate, time base or aspect, which PyAV 19 gives as numbers of its own kind."""
+    """A rate, time base or aspect, which PyAV 19 gives in a type of its own."""
     return Fraction(int(value.numerator), int(value.denominator))
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     return str(getattr(error, "strerror", None) or error).partition("\n")[0]
 
 
@@ -44,27 +44,27 @@ DEMUXERS = {"mp4": "mov", "mov": "mov", "matroska": "matroska", "webm": "matrosk
 def open_video(
     file: str | io.BytesIO, mode: str, form: str | None = None, options: dict[str, str] | None = None
 ) -> Any:
-    """Open a file to read ("r") or write ("w") it; tags that are no UTF-8 come out, and are written, as they are.
+    """Open a file to read ("r") or write ("w") it; tags that are not UTF-8 are read and written unchanged.
 
     Args:
         file: its name, or its contents.
         mode: "r" or "w".
-        form: FFmpeg's name of the format; None where the contents tell.
+        form: FFmpeg's name of the format; None to detect it from the contents.
         options: of the format.
     """
-    # PyAV 19 does so without being told, and cannot be told.
+    # PyAV 19 does so by default, and has no such option.
     errors = {"metadata_errors": "surrogateescape"} if int(av.__version__.partition(".")[0]) < 19 else {}
     return av.open(file, mode, format=form, container_options=options, **errors)
 
 
 def opened(contents: io.BytesIO, form: str) -> Any:
-    """Open what was written in the format of this name, which may be too short to be known by itself."""
+    """Open what was written in the format ``form``; it may be too short for its format to be detected."""
     return open_video(io.BytesIO(contents.getvalue()), "r", DEMUXERS[form])
 
 
 @contextmanager
 def ffmpegs_errors() -> Iterator[list[str]]:
-    """Gather what FFmpeg itself says of errors: its figures, such as "Invalid argument", tell little."""
+    """Collect FFmpeg's own error messages: its error codes, such as "Invalid argument", say little."""
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)

@@ -1,4 +1,4 @@
-"""One pass over a video file: its frames, at the network's size or at their own, and the packets of what is copied."""
+"""One pass over a video file: its frames, at the network's size or their own, and the packets of copied streams."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from .colour import (
 )
 from .pyav import VideoError, av, fraction, open_video, reason
 
-# What may be missing, since headers are not exact: a share of the frames where they are counted, else seconds.
+# What may be missing, since headers are inexact: a share of the frames if the header counts them, else seconds.
 MISSING, SLACK = 0.02, 1.0
-# Decoders that see transparency, which Matroska keeps beside the packets and FFmpeg's own pass over.
+# Decoders that read transparency, which Matroska stores beside the packets and FFmpeg's own decoders ignore.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-STILL_BRANDS = ("avif", "heic", "heix", "mif1")  # of the ISO's file format
+STILL_BRANDS = ("avif", "heic", "heix", "mif1")  # of the ISO base media file format
 MOVING_BRANDS = ("avis", "hevc", "hevx", "msf1")
 
 
@@ -46,7 +46,7 @@ MOVING_BRANDS = ("avis", "hevc", "hevx", "msf1")
 def reading(source: Path | io.BytesIO) -> Iterator[Reader]:
     """One pass over a video file, or over the contents of one; raises VideoError as :class:`Reader` does."""
     name = str(source) if isinstance(source, Path) else "the video"
-    options = {"export_xmp": "1"}  # of MP4 and MOV: else nothing tells that it was there
+    options = {"export_xmp": "1"}  # for MP4 and MOV: otherwise nothing shows that there was any
     try:
         container = open_video(
             name if isinstance(source, Path) else io.BytesIO(source.getbuffer()), "r", options=options
@@ -60,7 +60,7 @@ def reading(source: Path | io.BytesIO) -> Iterator[Reader]:
 
 
 class Reader:
-    """One pass over an open video, which messages call ``name``; raises VideoError where it has no picture."""
+    """One pass over an open video, called ``name`` in messages; raises VideoError if it has no picture."""
 
     def __init__(self, container: Any, name: str) -> None:
         self.container, self.name = container, name
@@ -70,21 +70,21 @@ class Reader:
         if not pictures:
             raise VideoError(f"{self.name}: has no video")
         if pictures[0].codec_context is None:
-            raise VideoError(f"{self.name}: is of a codec that cannot be decoded here")
+            raise VideoError(f"{self.name}: has a codec that cannot be decoded here")
         self.stream = pictures[0]
         self.stream.thread_type = "AUTO"
         self.decoder = self._alpha_decoder()
-        # Of files with frames at uneven times, one of these may be that of the time base.
+        # For variable frame rates, one of these may be the rate of the time base.
         rates = [fraction(rate) for rate in (self.stream.average_rate, self.stream.guessed_rate) if rate]
         self.rate, self.highest_rate = min(rates, default=Fraction(25)), max(rates, default=Fraction(25))
         self.seconds = self._seconds()
         mean = (self.stream.frames and self.stream.average_rate) or self.rate
         by_time = int(self.seconds * float(mean) + 0.5)
-        # An edit list may hide frames, which are counted all the same.
+        # An edit list may hide frames, which are counted nevertheless.
         self.expected = min(self.stream.frames or by_time, by_time or self.stream.frames)
         self.count, self.damaged, self.hidden, self.broken = 0, 0, 0, ""
-        self.end = 0.0  # time of the last frame that was decoded, seconds
-        self.transparent = False  # whether a corrected frame was, anywhere
+        self.end = 0.0  # time of the last decoded frame, seconds
+        self.transparent = False  # whether any corrected frame was
         form = self.stream.codec_context.format
         self.adopt(form.name if form else "yuv420p")
 
@@ -92,9 +92,9 @@ class Reader:
         form = self.container.format.name
         brand = self.container.metadata.get("major_brand", "")
         if brand in MOVING_BRANDS:
-            raise VideoError(f"{self.name}: is a moving AVIF or HEIF picture, which is not read; convert it first")
+            raise VideoError(f"{self.name}: is an animated AVIF or HEIF picture, which is not read; convert it first")
         if form == "webp_pipe" and self._is_moving_webp():
-            raise VideoError(f"{self.name}: is a moving WebP picture, which this PyAV cannot read; PyAV 19 can")
+            raise VideoError(f"{self.name}: is an animated WebP picture, which this PyAV cannot read; PyAV 19 can")
         if form.endswith("_pipe") or form == "image2" or brand in STILL_BRANDS:
             raise VideoError(f"{self.name}: is a picture, not a video; use: expcorr correct")
 
@@ -107,7 +107,7 @@ class Reader:
         return start[12:16] == b"VP8X" and bool(start[20] & 2)
 
     def _alpha_decoder(self) -> Any:
-        """What decodes the stream: where it has transparency beside its packets, a decoder that sees that."""
+        """A decoder that reads transparency beside the packets, if the stream has any; else None."""
         context = self.stream.codec_context
         name = ALPHA_DECODERS.get(context.codec.canonical_name)
         tags = {key.lower(): value for key, value in self.stream.metadata.items()}
@@ -116,42 +116,42 @@ class Reader:
             return None
         try:
             decoder = av.CodecContext.create(name, "r")
-        except ValueError:  # a PyAV that was built without it
+        except ValueError:  # a PyAV built without it
             return None
         self.alpha_unseen = False
         return decoder
 
     def adopt(self, name: str) -> None:
-        """Unpack frames as those of this pixel format need it."""
+        """Unpack frames as this pixel format requires."""
         self.layout = layout_of(name)
         self.pixels = PIXELS[self.layout.alpha, self.layout.depth > 8]
 
     def _seconds(self) -> float:
-        """How long the picture should last; 0 where the file does not tell."""
+        """How long the picture should last; 0 if the file does not say."""
         if self.stream.duration:
             return float(self.stream.duration * self.stream.time_base)
         if tag := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self.stream.metadata.get("DURATION", "")):  # Matroska
             hours, minutes, seconds = map(float, tag.groups())
             return 3600 * hours + 60 * minutes + seconds
-        alone = len(self.container.streams) == 1  # else the file may last as long as its sound
+        alone = len(self.container.streams) == 1  # otherwise the file may be as long as its audio
         return self.container.duration / float(av.time_base) if alone and self.container.duration else 0.0
 
     def first(self) -> Any:
-        """The first frame; raises VideoError where there is none, or for what would not be corrected well."""
+        """The first frame; raises VideoError if there is none, or for video that would not be corrected well."""
         context = self.stream.codec_context
         self._refuse_hdr(context.color_trc)
         frame = next(self.frames(), None)
         if frame is None:
             raise VideoError(f"{self.name}: has no frame that can be read")
         self._refuse_hdr(getattr(frame, "color_trc", UNSPECIFIED))  # PyAV 16 has none
-        # Without tags, Dolby Vision has colours of its own; with them, what is below it is as they say.
+        # Without tags, Dolby Vision has its own colours; with them, its base layer is as they say.
         if side_data(frame, "DOVI_METADATA") and context.color_trc in (0, UNSPECIFIED):
             raise VideoError(f"{self.name}: is HDR video (Dolby Vision); convert it to SDR first")
         if frame.interlaced_frame:
             raise VideoError(f"{self.name}: is interlaced; deinterlace it first")
         if not frame.format.is_rgb and frame.colorspace in UNKNOWN_MATRICES:
             matrix = UNKNOWN_MATRICES[frame.colorspace]
-            raise VideoError(f"{self.name}: has colours of a kind that is not converted here ({matrix})")
+            raise VideoError(f"{self.name}: has an unsupported colour matrix ({matrix}); convert it first")
         return frame
 
     def _refuse_hdr(self, transfer: int) -> None:
@@ -159,7 +159,7 @@ class Reader:
             raise VideoError(f"{self.name}: is HDR video ({name}); convert it to SDR first")
 
     def packets(self, *streams: Any) -> Iterator[Any]:
-        """All packets of the streams, up to where the file breaks off."""
+        """All packets of the streams, up to where the file ends or is damaged."""
         try:
             yield from self.container.demux(streams)
         except av.error.FFmpegError as error:
@@ -167,7 +167,7 @@ class Reader:
 
     def decoded(self, packet: Any) -> Iterator[Any]:
         """The frames of a packet; none of a damaged one."""
-        self.hidden += packet.is_discard  # before the first frame that is shown: an edit list says so
+        self.hidden += packet.is_discard  # before the first frame shown, according to an edit list
         try:
             frames = self.decoder.decode(packet) if self.decoder else packet.decode()
         except av.error.FFmpegError:
@@ -188,7 +188,7 @@ class Reader:
             yield from self.decoded(packet)
 
     def reduced(self, larger_side: int) -> Iterator[Tensor]:
-        """The frames, upright and at the size that the network sees, ``(3, h, w)`` float32."""
+        """The frames, upright and at the size of the network's copy, ``(3, h, w)`` float32."""
         for frame in self.frames():
             scale = min(1, larger_side / max(frame.width, frame.height))
             size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
@@ -207,7 +207,7 @@ class Reader:
         return pixels
 
     def unpacked(self, frame: Any, name: str, interpolation: int, width: int = 0, height: int = 0) -> NDArray[Any]:
-        """A frame's pixels, upright; ``width`` and ``height`` are of the frame as it lies in the file."""
+        """A frame's pixels, upright; ``width`` and ``height`` are those of the frame as stored."""
         converted = frame.reformat(
             width or None,
             height or None,
@@ -228,12 +228,12 @@ class Reader:
             return ""
         counted, seconds = self.stream.frames, self.seconds
         few = self.count + self.damaged + self.hidden < counted * (1 - MISSING) - 2
-        # Frames that an edit list cuts off at the end are counted, but the time is without them.
+        # Frames that an edit list cuts off at the end are counted, but the duration excludes them.
         slack = min(SLACK, seconds * MISSING + 3 / float(self.rate)) if counted else SLACK
         early = self.end < seconds - slack
         if self.broken or ((few and early) if counted and seconds else few or early):
-            told = f" ({self.broken})" if self.broken else ""
-            return f"{self.name}: ends early{told}, after {self.count} of {self.expected} frames"
+            cause = f" ({self.broken})" if self.broken else ""
+            return f"{self.name}: ends early{cause}, after {self.count} of {self.expected} frames"
         if self.damaged:
-            return f"{self.name}: is damaged; {self.damaged} of its packets were passed over"
+            return f"{self.name}: is damaged; {self.damaged} of its packets were skipped"
         return ""

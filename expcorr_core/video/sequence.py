@@ -1,13 +1,13 @@
-"""One exposure for a clip: corrections of frames that hold still over time, without smearing cuts.
+"""Consistent exposure for a clip: corrections that are stable over time, without blurring across cuts.
 
-The network corrects every k-th frame of a scene: the *keys*. For a frame, the keys around it, and what the network made
-of them, are moved by the camera's motion to where the frame shows the same, given the frame's own exposure (by a tone
-curve a channel), and averaged, weighed by a two-sided exponential of the distance in time (the steady state of a Kalman
-smoother of a random walk) and by whether they do show the same. To this pair of averages the frame's bilateral grid is
-fitted. So the result stays as it is while the scene moves past and the camera's automatics change the exposure, and the
-sensor's noise leaves it alone. Grids are fitted where view or exposure have changed; those between are interpolated.
+The network corrects every k-th frame of a scene, the *keyframes*. For each frame, the keyframes around it and their
+corrections are aligned with it by the camera's motion, matched to its exposure (by a tone curve per channel), and
+averaged, weighted by a two-sided exponential of the distance in time (the steady state of a Kalman smoother of a random
+walk) and by whether they show the same content. The frame's bilateral grid is fitted to this pair of averages. So the
+result is stable while the scene moves and the camera's automatic exposure changes, and sensor noise does not affect it.
+Grids are fitted where view or exposure have changed; those between are interpolated.
 
-Without lookahead the same with the past alone.
+Without lookahead, only past keyframes are used.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from .motion import camera_motion, warp
 
 __all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
 
-# Height and width of the images that keys are moved at, pixels: thrice those of the pair that a grid is fitted to, so
-# that it comes out as if it were reduced in one step (at twice, single photos lose 2 dB). And of those that a frame is
-# compared with the next at: at more, details that have moved are taken for new ones.
+# Height and width at which keyframes are aligned, pixels: three times those of the pair that a grid is fitted to, so
+# that the result is as if reduced in one step (at twice, single photos lose 2 dB). And height and width at which frames
+# are compared: at more, details that have moved are taken for new ones.
 SIDE, LOOK = 96, 48
-TRUST = 0.3  # contrasts of the frame by which a key may differ and still count for 1/e
-NOISE = 0.01  # luminance that is no contrast
-FLOOR = 1e-3  # weight of the nearest key where none is to be trusted
-# Weight of the mean pair against the grid's smoothness: with less than the 1 of stills, the grids of one frame are more
-# like those of the next, and the results nearer to the target too.
+TRUST = 0.3  # difference, in contrasts of the frame, at which a keyframe counts for 1/e
+NOISE = 0.01  # luminance differences up to this are not contrast
+FLOOR = 1e-3  # weight of the nearest keyframe where none can be trusted
+# Weight of the mean pair relative to the grid's smoothness: with less than the 1 used for photos, the grids of
+# consecutive frames are more similar, and the results are also closer to the target.
 PAIR_WEIGHT = 1 / 16
-DARKEST, BRIGHTEST = 0.02, 0.98  # luminance between which a pixel tells of exposure
-# A grid is fitted at the latest so many frames, such a share of half the view (a cell of the grid), and so many stops
-# of display luminance after the last one; and before and after a change of exposure that is so much unlike the last.
+DARKEST, BRIGHTEST = 0.02, 0.98  # luminance range in which a pixel indicates exposure
+# A new grid is fitted at most this many frames, this share of half the view (a cell of the grid), or this many stops of
+# display luminance after the last; and before and after a change of exposure that differs this much from the last.
 FRAMES_APART, VIEWS_APART, STOPS_APART, JUMP = 8, 0.09, 0.25, 0.04
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A frame as the analysis leaves it.
+    """An analysed frame.
 
     Attributes:
-        index: place in its scene, from 0.
+        index: position in its scene, from 0.
         source: reduced, ``(1, 3, SIDE, SIDE)``.
         view: map from its view to that of the scene's first frame.
-        exposure: against the scene's first frame, stops of display luminance.
-        jumped: whether the exposure changed otherwise than the last time.
-        target: for keys, the correction of ``source``.
+        exposure: relative to the scene's first frame, stops of display luminance.
+        jumped: whether the exposure changed differently from the last time.
+        target: for keyframes, the correction of ``source``.
     """
 
     index: int
@@ -78,11 +78,11 @@ class _Fitted:
 
 
 class SequenceCorrector:
-    """Corrects frames that follow each other.
+    """Corrects consecutive frames.
 
     Args:
-        corrector: of single frames.
-        settings: of each frame.
+        corrector: for single frames.
+        settings: for each frame.
         smoothing: over time.
         space: colour space of the frames; None for sRGB.
     """
@@ -104,8 +104,8 @@ class SequenceCorrector:
         """Correct frames.
 
         Args:
-            frames: in order, ``(3, H, W)`` floating-point, 0..1. What can be gone through twice, is; of an iterator, as
-                many frames are held as the corrections look ahead.
+            frames: in order, ``(3, H, W)`` floating-point, 0..1. A sequence is read twice; of an iterator, as many
+                frames are kept in memory as the corrections look ahead.
             cuts: numbers of the frames, from 0, that begin a scene; None detects them.
 
         Yields:
@@ -122,7 +122,7 @@ class SequenceCorrector:
     def corrections(self, frames: Iterable[Tensor], cuts: Collection[int] | None = None) -> Iterator[BilateralGrid]:
         """The correction of each frame, at the strength of the settings, on the CPU.
 
-        The frames may be reduced ones, of no less than the working size: none is held, and the grids slice any size.
+        The frames may be reduced, but not below the working size: none is kept, and the grids slice any size.
 
         Args:
             frames, cuts: see :meth:`__call__`.
@@ -140,7 +140,7 @@ class SequenceCorrector:
 
     @torch.no_grad()
     def one_correction(self, frames: Iterable[Tensor]) -> BilateralGrid:
-        """One correction for a whole clip: the mean of those of every k-th frame; arguments as of :meth:`corrections`.
+        """One correction for a whole clip: the mean over every k-th frame; arguments as in :meth:`corrections`.
 
         Raises:
             ValueError: there is no frame, or one that :meth:`__call__` would not take.
@@ -180,7 +180,7 @@ class SequenceCorrector:
             yield _Seen(index, source, view, exposure, jumped, target)
 
     def _corrected(self, small: Tensor, number: int) -> Tensor:
-        """The correction of a key; where it is averaged with others, every second one of the mirrored key."""
+        """The correction of a keyframe; where it is averaged with others, every second keyframe is mirrored."""
         averaged = self.smoothing.lookahead and self.smoothing.frames >= 2 * self.smoothing.every
         if not self.settings.flip or not averaged:
             return self.corrector.correct_reduced(small, self.settings, self.space)
@@ -191,7 +191,7 @@ class SequenceCorrector:
 
 
 class _Scene:
-    """The frames of a scene that wait for their correction, and the keys that count for them."""
+    """The frames of a scene that wait for their correction, and the keyframes that count for them."""
 
     def __init__(self, smoothing: Smoothing, strength: float) -> None:
         self.smoothing = smoothing
@@ -201,7 +201,7 @@ class _Scene:
         self.last: _Fitted | None = None
 
     def add(self, seen: _Seen) -> Iterator[BilateralGrid]:
-        """Take the next frame; yields the grids that it completes."""
+        """Add the next frame; yields the grids that it completes."""
         self.waiting.append(seen)
         if seen.target is not None:
             self.keys.append(seen)
@@ -214,7 +214,7 @@ class _Scene:
             yield self.last.grid
 
     def rest(self) -> Iterator[BilateralGrid]:
-        """The scene ends: yields the grids of the frames that wait."""
+        """End the scene: yields the grids of the waiting frames."""
         yield from self._finished(None)
 
     def _finished(self, newest: int | None) -> Iterator[BilateralGrid]:
@@ -266,7 +266,7 @@ class _Scene:
         sources, trust = matched(moved[:, :3], source, (shown > 0.999).float())
         weighted = trust * weight
         total = weighted.sum(0, keepdim=True) + FLOOR
-        # What none shows is left to the frame itself and to the nearest key.
+        # What none of them shows comes from the frame itself and the nearest keyframe.
         means = (weighted * torch.cat((sources, moved[:, 3:]), 1)).sum(0, keepdim=True)
         means = (means + FLOOR * torch.cat((source, moved[distance.argmin(), None, 3:]), 1)) / total
         share = total / (weight.sum() + FLOOR) * (PAIR_WEIGHT if time else 1)
@@ -275,7 +275,7 @@ class _Scene:
 
 
 def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
-    """Luminance ``(N, P)`` with the tones of another, ``(1 or N, P)``: a cubic curve through black, least squares."""
+    """Luminance ``(N, P)`` matched to another, ``(1 or N, P)``, by a cubic curve through black, least squares."""
     powers = torch.stack((before, before**2, before**3), 1).double()
     weighted = powers * weight[:, None]
     matrix = weighted @ powers.mT + 1e-6 * torch.eye(3, dtype=torch.float64)
@@ -285,12 +285,12 @@ def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
 
 
 def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Other frames, moved to this one's view, with its tones; and how far they show the same.
+    """Match other frames, moved to this one's view, to its tones; and find how far they show the same content.
 
     Args:
         before: the others, ``(N, 3, h, w)``.
         after: this frame, ``(1, 3, h, w)``.
-        shown: 1 where the others show the place, else 0, ``(N, 1, h, w)``.
+        shown: 1 where the others show the position, else 0, ``(N, 1, h, w)``.
 
     Returns:
         The others with this frame's tones, and the trust in each, ``(N, 1, h, w)``, 0..1.
@@ -306,10 +306,10 @@ def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tenso
 
 
 def compare(before: Tensor, after: Tensor, motion: Tensor) -> tuple[float, float]:
-    """A frame and the one before, ``(1, 3, h, w)``.
+    """Compare a frame with the previous one, ``(1, 3, h, w)``.
 
     Returns:
-        The share of the frame's contrast that the one before does not explain, 0 for the same scene under another
+        The share of the frame's contrast that the previous one does not explain, 0 for the same scene under another
         exposure and about 1 for another scene; and by how many stops of display luminance it is brighter.
     """
     moved, inside = warp(before, motion[None], (after.shape[2], after.shape[3]))

@@ -1,4 +1,4 @@
-"""The result's file: the corrected picture, and copies of the other streams, as far as a rehearsal had them back."""
+"""The output file: the corrected picture, and copies of those other streams that survived a rehearsal."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .pyav import av, ffmpegs_errors, fraction, open_video, opened, reason
 from .reader import Reader, reading
 from .tags import kept, kept_chapters, kept_of_stream, missing, tells_place, with_mac_language, with_quicktime
 
-LOOKED_AT = 400  # packets, for the first ones of streams that are copied
-SHOWN = 10  # of these packets, that a rehearsal takes: some codecs are known by several
-LATE = 0.05  # seconds, from which on sound that comes too early is told
-MDTA = {"movflags": "use_metadata_tags"}  # keys of any name; without, MOV and MP4 take a few
-# What a frame may have beside pixels that no encoder here gets again, and is no matter of the encoding itself.
+LOOKED_AT = 400  # packets, to find the first ones of copied streams
+SHOWN = 10  # packets per stream in a rehearsal: some codecs need several to be detected
+LATE = 0.05  # seconds; audio that begins earlier than this is reported
+MDTA = {"movflags": "use_metadata_tags"}  # keys of any name; otherwise MOV and MP4 take only a few
+# Side data of frames that no encoder here can write, and that are not about the encoding itself.
 SIDE_DATA = {
     "A53_CC": "closed captions",
-    "SPHERICAL": "the note that it is a spherical view",
-    "STEREO3D": "the note that it is for both eyes",
-    "MASTERING_DISPLAY_METADATA": "figures of the mastering display",
-    "CONTENT_LIGHT_LEVEL": "figures of the brightest light",
-    "DYNAMIC_HDR_PLUS": "HDR10+ figures",
-    "DOVI_METADATA": "Dolby Vision figures",
+    "SPHERICAL": "the spherical video tag",
+    "STEREO3D": "the stereo 3D tag",
+    "MASTERING_DISPLAY_METADATA": "mastering display metadata",
+    "CONTENT_LIGHT_LEVEL": "content light levels",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
     "AFD": "the active format description",
     "S12M_TIMECODE": "timecodes of frames",
     "ICC_PROFILE": "the colour profile",
@@ -42,19 +42,19 @@ SIDE_DATA = {
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """What a file has beside the corrected picture.
+    """What a file has besides the corrected picture.
 
     Attributes:
         copies: indices of streams that are copied packet by packet.
-        covers: of these, pictures that are attached.
-        attachments: name, kind and contents of files to attach.
+        covers: those of them that are attached pictures.
+        attachments: name, MIME type and contents of files to attach.
         tags: of the file.
         picture_tags: of the picture's stream.
         chapters: as PyAV has them.
         metadata: which tags of streams are kept: ``all``, ``no-gps`` or ``none``.
         options: of the format.
         left_out: what the format cannot hold.
-        notes: what else is not as it was, in sentences.
+        notes: what else has changed, in sentences.
     """
 
     copies: tuple[int, ...] = ()
@@ -70,7 +70,7 @@ class Extras:
 
 
 class Writer:
-    """A file as it is written; whoever opened the container closes it."""
+    """A file being written; whoever opened the container closes it."""
 
     def __init__(self, container: Any, reader: Reader, picture: Picture, plan: Plan, extras: Extras) -> None:
         self.container, self.pixels = container, reader.pixels
@@ -98,7 +98,7 @@ class Writer:
 
     @property
     def frames(self) -> int:
-        """How many were written."""
+        """Number of frames written."""
         return self.track.count
 
     def _copied(self, stream: Any, extras: Extras) -> Any:
@@ -115,16 +115,16 @@ class Writer:
         return copy
 
     def copy(self, packet: Any) -> None:
-        """Copy a packet of another stream; one that fails ends that stream, and is told."""
+        """Copy a packet of another stream; a failure ends that stream, with a note."""
         stream = packet.stream
         copy = self.copies.get(stream)
         if copy is None or not packet.size:
             return
-        if packet.dts is None:  # pictures that are attached have no times
+        if packet.dts is None:  # attached pictures have no times
             if stream.index not in self.covers:
                 return
             packet.pts = packet.dts = 0
-        # In the file's own ticks: where these are coarser, two packets may come to have one time, which is refused.
+        # In the file's own ticks: where these are coarser, two packets could get the same time, which is refused.
         packet.pts = packet.dts if packet.pts is None else packet.pts
         base = fraction(packet.time_base)
         ticks = base / fraction(copy.time_base)
@@ -140,13 +140,13 @@ class Writer:
             self.container.mux(packet)
         except av.error.FFmpegError as error:
             if error.errno != errno.EINVAL and not isinstance(error, av.error.InvalidDataError):
-                raise  # it is of the disk, not of this packet
+                raise  # the disk is at fault, not this packet
             del self.copies[stream]
             self.notes.append(f"{_name(stream)} ends early ({reason(error)})")
 
     def _note_delay(self, stream: Any, seconds: float) -> None:
         if stream.type == "audio" and seconds > LATE:
-            self.notes.append(f"AVI holds no start times: {_name(stream)} begins {seconds:.2f} s too early")
+            self.notes.append(f"AVI has no start times: {_name(stream)} begins {seconds:.2f} s too early")
 
     def write(self, source: Any, pixels: NDArray[Any]) -> None:
         """Encode a corrected frame with the times of its original."""
@@ -156,28 +156,28 @@ class Writer:
             self.container.mux(packet)
 
     def close(self) -> None:
-        """Write what the encoder holds back, and the end of the file."""
+        """Write the packets still inside the encoder, and the end of the file."""
         for packet in self.track.flush():
             self.container.mux(packet)
         self.container.close()
 
-    def told(self, reader: Reader) -> tuple[str, ...]:
-        """What is not as it was, in sentences, once all frames are written."""
+    def final_notes(self, reader: Reader) -> tuple[str, ...]:
+        """What has changed, in sentences, once all frames are written."""
         notes = [*self.notes, *(f"{SIDE_DATA[kind]} in the frames: left out" for kind in sorted(self.beside))]
         if reader.alpha_unseen:
-            notes.append("its transparency is left out, since this PyAV has no decoder that sees it")
+            notes.append("its transparency is left out, since this PyAV has no decoder for it")
         elif reader.transparent and not layout_of(self.plan.pixels).alpha:
-            notes.append(f"its transparency is left out: {self.plan.encoder} in this format has none")
+            notes.append(f"its transparency is left out: {self.plan.encoder} does not support it in this format")
         if len(self.sizes) > 1:
-            notes.append("the frames' size changes within it; all are written in the first one's")
+            notes.append("the frame size changes midway; all frames are written at the size of the first")
         if self.track.shift > max(0.002, 0.5 / float(self.track.rate)):
             moved = f"by up to {self.track.shift:.3f} s"
-            notes.append(f"AVI holds frames at an even rate, here {float(self.track.rate):g}/s: they are moved {moved}")
+            notes.append(f"AVI has a constant frame rate, here {float(self.track.rate):g}/s: frames move {moved}")
         return tuple(notes)
 
 
 def _value(disposition: Any) -> int:
-    return int(getattr(disposition, "value", disposition))  # PyAV before 18 takes no other
+    return int(getattr(disposition, "value", disposition))  # PyAV before 18 takes only integers
 
 
 def _codec(stream: Any) -> str:
@@ -193,7 +193,7 @@ def _name(stream: Any) -> str:
 
 
 def plan_extras(source: Path | io.BytesIO, container: str, picture: Picture, plan: Plan, metadata: str) -> Extras:
-    """What of a file beside its picture another format can hold, told by rehearsals in memory.
+    """What a file has besides its picture that another format can hold, found by rehearsals in memory.
 
     Args:
         source: the file.
@@ -207,10 +207,10 @@ def plan_extras(source: Path | io.BytesIO, container: str, picture: Picture, pla
         firsts = _first_packets(reader, extras) if metadata != "all" else {}
     for index, contents in firsts.items():
         if tells_place(contents):
-            gone = f"subtitle stream {index} (tells of places)"
+            gone = f"subtitle stream {index} (reveals locations)"
             extras = _without(extras, index, gone)
     extras, failure = _holdable(source, container, picture, plan, extras)
-    if failure:  # then of nothing but what is beside the streams
+    if failure:  # then it must be something other than the streams
         for name, poorer in (
             ("timecode", replace(extras, tags=_untimed(extras.tags), picture_tags=_untimed(extras.picture_tags))),
             ("chapters", replace(extras, chapters=())),
@@ -223,7 +223,7 @@ def plan_extras(source: Path | io.BytesIO, container: str, picture: Picture, pla
     if container in ("mp4", "mov") and found and missing(extras.tags, found.tags):
         richer = replace(extras, options=MDTA, tags=with_quicktime(extras.tags))
         again, _ = _rehearsal(source, container, picture, plan, richer)
-        if again and not again.unlike:  # beside keys of any name, there is no room for covers
+        if again and not again.unlike:  # with keys of any name, covers are not possible
             extras, found = richer, again
     return _with_losses(extras, found, container) if found else extras
 
@@ -232,17 +232,17 @@ def _untimed(tags: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() != "timecode"}
 
 
-def _without(extras: Extras, index: int, told: str) -> Extras:
+def _without(extras: Extras, index: int, gone: str) -> Extras:
     copies = tuple(other for other in extras.copies if other != index)
-    return replace(extras, copies=copies, left_out=(*extras.left_out, told))
+    return replace(extras, copies=copies, left_out=(*extras.left_out, gone))
 
 
 def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
-    """All that is to be kept, whether or not the format can hold it."""
+    """Everything to keep, whether or not the format can hold it."""
     copies, covers, attachments, left_out, notes = [], [], [], [], []
     tags, picture_tags = kept(reader.container.metadata, metadata), kept_of_stream(reader.stream.metadata, metadata)
     chapters = kept_chapters(reader.container.chapters(), metadata)
-    if tags.pop("xmp", None):  # which muxers do not write where programs look for it
+    if tags.pop("xmp", None):  # muxers do not write it where programs look for it
         left_out.append("XMP")
     for stream in reader.container.streams:
         if stream is reader.stream:
@@ -253,7 +253,7 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
             if not contents:
                 left_out.append(_name(stream))
             elif metadata != "all" and b"Exif\0\0" in contents:
-                left_out.append(f"{_name(stream)}, as it may tell of a place")
+                left_out.append(f"{_name(stream)}, as it may reveal a location")
             elif container == "matroska":
                 name = stream.metadata.get("filename") or f"cover.{'png' if _codec(stream) == 'png' else 'jpg'}"
                 kind = stream.metadata.get("mimetype") or f"image/{'png' if _codec(stream) == 'png' else 'jpeg'}"
@@ -268,9 +268,9 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
             if timecode and metadata != "none":
                 picture_tags.setdefault("timecode", timecode)
             elif chapters and _codec(stream) == "bin_data":
-                pass  # their titles, which MOV and MP4 have as a stream
+                pass  # chapter titles, which are a stream in MOV and MP4
             elif metadata != "all":
-                left_out.append(f"{_name(stream)}, as it may tell of places")
+                left_out.append(f"{_name(stream)}, as it may reveal locations")
             else:
                 copies.append(stream.index)
         elif stream.codec_context is None:
@@ -295,7 +295,7 @@ def _wanted(reader: Reader, container: str, metadata: str) -> Extras:
 
 
 def _first_packets(reader: Reader, extras: Extras) -> dict[int, bytes]:
-    """The first packets of streams of subtitles, as far as they come early."""
+    """The first packets of subtitle streams, if they come early."""
     streams = [s for s in reader.container.streams.subtitles if s.index in extras.copies]
     found: dict[int, bytes] = {}
     for packet in islice(reader.packets(*streams), LOOKED_AT) if streams else ():
@@ -306,7 +306,7 @@ def _first_packets(reader: Reader, extras: Extras) -> dict[int, bytes]:
 def _holdable(
     source: Path | io.BytesIO, container: str, picture: Picture, plan: Plan, extras: Extras
 ) -> tuple[Extras, str]:
-    """The extras without streams that the format cannot hold, and why a rehearsal still fails, if it does."""
+    """The extras without streams that the format cannot hold, and why a rehearsal still fails, if so."""
     found, failure = _rehearsal(source, container, picture, plan, extras)
     if found and not found.unlike:
         return extras, ""
@@ -325,7 +325,7 @@ def _holdable(
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What a rehearsal's file has when it is read: as in :class:`Extras`, and streams that are not what they were."""
+    """What a rehearsal's file has when it is read: as in :class:`Extras`, and whether streams have changed."""
 
     tags: dict[str, str]
     picture_tags: dict[str, str]
@@ -339,7 +339,7 @@ class _Found:
 def _rehearsal(
     source: Path | io.BytesIO, container: str, picture: Picture, plan: Plan, extras: Extras
 ) -> tuple[_Found | None, str]:
-    """Write the beginning of the file in memory, and read it; returns what it has, or why it cannot be."""
+    """Write the beginning of the file in memory and read it; returns what it has, or why this fails."""
     contents = io.BytesIO()
     with ffmpegs_errors() as said, reading(source) as reader:
         try:
@@ -406,24 +406,24 @@ def _found(result: Any, writer: Writer, picture: Picture, extras: Extras) -> _Fo
 
 
 def _with_losses(extras: Extras, found: _Found, container: str) -> Extras:
-    """The extras with what of them the rehearsal's file did not have again."""
+    """The extras, with what the rehearsal's file lacks in ``left_out``."""
     lost = list(extras.left_out)
     tags = dict(found.tags)
     if container == "mpegts" and "title" in extras.tags:
-        tags["title"] = extras.tags["title"]  # the name of its service, which PyAV does not tell
+        tags["title"] = extras.tags["title"]  # stored as the service name, which PyAV does not report
     gone = missing(extras.tags, tags)
     of_picture = missing(extras.picture_tags, {**found.tags, **found.picture_tags})
     lost += [f"tag {key}" for key in dict.fromkeys((*gone, *of_picture))]
     if len(extras.chapters) > found.chapters:
         lost.append("chapters")
     for name, wanted, before, tags, after in found.streams:
-        # What the file has not; of times, it may leave out fractions of seconds.
+        # Tags that the file itself does not have; it may omit fractions of seconds.
         own = {key: value for key, value in wanted.items() if extras.tags.get(key, "")[:19] != value[:19]}
         lost += [f"tag {key} of {name}" for key in missing(own, tags)]
         roles = [role.name for role in av.stream.Disposition if role.value & before & ~after & ~1 and role.name]
         lost += [f"note of {name} that it is {role.replace('_', ' ')}" for role in roles]
     if not found.aspect:
-        lost.append("the aspect of pixels")
+        lost.append("the pixel aspect ratio")
     if found.colours:
         lost.append("colour tags (" + ", ".join(tag.replace("color_", "") for tag in found.colours) + ")")
     return replace(extras, left_out=tuple(lost))
