@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from expcorr_core.data.simulator import ExposureSimulator, edge_aware_mean
+from expcorr_core.data.simulator import Draws, ExposureSimulator, edge_aware_mean
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from training import fit_curve
 
@@ -45,7 +46,7 @@ def test_edge_aware_mean_lies_between_blur_and_identity() -> None:
 
 
 def made(simulator: ExposureSimulator, target: Tensor, count: int = 1) -> Tensor:
-    return torch.stack([simulator(target, np.random.default_rng(seed)) for seed in range(count)])
+    return torch.cat([simulator(target[None], torch.Generator().manual_seed(seed)) for seed in range(count)])
 
 
 def test_simulator(target: Tensor) -> None:
@@ -80,20 +81,30 @@ def test_each_step_of_the_simulator_does_its_own(target: Tensor) -> None:
     assert made(ExposureSimulator(**{**PLAIN, "ev_low": 2, "ev_high": 2}), target).mean() > target.mean() + 0.1
 
 
+def draws(count: int) -> Draws:
+    return Draws(count, torch.Generator().manual_seed(0))
+
+
 def test_shifts_leave_a_gap() -> None:
     simulator = ExposureSimulator(ev_gap=0.5, near_share=0.5)
-    rng = np.random.default_rng(0)
-    shifts = np.array([simulator.draw_shift(rng) for _ in range(500)])
+    shifts = simulator.draw_shifts(draws(500), torch.tensor(False)).numpy()
     assert np.abs(shifts).min() >= 0.5
     assert shifts.min() >= simulator.ev_low
     assert shifts.max() <= simulator.ev_high
     assert 0.2 < (shifts > 0).mean() < 0.8
 
 
-def test_cameras_clip_as_often_as_told() -> None:
-    rng = np.random.default_rng(0)
-    shoulders = [ExposureSimulator(clip_share=0.4).draw_curve(rng).shoulder for _ in range(400)]
-    assert 0.33 < np.mean([shoulder == 0 for shoulder in shoulders]) < 0.47
+def test_cameras_are_drawn_as_asked() -> None:
+    cameras = ExposureSimulator(clip_share=0.4).draw_cameras(draws(400))
+    assert not cameras.measured.any()
+    assert 0.33 < (cameras.curve.shoulder == 0).float().mean() < 0.47
+    measured = ExposureSimulator(bracket_share=1).draw_cameras(draws(400))
+    assert measured.measured.all()
+    assert measured.curve.shoulder.min() > 2
+    # The curve that was measured: the display values at so many stops from a grey of 128.
+    shown = CameraCurve(2.3, math.exp(2.3), 0.531 * 2.3 + 0.393)
+    values = shift_exposure(torch.full((6,), 128 / 255), torch.tensor([-3.0, -2, -1, 1, 2, 3]), shown) * 255
+    assert values.tolist() == pytest.approx([33, 53, 84, 180, 224, 250], abs=4)
 
 
 def test_the_range_is_widened_by_what_is_told(target: Tensor) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ..image.resize import resize
+from ..image.resize import resize, sample
 from ..method.contrast import normalise_range
 from ..photos.reading import ImageError, find_photos, read_photo
 from .pairs import find_exposure_pairs, find_split
@@ -181,6 +181,7 @@ class TrainingBatches(Dataset[Batch]):
         recolour_share: float = 0.0,
         normalise: bool = False,
         oversize: int = 1,
+        sampled: bool = False,
         exposures: int = 1,
         rank: int = 0,
         world: int = 1,
@@ -195,6 +196,7 @@ class TrainingBatches(Dataset[Batch]):
         self.recolour_share = recolour_share
         self.normalise = normalise
         self.oversize = oversize
+        self.sampled = sampled
         self.exposures = exposures
         self.positions = range(rank, batch_size, world)
         nearest = np.abs(np.log(photos.ratios)[:, None] - np.log([h / w for h, w in ASPECTS])).argmin(1)
@@ -216,20 +218,26 @@ class TrainingBatches(Dataset[Batch]):
             own = np.random.default_rng([*self.seed, index, position])
             photo = self.photos[members[position]]
             part = (
-                _patch(photo, self.size, own) if self.patches else _whole(photo, height, width, self.smallest_crop, own)
+                _patch(photo, self.size, own)
+                if self.patches
+                else _whole(photo, height, width, self.smallest_crop, own, self.sampled)
             )
             if own.random() < 0.5:
                 part = part.flip(2)
             if own.random() < self.recolour_share:
                 part = _recoloured(part, own)
-            target = part[-3:]
-            for _ in range(self.exposures):
-                image = part[:3] if len(part) == 6 else self.simulator(target, own)
-                if self.normalise:
-                    image = normalise_range(image[None])[0]
-                sample = image, target
-                samples.append([F.avg_pool2d(x, self.oversize) for x in sample] if self.oversize > 1 else sample)
-        return Batch(*(torch.stack(images) for images in zip(*samples, strict=True)))
+            target = part[None, -3:].expand(self.exposures, -1, -1, -1)
+            if len(part) == 6:
+                image = part[None, :3]
+            else:
+                image = self.simulator(target, torch.Generator().manual_seed(int(own.integers(2**62))))
+            samples.append((image, target))
+        image, target = (torch.cat(images) for images in zip(*samples, strict=True))
+        if self.normalise:
+            image = normalise_range(image)
+        if self.oversize > 1:
+            image, target = (F.avg_pool2d(x, self.oversize) for x in (image, target))
+        return Batch(image, target)
 
     def _shuffled(self, first: int) -> list[int]:
         """The photos of patches ``first ..``: each epoch has every photo ``patches`` times, in another order."""
@@ -242,14 +250,17 @@ class TrainingBatches(Dataset[Batch]):
         return members
 
 
-def _whole(photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator) -> Tensor:
+def _whole(
+    photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, sampled: bool
+) -> Tensor:
     """A large part of the photo (``smallest`` to 1 of a side), slightly stretched; ``(C, height, width)``, 0..1."""
     aspect = width / height * np.exp(rng.uniform(-0.08, 0.08))
     full_h, full_w = photo.shape[1:]
     crop_h = min(full_h, full_w / aspect) * rng.uniform(smallest, 1.0)
     h, w = max(1, round(crop_h)), min(full_w, max(1, round(crop_h * aspect)))
     top, left = rng.integers(full_h - h + 1), rng.integers(full_w - w + 1)
-    return _resized(photo[:, top : top + h, left : left + w], height, width)
+    part = photo[:, top : top + h, left : left + w]
+    return sample(part[None].float() / 255, height, width)[0] if sampled else _resized(part, height, width)
 
 
 def _resized(photo: Tensor, height: int, width: int) -> Tensor:

@@ -23,3 +23,11 @@ def reduce_to(image: Tensor, larger_side: int) -> Tensor:
         return image.float()
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return resize(image, size)
+
+
+def sample(image: Tensor, height: int, width: int) -> Tensor:
+    """Some pixels of ``(B, C, H, W)``, evenly spaced, as they are: ``(B, C, height, width)``.
+
+    What is clipped stays clipped, and the histogram is that of the whole.
+    """
+    return F.interpolate(image, (height, width), mode="nearest-exact")

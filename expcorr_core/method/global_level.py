@@ -1,0 +1,266 @@
+"""The global level: what the whole photo says, as one tone curve for each channel and one mix of the channels.
+
+In the pyramid's terms this is the level above the coarsest, one pixel wide. The paper's U-Nets paint the answer pixel
+by pixel, from what lies around it; but most of an exposure error is the same all over the photo. So here the statistics
+of the whole photo and a small picture of it are pooled to some dozens of numbers: increments of monotone curves (as in
+CURL and HDRNet's global branch), an exponent before them, and a 3x3 matrix after them. At the start of a training run
+they are the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..image.exposure import power
+from ..image.resize import sample
+
+SAMPLED = 128  # side of the grid of pixels that the statistics are taken of
+SMALL = 32  # side of the picture that the convolutions see
+KNOTS = 24  # increments of a curve
+OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
+LEAST_RANGE = 0.1  # as in :mod:`.contrast`: noise is not to fill 0..1
+DARKEST = 1e-4  # exponents are taken of values from here on
+LUMA = (0.25, 0.5, 0.25)  # of the statistics, exact in 8 bits
+BINS = 8  # of luma, for the shares and the chroma among the statistics
+# From this confidence on that a photo is well exposed it is left more and more as it is, and altogether from the second.
+WELL_EXPOSED = (0.6, 0.8)
+QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
+STATISTICS = 4 * len(QUANTILES) + 6 + 2 * BINS + 4
+LOW, HIGH = QUANTILES.index(0.001), QUANTILES.index(0.999)
+
+
+@dataclass(frozen=True)
+class GlobalArchitecture:
+    """Sizes of a :class:`GlobalNetwork`.
+
+    Attributes:
+        channels: of the first convolution; they double twice.
+        hidden: width of the layers that see the statistics; the last ones are twice as wide.
+    """
+
+    channels: int = 24
+    hidden: int = 128
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.hidden) < 1:
+            raise ValueError(f"channels and hidden must be positive, got {self.channels} and {self.hidden}")
+
+    def to_dict(self) -> dict[str, int]:
+        return {"channels": self.channels, "hidden": self.hidden}
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, Sequence[int]]) -> GlobalArchitecture:
+        """Read the sizes off the shapes of a state dict.
+
+        Raises:
+            ValueError: the keys are not those of a :class:`GlobalNetwork`.
+        """
+        try:
+            return cls(shapes["blocks.0.convolution.weight"][0], shapes["statistics.0.weight"][0])
+        except (KeyError, IndexError):
+            raise ValueError("the tensors are not those of a global exposure correction network") from None
+
+
+class ToneCurves(NamedTuple):
+    """A change of colours that is the same all over a photo; the first axis of all tensors counts photos.
+
+    Attributes:
+        low, high: ``(B,)``, the range that is stretched to 0..1 first.
+        exponent: ``(B,)``, of all values after that.
+        curves: ``(B, 3, KNOTS + 1)``, increasing: values of R, G and B at evenly spaced places of 0..1.
+        mix: ``(B, 3, 3)``, added to the curves' results: how much of each channel each channel gets.
+        kept: ``(B,)``, share of the photo as it was, 0..1.
+    """
+
+    low: Tensor
+    high: Tensor
+    exponent: Tensor
+    curves: Tensor
+    mix: Tensor
+    kept: Tensor
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Change images ``(B, 3, H, W)``, 0..1, of the photos that the curves are of; the result is not clamped."""
+        low, high, exponent, kept = (t.view(-1, 1, 1, 1) for t in (self.low, self.high, self.exponent, self.kept))
+        stretched = ((image - low) / (high - low)).clamp(DARKEST, 1)
+        place = power(stretched, exponent) * KNOTS
+        below = place.detach().floor().clamp(max=KNOTS - 1)
+        index = below.long().flatten(2)
+        first, second = (self.curves.gather(2, index + k).view_as(image) for k in (0, 1))
+        toned = torch.lerp(first, second, place - below)
+        return torch.lerp(toned + torch.einsum("bij,bjhw->bihw", self.mix, toned), image, kept)
+
+
+class _Block(nn.Module):
+    """A convolution whose result is scaled and shifted by what the statistics say (FiLM)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, hidden: int, ops: Any) -> None:
+        super().__init__()
+        self.convolution = ops.Conv2d(inputs, outputs, 3, stride, 1)
+        self.modulation = ops.Linear(hidden, 2 * outputs)
+        self.residual = inputs == outputs and stride == 1
+
+    def forward(self, x: Tensor, statistics: Tensor) -> Tensor:
+        scale, shift = self.modulation(statistics)[..., None, None].chunk(2, 1)
+        y = F.leaky_relu(self.convolution(x) * (1 + scale) + shift, 0.1)
+        return x + y if self.residual else y
+
+
+class GlobalNetwork(nn.Module):
+    """From the whole photo to :class:`ToneCurves`; 0.66 million parameters with the default architecture.
+
+    Args:
+        architecture: its sizes.
+        operations: namespace that holds ``Conv2d`` and ``Linear``: ``torch.nn`` to train and run, ComfyUI's casting
+            layers in its nodes.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, architecture: GlobalArchitecture | None = None, operations: Any = nn) -> None:
+        super().__init__()
+        self.training_record: dict[str, Any] = {}  # how its weights were made
+        self.architecture = architecture or GlobalArchitecture()
+        width, hidden = self.architecture.channels, self.architecture.hidden
+        self.register_buffer("mean", torch.zeros(STATISTICS))
+        self.register_buffer("spread", torch.ones(STATISTICS))
+        self.statistics = nn.Sequential(
+            operations.Linear(STATISTICS, hidden), nn.SiLU(), operations.Linear(hidden, hidden), nn.SiLU()
+        )
+        sizes = [(6, 1, 1), (1, 2, 2), (2, 2, 1), (2, 4, 2), (4, 4, 1), (4, 4, 2), (4, 4, 1)]
+        self.blocks = nn.ModuleList(
+            _Block(inputs if index == 0 else inputs * width, outputs * width, stride, hidden, operations)
+            for index, (inputs, outputs, stride) in enumerate(sizes)
+        )
+        self.summary = nn.Sequential(
+            operations.Linear(8 * width + hidden, 2 * hidden), nn.SiLU(),
+            operations.Linear(2 * hidden, 2 * hidden), nn.SiLU(),
+        )  # fmt: skip
+        self.curves = operations.Linear(2 * hidden, 3 * KNOTS)
+        self.mix = operations.Linear(2 * hidden, 9)
+        self.exponent = operations.Linear(2 * hidden, 1)
+        self.well_exposed = operations.Linear(2 * hidden, 1)
+
+    def initialise(self) -> None:
+        """Set the starting values of a training run (draws from torch's global generator): it begins as the identity."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    module.reset_parameters()
+            still = [self.curves, self.mix, self.exponent, self.well_exposed]
+            for layer in (*still, *(block.get_submodule("modulation") for block in self.blocks)):
+                layer.get_parameter("weight").zero_()
+                layer.get_parameter("bias").zero_()
+
+    def normalise(self, statistics: Tensor) -> None:
+        """Take mean and spread of the statistics of many photos ``(N, STATISTICS)`` for all that follow."""
+        self.mean.copy_(statistics.mean(0))
+        self.spread.copy_(statistics.std(0) + 1e-3)
+
+    def forward(self, image: Tensor) -> tuple[ToneCurves, Tensor]:
+        """Look at photos as they are.
+
+        Args:
+            image: ``(B, 3, h, w)`` float32, 0..1, of the size that clipping still shows in: some 512 pixels.
+
+        Returns:
+            The change of each photo, with ``kept`` 0, in float32; and ``(B,)`` how surely it is well exposed, as a
+            logit.
+        """
+        pixels = sample(image, SAMPLED, SAMPLED)
+        values = photo_statistics(pixels)
+        low, high = photo_range(values)
+        small = F.avg_pool2d(pixels, SAMPLED // SMALL)
+        stretched = ((small - low.view(-1, 1, 1, 1)) / (high - low).view(-1, 1, 1, 1)).clamp(0, 1)
+        dtype = self.curves.weight.dtype if isinstance(self.curves, nn.Linear) else image.dtype
+        known = self.statistics(((values - self.mean.float()) / self.spread.float()).clamp(-5, 5).to(dtype))
+        seen = (torch.cat((stretched, small), 1) - 0.5).to(dtype)
+        for block in self.blocks:
+            seen = block(seen, known)
+        summary = self.summary(torch.cat((seen.mean((2, 3)), seen.amax((2, 3)), known), 1))
+        increments = self.curves(summary).float().view(-1, 3, KNOTS).softmax(2)
+        curves = F.pad(increments.cumsum(2), (1, 0)) * (1 + 2 * OVERSHOOT) - OVERSHOOT
+        mix = self.mix(summary).float().view(-1, 3, 3)
+        exponent = self.exponent(summary).float().exp().flatten()
+        found = ToneCurves(low, high, exponent, curves, mix, torch.zeros_like(low))
+        return found, self.well_exposed(summary).float().flatten()
+
+    def find(self, image: Tensor, flip: bool = False) -> ToneCurves:
+        """The change of each photo, of which well-exposed ones are left as they are.
+
+        Args:
+            image: as in :meth:`forward`.
+            flip: average with the mirrored photos (flip self-ensemble).
+        """
+        found, logit = self(image)
+        if flip:
+            mirrored, other = self(image.flip(3))
+            found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
+            logit = (logit + other) / 2
+        first, last = WELL_EXPOSED
+        return found._replace(kept=((logit.sigmoid() - first) / (last - first)).clamp(0, 1))
+
+    def parameter_count(self) -> int:
+        """Number of trainable values."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def photo_statistics(image: Tensor) -> Tensor:
+    """What the network is told of the colours of whole photos.
+
+    Args:
+        image: ``(B, 3, h, w)``, 0..1.
+
+    Returns:
+        ``(B, STATISTICS)``: quantiles of R, G, B and luma; shares of values, of pixels in any and of pixels in all
+        channels that are white, and that are black; shares and mean chroma of eight bins of luma; mean and spread of
+        chroma and luma.
+    """
+    batch = len(image)
+    red, green, blue = image.flatten(2).unbind(1)
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    levels = (torch.stack((red, green, blue, luma), 1) * 255).round_().long()
+    rows = torch.arange(4 * batch, device=image.device).view(batch, 4, 1) * 256
+    counts = torch.bincount((levels + rows).flatten(), minlength=batch * 1024).view(batch * 4, 256)
+    shares = counts.float().cumsum(1) / luma.shape[1]
+    wanted = torch.tensor(QUANTILES, device=image.device).sub(1e-6).clamp_min(1e-9).expand(len(shares), -1)
+    quantiles = torch.searchsorted(shares, wanted.contiguous()).clamp_max(255).view(batch, -1) / 255
+    brightest = torch.maximum(torch.maximum(red, green), blue)
+    darkest = torch.minimum(torch.minimum(red, green), blue)
+    top, bottom = 254.5 / 255, 0.5 / 255
+    clipped = [
+        (image.flatten(1) > top).float().mean(1), (brightest > top).float().mean(1), (darkest > top).float().mean(1),
+        (image.flatten(1) < bottom).float().mean(1), (brightest < bottom).float().mean(1),
+        (darkest < bottom).float().mean(1),
+    ]  # fmt: skip
+    chroma = brightest - darkest
+    bins = (luma * (BINS - 1e-3)).long() + torch.arange(batch, device=image.device)[:, None] * BINS
+    filled = torch.bincount(bins.flatten(), minlength=batch * BINS).view(batch, BINS).float()
+    coloured = torch.bincount(bins.flatten(), chroma.flatten(), batch * BINS).view(batch, BINS).float()
+    spread = [chroma.mean(1), chroma.std(1), luma.mean(1), luma.std(1)]
+    return torch.cat(
+        (
+            quantiles,
+            torch.stack(clipped, 1),
+            filled / luma.shape[1],
+            coloured / (filled + 1),
+            torch.stack(spread, 1),
+        ),
+        1,
+    )
+
+
+def photo_range(statistics: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a photo's range begins and ends, both ``(B,)``: 0.1 % of a channel's values lie below and above."""
+    channels = statistics[:, : 3 * len(QUANTILES)].view(len(statistics), 3, -1)
+    low, high = channels[..., LOW].amin(1), channels[..., HIGH].amax(1)
+    lack = (LEAST_RANGE - (high - low)).clamp_min(0)
+    low = low - lack * low / (1 - (high - low)).clamp_min(1e-6)
+    return low, torch.maximum(high, low + LEAST_RANGE)
