@@ -34,6 +34,7 @@ from expcorr_core.bilateral.slicing import choose_path, slice_image
 from expcorr_core.corrector import PAIR_SIZE, Corrector, native_dtype
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to
+from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.settings import WORKING_SIZE
 
@@ -196,21 +197,23 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
 
 def network_time(corrector: Corrector, device: str) -> tuple[float, Tensor]:
     small = reduce_to(picture("photo", (512, 512), device), WORKING_SIZE)
-    bands = laplacian_pyramid(small, corrector.network.architecture.levels)
+    network = corrector.network
+    assert isinstance(network, ExposureNetwork)
+    bands = laplacian_pyramid(small, network.architecture.levels)
     bands = [band.to(corrector.dtype, memory_format=torch.channels_last) for band in bands]
     with torch.inference_mode():
-        return timed(lambda: corrector.network(bands), device, 9), corrector.network(bands)[-1].float()
+        return timed(lambda: network(bands), device, 9), network(bands)[-1].float()
 
 
 def measure_network(device: str) -> tuple[list[Row], float]:
-    single, single_result = network_time(Corrector.load(device=device, dtype=torch.float32), device)
+    single, single_result = network_time(Corrector.load("paper", device, torch.float32), device)
     floor = NETWORK_FLOP / matrix_rate(device, torch.float32)
     rows: list[Row] = [
-        ("network 512x512", "float32", single * 1e3, "ms"),
+        ("paper's network 512x512", "float32", single * 1e3, "ms"),
         ("", "float32 / lower bound (rate of a matrix product)", single / floor, "x"),
     ]
     if native_dtype(device) == torch.bfloat16:
-        half, half_result = network_time(Corrector.load(device=device, dtype=torch.bfloat16), device)
+        half, half_result = network_time(Corrector.load("paper", device, torch.bfloat16), device)
         rows += [
             ("", "bfloat16 / float32", half / single, "x"),
             ("", "bfloat16 compared with float32", decibels(half_result, single_result.double()), "dB"),
@@ -225,6 +228,8 @@ def measure_correction(name: str, device: str, network: float) -> list[Row]:
     corrector = Corrector.load(device=device)
     repeats = 3 if name == "100 MP" else 5
     whole = timed(lambda: corrector(image), device, repeats)
+    paper = Corrector.load("paper", device)
+    before = timed(lambda: paper(image), device, repeats)
     small = reduce_to(image, WORKING_SIZE)
     changed = corrector.correct_small(small)
     grid = BilateralGrid.fit_reduced(small, changed, PAIR_SIZE)
@@ -238,7 +243,8 @@ def measure_correction(name: str, device: str, network: float) -> list[Row]:
     }
     return [
         (f"correction {name}", "whole", whole * 1e3, "ms"),
-        ("", "whole / network in float32", whole / network, "x"),
+        ("", "whole / whole with the paper's network", whole / before, "x"),
+        ("", "whole with the paper's network / that network in float32", before / network, "x"),
         *(("", part, seconds * 1e3, "ms") for part, seconds in parts.items()),
     ]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import __version__
 from .hub import REPOSITORY, download_weights
-from .method.weights_file import DEFAULT_NAME
+from .method.weights_file import DEFAULT_NAME, weights_path
 from .settings import TIME_LIMIT, WORKING_SIZE, Settings, Smoothing, UsageError
 
 
@@ -59,7 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     overwrite = argparse.ArgumentParser(add_help=False)
     overwrite.add_argument("--overwrite", action="store_true", help="replace existing output files")
     options = argparse.ArgumentParser(add_help=False, parents=[overwrite])
-    options.add_argument("--weights", type=Path, help="weights file (default: the bundled weights)")
+    options.add_argument(
+        "--weights",
+        type=weights_path,
+        help="weights file, or paper for the network of the paper (default: the bundled default weights)",
+    )
     options.add_argument(
         "--strength", type=float, default=Settings.strength, help="0 changes nothing, 1 is the full correction"
     )
@@ -233,7 +237,9 @@ def build_parser() -> argparse.ArgumentParser:
     download.set_defaults(run=_download)
 
     info = commands.add_parser("info", help="describe a weights file")
-    info.add_argument("weights", type=Path, nargs="?", metavar="FILE", help="default: the bundled weights")
+    info.add_argument(
+        "weights", type=weights_path, nargs="?", metavar="FILE", help="or paper (default: the bundled default weights)"
+    )
     return parser
 
 

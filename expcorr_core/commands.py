@@ -33,8 +33,9 @@ from .batch.pool import Stopped
 from .corrector import Corrector
 from .files import remove_leftovers, replacing
 from .machine import cores
+from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
-from .method.weights import default_weights_path, load_weights, read_metadata
+from .method.weights import bundled_weights, load_weights, read_metadata
 from .photos.photo import Photo
 from .photos.reading import read_photo
 from .photos.writing import write_photo
@@ -158,9 +159,12 @@ def _corrector(args: argparse.Namespace) -> Corrector:
         WeightsError: the weights cannot be loaded.
     """
     corrector = corrector_of(args.weights, str(pick_device(args.device)))
-    levels = corrector.network.architecture.levels
-    if args.gains and len(args.gains) != levels:
-        raise UsageError(f"--gains needs {levels} numbers for these weights, got {len(args.gains)}")
+    if args.gains:
+        if isinstance(corrector.network, GlobalNetwork):
+            raise UsageError("--gains needs a network with pyramid levels; add --weights paper")
+        levels = corrector.network.architecture.levels
+        if len(args.gains) != levels:
+            raise UsageError(f"--gains needs {levels} numbers for these weights, got {len(args.gains)}")
     return corrector
 
 
@@ -271,7 +275,7 @@ def _evs(exposures: Sequence[str]) -> str:
 
 
 def command_info(args: argparse.Namespace) -> int:
-    path = args.weights or default_weights_path()
+    path = args.weights or bundled_weights()
     description = {"file": path.name, "parameters": load_weights(path).parameter_count(), **read_metadata(path)}
     print(json.dumps(description, indent=2))
     return 0

@@ -22,9 +22,10 @@ from .image.checks import check_image, check_shape
 from .image.resize import reduce_to
 from .method.contrast import normalise_range, stretch_contrast
 from .method.fusion import fuse_exposures
+from .method.global_level import GlobalNetwork
 from .method.network import ExposureNetwork
 from .method.pyramid import laplacian_pyramid, scale_bands
-from .method.weights import load_weights
+from .method.weights import Network, load_weights
 from .photos.icc import ColourSpace, tone_of
 from .photos.metadata import Metadata
 from .photos.photo import Photo
@@ -57,6 +58,11 @@ def native_dtype(device: torch.device | str) -> torch.dtype:
     return torch.float32
 
 
+def best_dtype(network: Network, device: torch.device | str) -> torch.dtype:
+    """The precision to compute a network in: that of the device, but for the global network, which takes no time."""
+    return torch.float32 if isinstance(network, GlobalNetwork) else native_dtype(device)
+
+
 class Corrector(Pretrained, nn.Module):
     """Corrects the exposure of photos.
 
@@ -73,7 +79,7 @@ class Corrector(Pretrained, nn.Module):
     """
 
     def __init__(
-        self, network: ExposureNetwork, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self, network: Network, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
         self.network = network
@@ -97,16 +103,16 @@ class Corrector(Pretrained, nn.Module):
         """Load a corrector with the weights in a file, or the bundled ones.
 
         Args:
-            weights: the file; None for the bundled one.
+            weights: the file; ``paper`` for the bundled weights of the paper's network; None for the bundled default.
             device: where the network computes.
-            dtype: precision of the network; None for :func:`native_dtype`. Results in bfloat16 agree with those in
-                float32 to about 50 dB PSNR.
+            dtype: precision of the network; None for :func:`best_dtype`. Results of the paper's network in bfloat16
+                agree with those in float32 to about 50 dB PSNR.
 
         Raises:
             WeightsError: see :func:`~expcorr_core.method.weights.load_weights`.
         """
-        dtype = dtype or native_dtype(device)
-        return cls(load_weights(None if weights is None else Path(weights)).to(device, dtype)).eval()
+        network = load_weights(weights)
+        return cls(network.to(device, dtype or best_dtype(network, device))).eval()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -205,21 +211,26 @@ class Corrector(Pretrained, nn.Module):
         Raises:
             ValueError: the gains do not fit the network.
         """
+        if isinstance(self.network, GlobalNetwork):
+            if gains is not None:
+                raise ValueError("gains are for networks with pyramid levels, such as the paper's")
+            seen = image.to(self.device)
+            return self.network.find(seen, flip, self.dtype).apply(seen).clamp(0, 1).to(image.device)
         if self.network.normalised:
             image = normalise_range(image)
-        result = self._run(image, gains)
+        result = self._run_levels(self.network, image, gains)
         if flip:
-            result = (result + self._run(image.flip(3), gains).flip(3)) / 2
+            result = (result + self._run_levels(self.network, image.flip(3), gains).flip(3)) / 2
         return result
 
-    def _run(self, image: Tensor, gains: Sequence[float] | None) -> Tensor:
+    def _run_levels(self, network: ExposureNetwork, image: Tensor, gains: Sequence[float] | None) -> Tensor:
         height, width = image.shape[2:]
-        multiple = self.network.architecture.multiple
+        multiple = network.architecture.multiple
         padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        bands = laplacian_pyramid(padded.to(self.device), self.network.architecture.levels)
+        bands = laplacian_pyramid(padded.to(self.device), network.architecture.levels)
         if gains is not None:
             bands = scale_bands(bands, gains)
-        result: Tensor = self.network([band.to(self.dtype, memory_format=torch.channels_last) for band in bands])[-1]
+        result: Tensor = network([band.to(self.dtype, memory_format=torch.channels_last) for band in bands])[-1]
         return result[:, :, :height, :width].to(image.device, torch.float32).clamp(0, 1)
 
 

@@ -10,7 +10,7 @@ from .hub import download_weights, misnamed
 from .method.weights_file import DEFAULT_NAME, WeightsError
 
 if TYPE_CHECKING:
-    from .method.network import ExposureNetwork
+    from .method.weights import Network
 
 PAPER = "https://arxiv.org/abs/2003.11596"
 TAGS = ["exposure-correction", "image-enhancement", "low-light", "photo", "comfyui"]
@@ -43,7 +43,7 @@ class Pretrained(
 ):
     """What a model needs to be published and loaded again; for classes that have a ``network``."""
 
-    network: ExposureNetwork
+    network: Network
 
     @staticmethod
     def find_pretrained(name: str | Path, revision: str | None = None, filename: str = DEFAULT_NAME) -> Path:

@@ -11,13 +11,14 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..expcorr_core.corrector import Corrector, native_dtype
+from ..expcorr_core.corrector import Corrector, best_dtype
 from ..expcorr_core.files import digest
 from ..expcorr_core.hub import download_weights, misnamed
-from ..expcorr_core.method.weights import default_weights_path, load_weights
+from ..expcorr_core.method.global_level import GlobalNetwork
+from ..expcorr_core.method.weights import bundled_weights, load_weights
 
 FOLDER = "exposure_correction"  # in ComfyUI's models folder and in extra_model_paths.yaml
-BUNDLED = "bundled"
+BUNDLED = {"bundled": "default", "paper": "paper"}  # by the name in the node
 # The network's largest set of live activations at 512 x 512, with the convolutions' workspaces, in float32.
 WORKING_BYTES_PER_PIXEL = 1024
 
@@ -36,9 +37,12 @@ class ExposureModel:
 
     def __init__(self, path: Path) -> None:
         device = comfy.model_management.get_torch_device()
-        self.dtype = torch.float16 if comfy.model_management.should_use_fp16(device) else native_dtype(device)
+        network = load_weights(path, comfy.ops.manual_cast)
+        self.dtype = best_dtype(network, device)
+        if not isinstance(network, GlobalNetwork) and comfy.model_management.should_use_fp16(device):
+            self.dtype = torch.float16
         self.patcher = comfy.model_patcher.CoreModelPatcher(
-            load_weights(path, comfy.ops.manual_cast).to(self.dtype),
+            network.to(self.dtype),
             load_device=device,
             offload_device=comfy.model_management.unet_offload_device(),
         )
@@ -69,17 +73,17 @@ class LoadExposureModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[BUNDLED, *files],
-                    default=BUNDLED,
+                    options=[*BUNDLED, *(name for name in files if name not in BUNDLED)],
+                    default=next(iter(BUNDLED)),
                     display_name="weights",
-                    tooltip=f"'{BUNDLED}' comes with the node pack. Other safetensors files are looked for in "
-                    f"ComfyUI's models folder '{FOLDER}'.",
+                    tooltip="'bundled' and 'paper', the network of the CVPR 2021 paper, come with the node pack. Other "
+                    f"safetensors files are looked for in ComfyUI's models folder '{FOLDER}'.",
                 ),
                 io.String.Input(
                     "repository",
                     default="",
                     display_name="Hub repository",
-                    tooltip="A Hugging Face repository, owner/name: its expcorr-base-fp16.safetensors is downloaded "
+                    tooltip="A Hugging Face repository, owner/name: its expcorr-global-fp16.safetensors is downloaded "
                     "and used instead of those above. If empty, nothing is downloaded.",
                     optional=True,
                     advanced=True,
@@ -112,4 +116,6 @@ class LoadExposureModel(io.ComfyNode):
 
 def _file(weights: str) -> Path:
     """The file that a choice of weights stands for."""
-    return default_weights_path() if weights == BUNDLED else Path(folder_paths.get_full_path_or_raise(FOLDER, weights))
+    if weights in BUNDLED:
+        return bundled_weights(BUNDLED[weights])
+    return Path(folder_paths.get_full_path_or_raise(FOLDER, weights))

@@ -27,7 +27,7 @@ from expcorr_core.data.evaluation import evaluate
 from expcorr_core.data.pairs import OTHERS, UNDER, Pair, find_pairs, find_test_pairs
 from expcorr_core.files import digest, replacing
 from expcorr_core.image.metrics import EQUAL_PSNR, PerceptualIndex
-from expcorr_core.method.weights import default_weights_path
+from expcorr_core.method.weights import weights_path
 
 from .journal import check_started, complete_lines
 from .tables import markdown
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         pairs, reports = find_test_pairs(args.inputs)
     for report in reports:
         print(f"evaluate.py: {report}", file=sys.stderr)
-    weights = args.weights or default_weights_path()
+    weights = args.weights or weights_path()
     corrector = Corrector.load(weights, args.device)
     index: PerceptualIndex | None = None
     try:
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("inputs", type=Path, help="the paper's data set or its test part; with --targets a folder")
     parser.add_argument("out", type=Path, help="folder for the results")
     parser.add_argument("--targets", type=Path, help="folder of targets, with the same file names as the inputs")
-    parser.add_argument("--weights", type=Path, help="weights file (default: the bundled ones)")
+    parser.add_argument("--weights", type=weights_path, help="weights file, or paper (default: the bundled default)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     try:
         run(parser.parse_args(argv))

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from expcorr_core.method.network import Architecture, ExposureNetwork
-from expcorr_core.method.weights import save_weights
+from expcorr_core.method.weights import network_of, save_weights
 
 from .train import read_checkpoint
 
@@ -33,8 +32,7 @@ def export(checkpoint: Path, path: Path, dtype: torch.dtype, last: bool = False)
     state = read_checkpoint(checkpoint)
     tensors = state["network" if last else "average"]
     normalised = state["arguments"].get("normalise", False)  # older checkpoints lack it
-    architecture = Architecture.from_shapes({key: value.shape for key, value in tensors.items()})
-    network = ExposureNetwork(architecture, normalised=normalised)
+    network = network_of({key: value.shape for key, value in tensors.items()}, normalised=normalised)
     network.load_state_dict(tensors)
     save_weights(path, network, state["training"], dtype)
 

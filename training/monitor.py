@@ -14,7 +14,7 @@ from torch import Tensor
 
 COLUMNS = (
     "stage", "step", "loss", "reconstruction", "pyramid", "adversarial", "discriminator", "lr", "waiting", "seconds",
-    "validation_psnr", "validation_ssim", "consistency",
+    "validation_psnr", "validation_ssim", "consistency", "well_exposed",
 )  # fmt: skip
 
 

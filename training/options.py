@@ -18,11 +18,12 @@ from expcorr_core.machine import cores
 from .schedule import Stage
 
 PRESETS = Path(__file__).parent / "presets"
-LOSSES = ("reconstruction", "pyramid", "adversarial", "consistency")
+LOSSES = ("reconstruction", "pyramid", "adversarial", "consistency", "well_exposed")
+NETWORKS = ("pyramid", "global")
 # Arguments that the result depends on; a resumed run keeps them.
 LASTING = (
-    "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init", "ema",
-    "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
+    "network", "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init",
+    "ema", "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
 )  # fmt: skip
 # These belong to this computer, not to the run: they are neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
@@ -63,6 +64,12 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     what = parser.add_argument_group("what is trained")
     what.add_argument(
         "--stage", type=Stage.parse, nargs="+", help="size=,batch=,lr=,steps=|epochs=[,finest=,patches=,...]"
+    )
+    what.add_argument(
+        "--network",
+        choices=NETWORKS,
+        default="pyramid",
+        help="pyramid: the paper's U-Nets; global: curves for the whole photo (default pyramid)",
     )
     what.add_argument("--levels", type=int, default=4, help="pyramid levels, 1..4; 1 is the plain U-Net (default 4)")
     what.add_argument("--loss", type=_loss, nargs="+", help=f"{', '.join(LOSSES)}; NAME=WEIGHT")

@@ -115,7 +115,7 @@ class Stage:
 
 
 def table(stages: Sequence[Stage], photos: int, levels: int) -> str:
-    """The plan of a run as a Markdown table."""
+    """The plan of a run as a Markdown table; ``levels`` is 0 for the global network."""
     header = (
         "phase",
         "levels",
@@ -135,7 +135,7 @@ def table(stages: Sequence[Stage], photos: int, levels: int) -> str:
         rows.append(
             (
                 index,
-                ", ".join(str(level) for level in range(levels, stage.finest - 1, -1)),
+                ", ".join(str(level) for level in range(levels, stage.finest - 1, -1)) or "global",
                 f"{stage.size} px, {f'{stage.patches} patches per photo' if stage.patches else 'whole photos'}",
                 stage.batch,
                 stage.epochs or f"{total / each:.1f}",

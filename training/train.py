@@ -40,20 +40,28 @@ from tqdm import tqdm
 from expcorr_core.batch.pool import Stop
 from expcorr_core.corrector import native_dtype
 from expcorr_core.data.dataset import PhotoStore, TrainingBatches, find_training_files
-from expcorr_core.data.losses import adversarial_loss, consistency_loss, pyramid_loss, reconstruction_loss
+from expcorr_core.data.losses import (
+    adversarial_loss,
+    consistency_loss,
+    pyramid_loss,
+    reconstruction_loss,
+    well_exposed_loss,
+)
 from expcorr_core.data.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.files import replacing
+from expcorr_core.method.global_level import GlobalNetwork, photo_statistics
 from expcorr_core.method.network import Architecture, ExposureNetwork
-from expcorr_core.method.weights import load_weights, read_metadata, save_weights
+from expcorr_core.method.weights import Network, load_weights, read_metadata, save_weights
 
 from .adversary import Adversary, flipped
 from .monitor import Monitor
 from .options import build_parser, check_resumed, parse, parse_over, plain
 from .processes import Processes
 from .schedule import PAPER_PHOTOS, Stage, table
-from .validation import Validation, autocast, bands_of
+from .validation import WHOLE_SIDE, Validation, autocast, bands_of
 
+STATISTICS_BATCHES = 32  # of which mean and spread of the photos' statistics are taken
 AGREE_EVERY = 20  # steps between the checks in which several processes agree whether to stop
 
 
@@ -87,6 +95,11 @@ def find_validation(args: Any) -> list[Pair]:
     return find_pairs(args.validation / "input", args.validation / "gt")
 
 
+def levels_of(args: Any) -> int:
+    """Pyramid levels of the network; 0 of the global one."""
+    return 0 if args.network == "global" else int(args.levels)
+
+
 class Run:
     """A training run: networks, data and the state that a checkpoint keeps."""
 
@@ -104,7 +117,11 @@ class Run:
         if checkpoint and checkpoint["data"] != self.origin["data"]:
             raise ValueError(f"the photos in {args.photos} are not those that the run was started with")
         torch.manual_seed(args.seed)
-        network = ExposureNetwork(Architecture.of_levels(args.levels), normalised=args.normalise)
+        network: Network
+        if args.network == "global":
+            network = GlobalNetwork()
+        else:
+            network = ExposureNetwork(Architecture.of_levels(args.levels), normalised=args.normalise)
         network.initialise()
         if checkpoint:
             self.origin |= {key: value for key, value in checkpoint["training"].items() if key == "init"}
@@ -112,7 +129,8 @@ class Run:
             start = load_weights(args.init)
             if start.architecture != network.architecture:
                 raise ValueError(
-                    f"{args.init} has {start.architecture.levels} levels; add --levels or choose other weights"
+                    f"{args.init} is of another network ({json.dumps(start.architecture.to_dict())}); change --network "
+                    "or --levels, or choose other weights"
                 )
             network.load_state_dict(start.state_dict())
             self.origin["init"] = read_metadata(args.init)["training"]
@@ -153,6 +171,8 @@ class Run:
         count = len(self.files)
         total = stage.total_steps(count)
         side = args.photo_side if stage.patches else stage.size * stage.oversize * 5 // 4
+        if args.network == "global":
+            side = WHOLE_SIDE
         store = PhotoStore(self.files, side, int(args.cache * 2**30), args.workers, quiet=not processes.first)
         if processes.first and store.kept < len(store):
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
@@ -167,6 +187,7 @@ class Run:
             recolour_share=args.recolour,
             normalise=args.normalise,
             oversize=stage.oversize,
+            sampled=args.network == "global",
             exposures=2 if "consistency" in args.loss else 1,
             rank=processes.rank,
             world=processes.world,
@@ -177,14 +198,17 @@ class Run:
         )  # fmt: skip
         batches = iter(loader)
         validation = (
-            Validation(self.pairs, stage, args.levels, args.normalise) if self.pairs and processes.first else None
+            Validation(self.pairs, stage, levels_of(args), args.normalise) if self.pairs and processes.first else None
         )
-
-        # Levels that are not trained yet would hang DistributedDataParallel.
-        for level, unet in enumerate(self.network.unets, 1):
-            unet.requires_grad_(level >= stage.finest)
-        for level, transition in enumerate(self.network.transitions, 2):
-            transition.requires_grad_(level >= stage.finest)
+        if isinstance(self.network, GlobalNetwork):
+            if not (self.step or self.done or args.init):
+                self.normalise_statistics(data)
+        else:
+            # Levels that are not trained yet would hang DistributedDataParallel.
+            for level, unet in enumerate(self.network.unets, 1):
+                unet.requires_grad_(level >= stage.finest)
+            for level, transition in enumerate(self.network.transitions, 2):
+                transition.requires_grad_(level >= stage.finest)
         trained = [value for value in self.network.parameters() if value.requires_grad]
         fused = processes.device.startswith(("cpu", "cuda"))
         optimizer = torch.optim.AdamW(trained, stage.lr, args.betas, weight_decay=args.weight_decay, fused=fused)
@@ -248,6 +272,14 @@ class Run:
                     return False
         return True
 
+    def normalise_statistics(self, data: TrainingBatches) -> None:
+        """Let the global network know what is usual, from the first batches."""
+        inputs = [data[index].input for index in range(STATISTICS_BATCHES)]
+        usual = torch.cat([photo_statistics(image) for image in inputs])
+        for network in (self.network, self.average):
+            assert isinstance(network, GlobalNetwork)
+            network.normalise(usual.to(self.processes.device))
+
     def train_step(
         self,
         forward: nn.Module,
@@ -267,10 +299,16 @@ class Run:
         adversary = self.adversary if stage.has_discriminator(self.step, len(self.files)) else None
         draw = np.random.default_rng([args.seed, index, self.step, processes.rank]).integers(2**62)
         generator = torch.Generator().manual_seed(int(draw))
-        with autocast(processes.device, args.precision):
-            outputs = forward(bands_of(image, args.levels, stage.finest), stage.finest)
-        outputs = [y.float() for y in reversed(outputs)]
         terms: dict[str, Tensor] = {}
+        with autocast(processes.device, args.precision):
+            if args.network == "global":
+                curves, well_exposed = forward(image)
+                outputs = [curves.apply(image)]
+                if "well_exposed" in args.loss:
+                    terms["well_exposed"] = well_exposed_loss(well_exposed, image, target)
+            else:
+                outputs = forward(bands_of(image, args.levels, stage.finest), stage.finest)
+        outputs = [y.float() for y in reversed(outputs)]
         if stage.finest == 1 and "reconstruction" in args.loss:
             terms["reconstruction"] = reconstruction_loss(outputs[0], target)
         if "pyramid" in args.loss and len(outputs) > (stage.finest == 1):
@@ -386,10 +424,10 @@ def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
         args = parse(__doc__, argv)
         if not args.dry_run and (args.out / "last.pt").exists():
             raise ValueError(f"{args.out / 'last.pt'} exists; add --resume to resume it, or choose another folder")
-    architecture = Architecture.of_levels(args.levels)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     for stage in args.stage:
-        stage.check(architecture)
+        if args.network != "global":
+            stage.check(Architecture.of_levels(args.levels))
         if stage.batch % world:
             raise ValueError(f"a batch of {stage.batch} cannot be shared among {world} processes; choose a multiple")
     return args, checkpoint
@@ -399,7 +437,7 @@ def train(argv: list[str] | None) -> int:
     args, checkpoint = prepare(argv)
     if args.dry_run:
         count = len(find_training_files(args.photos)[0]) if args.photos else PAPER_PHOTOS
-        print(table(args.stage, count, args.levels), end="")
+        print(table(args.stage, count, levels_of(args)), end="")
         print(json.dumps({"photos": count, **plain(args)}, indent=2))
         return 0
     if args.threads:

@@ -13,8 +13,10 @@ from expcorr_core.data.dataset import load_photo
 from expcorr_core.data.pairs import Pair
 from expcorr_core.image.metrics import EQUAL_PSNR, psnr, ssim
 from expcorr_core.method.contrast import normalise_range
-from expcorr_core.method.network import Architecture, ExposureNetwork
+from expcorr_core.method.global_level import GlobalNetwork
+from expcorr_core.method.network import Architecture
 from expcorr_core.method.pyramid import laplacian_pyramid
+from expcorr_core.method.weights import Network
 from expcorr_core.photos.photo import Photo
 
 from .schedule import Stage
@@ -33,12 +35,12 @@ def bands_of(image: Tensor, levels: int, finest: int) -> list[Tensor | None]:
 
 
 class Validation:
-    """PSNR and SSIM of the finest trained output, at the stage's own size."""
+    """PSNR and SSIM of the finest trained output, at the stage's own size; of the global network (0 levels) at 512."""
 
     def __init__(self, pairs: list[Pair], stage: Stage, levels: int, normalise: bool) -> None:
         self.finest, self.levels, self.normalise = stage.finest, levels, normalise
-        side = WHOLE_SIDE if stage.patches else stage.size
-        size_multiple = stage.size_multiple(Architecture.of_levels(levels))
+        side = WHOLE_SIDE if stage.patches or not levels else stage.size
+        size_multiple = stage.size_multiple(Architecture.of_levels(levels)) if levels else 1
         self.pairs = [
             (
                 _to_multiple(load_photo(pair.input, side), side, size_multiple),
@@ -48,7 +50,7 @@ class Validation:
         ]
 
     @torch.inference_mode()
-    def run(self, network: ExposureNetwork, device: str, precision: str) -> tuple[dict[str, float], dict[str, Tensor]]:
+    def run(self, network: Network, device: str, precision: str) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Mean scores, and some of the photos with the output of each level."""
         scores: list[tuple[float, float]] = []
         shown: dict[str, Tensor] = {}
@@ -58,15 +60,20 @@ class Validation:
             if self.normalise:
                 image = normalise_range(image)
             with autocast(device, precision):
-                outputs = network(bands_of(image.to(device), self.levels, self.finest), self.finest)
+                outputs = self._outputs(network, image.to(device))
             made = outputs[-1].float().cpu().clamp(0, 1)
             scores.append(self._score(made, target))
             if index in chosen:
-                names = [f"Y{level}" for level in range(self.levels, self.finest - 1, -1)]
+                names = [f"Y{level}" for level in range(self.levels, self.finest - 1, -1)] or ["Y"]
                 for name, value in zip(("input", *names, "target"), (image, *outputs, target), strict=True):
                     shown[f"{index}/{name}"] = value.float().cpu()
         mean = [sum(column) / len(scores) for column in zip(*scores, strict=True)]
         return {"validation_psnr": mean[0], "validation_ssim": mean[1]}, shown
+
+    def _outputs(self, network: Network, image: Tensor) -> list[Tensor]:
+        if isinstance(network, GlobalNetwork):
+            return [network.find(image).apply(image)]
+        return network.forward(bands_of(image, self.levels, self.finest), self.finest)
 
     @staticmethod
     def _score(made: Tensor, target: Tensor) -> tuple[float, float]:

@@ -250,9 +250,7 @@ class TrainingBatches(Dataset[Batch]):
         return members
 
 
-def _whole(
-    photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, sampled: bool
-) -> Tensor:
+def _whole(photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, sampled: bool) -> Tensor:
     """A large part of the photo (``smallest`` to 1 of a side), slightly stretched; ``(C, height, width)``, 0..1."""
     aspect = width / height * np.exp(rng.uniform(-0.08, 0.08))
     full_h, full_w = photo.shape[1:]

@@ -45,6 +45,21 @@ def pyramid_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
     return total
 
 
+def well_exposed_loss(logit: Tensor, image: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of the decision that a photo is well exposed, which is true where input and target agree.
+
+    Args:
+        logit: ``(B,)``.
+        image, target: ``(B, 3, H, W)``, 0..1.
+
+    Returns:
+        ``(B,)``: times the number of a photo's values, as the other losses are sums over them.
+    """
+    kept = (image - target).abs().amax((1, 2, 3)) < 1 / 255
+    entropy = F.binary_cross_entropy_with_logits(logit, kept.float(), reduction="none")
+    return entropy * target[0].numel()
+
+
 def consistency_loss(output: Tensor) -> Tensor:
     """L1 distance between the results of two exposures of one photo (not the paper's).
 

@@ -19,12 +19,18 @@ from ..image.colour import luma
 from ..image.exposure import CameraCurve, power
 from ..photos.photo import Photo
 
-# Cameras as they were measured over 44 brackets of nine exposures, one stop apart (training/EXPERIMENTS.md): mean,
-# spread and limits of the exponent and of the shoulder's logarithm, and the slope that belongs to an exponent.
-BRACKET_GAMMA, BRACKET_SHOULDER = (2.3, 0.3, 1.5, 3.0), (2.3, 0.6, 1.0, 4.5)
-BRACKET_SLOPE = (0.531, 0.393)
+# How a camera shows light: display values (0..255) at so many stops from light that it shows as 128. Medians over 44
+# brackets of nine exposures, one stop apart (training/EXPERIMENTS.md).
+MEASURED_STOPS = (
+    -14, -10, -8, -7.5, -7, -6.5, -6, -5.5, -5, -4.5, -4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.25,
+    2.5, 2.75, 3, 3.25, 3.5, 3.75, 4.25, 8,
+)  # fmt: skip
+MEASURED_VALUES = (
+    0, 0.4, 1.3, 1.9, 2.8, 4.2, 6.6, 9.8, 14, 18, 22, 27, 33, 41.5, 53, 66, 83.5, 103.5, 128, 154, 180, 203, 223.5, 232,
+    240, 246, 250, 252.6, 254, 254.7, 255.3, 256,
+)  # fmt: skip
+DARKEST_STOPS = -9.0  # what is black in a photo is taken for this: it shows once it is exposed longer
 BRACKET_EV = (-4.0, 3.5)
-BRACKET_RANGE_SHARE = 0.4
 WHITE, HIDDEN_STOPS = 0.985, 2.0  # light above this display value may have been brighter by up to so many stops
 
 
@@ -84,19 +90,24 @@ class Draws:
         return self.chance(share).flatten().nonzero().flatten()
 
 
-@dataclass(frozen=True)
-class Cameras:
-    """One camera for each photo of a batch; the tensors broadcast against ``(B, 3, H, W)``.
+def _interpolated(x: Tensor, places: tuple[float, ...], values: tuple[float, ...], steps: int) -> Tensor:
+    """The piecewise linear function through these points at ``x``, by a table of so many even steps."""
+    even = np.linspace(places[0], places[-1], steps + 1)
+    table = torch.from_numpy(np.interp(even, places, values)).float().to(x.device)
+    place = ((x - places[0]) / (places[-1] - places[0])).clamp(0, 1) * steps
+    below = place.floor().clamp(max=steps - 1)
+    index = below.long()
+    return torch.lerp(table[index], table[index + 1], place - below)
 
-    Attributes:
-        curve: from light to display values and back.
-        measured: whether it is one of those of brackets.
-        contrast: exponent of each channel on the display values.
-    """
 
-    curve: CameraCurve
-    measured: Tensor
-    contrast: Tensor
+def measured_stops(display: Tensor) -> Tensor:
+    """Light of display values in 0..1 by the measured curve, stops from that of 128 / 255."""
+    return _interpolated(display * 255, MEASURED_VALUES, MEASURED_STOPS, 1024).clamp_min_(DARKEST_STOPS)
+
+
+def measured_display(stops: Tensor) -> Tensor:
+    """Display values in 0..1 of light by the measured curve."""
+    return (_interpolated(stops, MEASURED_STOPS, MEASURED_VALUES, 352) / 255).clamp_(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +124,9 @@ class ExposureSimulator:
         ev_gap: smaller shifts than this are not drawn, so that a photo counts as exposed wrongly or as well exposed.
         near_share: share of the shifts that are drawn from a normal distribution of one stop around 0 instead.
         clip_share: share of the cameras that clip hard; the others have a shoulder.
-        bracket_share: share of the photos that a camera like those of measured brackets exposes wrongly instead, from
-            -4 to 3.5 stops: it has a toe and a shoulder, small differences between channels, and hides up to two stops
-            in what a photo shows as white.
+        bracket_share: share of the photos that are exposed wrongly by the curve that was measured over brackets of a
+            real camera instead, a little varied, from -4 to 3.5 stops: it has a toe and a shoulder, and hides up to two
+            stops in what a photo shows as white, and shades in what it shows as black.
         range_low, range_high: by how much the range is widened, as a share of itself; uniform in between.
         kept_share, range_share, local_share, flat_share, jpeg_share: probabilities of the steps above, 0..1.
     """
@@ -163,16 +174,12 @@ class ExposureSimulator:
         return result.mul_(255).round_().div_(255)
 
     def _wrongly_exposed(self, target: Tensor, draws: Draws) -> Tensor:
-        cameras = self.draw_cameras(draws)
-        light = self._expose(target, cameras, draws)
+        measured = draws.chance(self.bracket_share).flatten()
+        shown = torch.empty_like(target)
+        for members, expose in ((~measured, self._by_curve), (measured, self._by_measured_curve)):
+            if members.any():
+                shown[members] = expose(target[members], Draws(int(members.sum()), draws.generator))
         # Each step on the photos that it is drawn for only: most of them cost as much as the exposure itself.
-        noisy = draws.some(0.5)
-        level = draws.uniform()[noisy]
-        light[noisy] += draws.noise(light[noisy]) * level * (1e-4 * light[noisy] + 1e-6).sqrt()
-        shown = cameras.curve.to_display(light.clamp_min_(0))
-        measured = cameras.measured.flatten().nonzero().flatten()
-        colour = (0.08 * draws.normal()).exp()[measured]
-        shown[measured] = _coloured(power(shown[measured], 1 / cameras.contrast[measured]), colour)
         flat = draws.some(self.flat_share)
         black, white, colour = (draws.uniform(*ends)[flat] for ends in ((0, 0.06), (0.9, 1), (0.6, 1.05)))
         shown[flat] = black + (white - black) * _coloured(shown[flat], colour)
@@ -182,57 +189,68 @@ class ExposureSimulator:
             shown[index] = _through_jpeg(shown[index], int(qualities[index]))
         return shown
 
-    def draw_cameras(self, draws: Draws) -> Cameras:
-        """Between a hard clip and a long shoulder, for which the fitted slope holds; or as measured."""
-        measured = draws.chance(self.bracket_share)
+    def draw_curves(self, draws: Draws) -> CameraCurve:
+        """Cameras between a hard clip and a long shoulder; the fitted slope belongs to long ones."""
         shoulder = draws.uniform(math.log(0.5), math.log(60)).exp() * ~draws.chance(self.clip_share)
-        shoulder = torch.where(measured, draws.bounded(*BRACKET_SHOULDER).exp(), shoulder)
-        gamma = torch.where(measured, draws.bounded(*BRACKET_GAMMA), draws.uniform(1.9, 2.4))
-        slope = torch.where(
-            measured, BRACKET_SLOPE[0] * gamma + BRACKET_SLOPE[1], 1 + 0.63 * shoulder / (shoulder + 4)
-        )
-        contrast = (measured * (0.12 * draws.normal() + 0.03 * draws.normal(3))).exp()
-        return Cameras(CameraCurve(gamma, shoulder, slope), measured, contrast)
+        return CameraCurve(draws.uniform(1.9, 2.4), shoulder, 1 + 0.63 * shoulder / (shoulder + 4))
 
-    def draw_shifts(self, draws: Draws, measured: Tensor) -> Tensor:
-        """Exposure shifts, stops, ``(B, 1, 1, 1)``; ``measured`` as in :class:`Cameras`."""
-        low = torch.where(measured, BRACKET_EV[0], self.ev_low)
-        high = torch.where(measured, BRACKET_EV[1], self.ev_high)
-        below, above = (-low - self.ev_gap).clamp_min(0), (high - self.ev_gap).clamp_min(0)
+    def draw_shifts(self, draws: Draws, low: float, high: float) -> Tensor:
+        """Exposure shifts between ``low`` and ``high``, stops, ``(B, 1, 1, 1)``."""
+        below, above = (max(0.0, side - self.ev_gap) for side in (-low, high))
         if self.ev_gap:
-            place = draws.uniform() * (below + above)
+            place = draws.uniform(0, below + above)
             shift = torch.where(place < below, -self.ev_gap - place, self.ev_gap + place - below)
         else:
             shift = draws.uniform(low, high)
-        near = draws.normal().clamp(self.ev_low, self.ev_high)
+        near = draws.normal().clamp(low, high)
         near = torch.where(near.abs() < self.ev_gap, shift, near)
         return torch.where(draws.chance(self.near_share), near, shift)
 
-    def _expose(self, target: Tensor, cameras: Cameras, draws: Draws) -> Tensor:
-        """Scene light as the sensors get it, ``(B, 3, H, W)``."""
-        size = target.shape[2:]
-        measured, curve = cameras.measured, cameras.curve
-        own = measured.flatten().nonzero().flatten()
-        shown = target.clone()
-        shown[own] = power(shown[own], cameras.contrast[own])
-        scene = curve.to_scene(shown)
-        hidden = (draws.uniform(0, HIDDEN_STOPS) * draws.chance(0.5) * curve.slope).exp2()
-        scene[own] *= torch.where(target[own] > WHITE, hidden[own], 1.0)
-        shift = self.draw_shifts(draws, measured) * curve.slope
-        shift = shift + torch.where(measured, 0.15, 0.075) * draws.uniform(-1, 1, 3) * draws.chance(0.3)  # balance
-        amount = draws.uniform(torch.where(measured, 0.0, self.range_low), self.range_high)
+    def _by_curve(self, target: Tensor, draws: Draws) -> Tensor:
+        curve = self.draw_curves(draws)
+        light = curve.to_scene(target)
+        shift = self.draw_shifts(draws, self.ev_low, self.ev_high) * curve.slope
+        shift = shift + draws.uniform(-0.075, 0.075, 3) * draws.chance(0.3)  # white balance
+        varying = self._varying(light, self.range_share, self.range_low, draws)
+        light *= (shift + varying).exp2() if varying is not None else shift.exp2()
+        noisy = draws.some(0.5)
+        level = draws.uniform()[noisy]
+        light[noisy] += draws.noise(light[noisy]) * level * (1e-4 * light[noisy] + 1e-6).sqrt()
+        return curve.to_display(light.clamp_min_(0))
+
+    def _by_measured_curve(self, target: Tensor, draws: Draws) -> Tensor:
+        contrast = (0.12 * draws.normal() + 0.03 * draws.normal(3)).exp()  # of other cameras, and of the channels
+        scale = (0.15 * draws.normal()).exp()
+        stops = measured_stops(power(target, 1 / contrast)) * scale
+        stops += torch.where(target > WHITE, draws.uniform(0, HIDDEN_STOPS) * draws.chance(0.5), 0.0)
+        shift = self.draw_shifts(draws, *BRACKET_EV) + draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
+        varying = self._varying(stops.exp2(), 0.4, 0.0, draws)
+        stops += shift if varying is None else shift + varying
+        shown = power(measured_display(stops / scale), contrast)
+        noisy = draws.some(0.5)
+        shown[noisy] += draws.noise(shown[noisy]) * draws.uniform(0, 0.008)[noisy]
+        shown = _coloured(shown, (0.08 * draws.normal()).exp())
+        black = draws.uniform(0, 0.02) * draws.chance(0.3)
+        return black + (1 - black) * shown
+
+    def _varying(self, light: Tensor, share: float, low: float, draws: Draws) -> Tensor | None:
+        """What is added to the shifts from place to place, ``(B, 1, H, W)`` stops: wider range, local errors."""
+        size = light.shape[2:]
+        widened, local = draws.some(share), draws.some(self.local_share)
+        amount = draws.uniform(low, self.range_high)
         radius = (min(size) * draws.uniform(0.04, 0.15)).round().clamp_min(1).int().flatten().tolist()
         variance = draws.uniform(math.log(0.05), math.log(4)).exp()
-        gain = shift.exp2()
-        for index in draws.some(torch.where(measured, BRACKET_RANGE_SHARE, self.range_share)).tolist():
+        knots, most = draws.uniform(-1, 1, 9).view(-1, 1, 3, 3), draws.uniform(0.5, 2)
+        if not len(widened) + len(local):
+            return None
+        shift = light.new_zeros(len(light), 1, *size)
+        for index in widened.tolist():
             part = slice(index, index + 1)
-            base = edge_aware_mean(luma(scene[part]).clamp_min(1e-4).log2(), radius[index], variance[part])
-            scene[part] *= (amount[part] * (base - base.mean())).exp2()
-        varied = draws.some(self.local_share)
-        knots, most = draws.uniform(-1, 1, 9).view(-1, 1, 3, 3)[varied], draws.uniform(0.5, 2)[varied]
-        if len(varied):
-            scene[varied] *= (most * F.interpolate(knots, size, mode="bicubic", align_corners=True)).exp2()
-        return scene.mul_(gain)
+            base = edge_aware_mean(luma(light[part]).clamp_min(1e-4).log2(), radius[index], variance[part])
+            shift[part] += amount[part] * (base - base.mean())
+        if len(local):
+            shift[local] += most[local] * F.interpolate(knots[local], size, mode="bicubic", align_corners=True)
+        return shift
 
 
 def _coloured(image: Tensor, saturation: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ LEAST_RANGE = 0.1  # as in :mod:`.contrast`: noise is not to fill 0..1
 DARKEST = 1e-4  # exponents are taken of values from here on
 LUMA = (0.25, 0.5, 0.25)  # of the statistics, exact in 8 bits
 BINS = 8  # of luma, for the shares and the chroma among the statistics
-# From this confidence on that a photo is well exposed it is left more and more as it is, and altogether from the second.
+# From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
 WELL_EXPOSED = (0.6, 0.8)
 QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
 STATISTICS = 4 * len(QUANTILES) + 6 + 2 * BINS + 4
@@ -123,6 +123,7 @@ class GlobalNetwork(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    normalised = False  # it stretches the range itself
 
     def __init__(self, architecture: GlobalArchitecture | None = None, operations: Any = nn) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class GlobalNetwork(nn.Module):
         self.well_exposed = operations.Linear(2 * hidden, 1)
 
     def initialise(self) -> None:
-        """Set the starting values of a training run (draws from torch's global generator): it begins as the identity."""
+        """Set the starting values of a training run (draws from torch's global generator): those of the identity."""
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
@@ -164,11 +165,12 @@ class GlobalNetwork(nn.Module):
         self.mean.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-3)
 
-    def forward(self, image: Tensor) -> tuple[ToneCurves, Tensor]:
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[ToneCurves, Tensor]:
         """Look at photos as they are.
 
         Args:
             image: ``(B, 3, h, w)`` float32, 0..1, of the size that clipping still shows in: some 512 pixels.
+            dtype: precision of convolutions and matrix products.
 
         Returns:
             The change of each photo, with ``kept`` 0, in float32; and ``(B,)`` how surely it is well exposed, as a
@@ -179,8 +181,8 @@ class GlobalNetwork(nn.Module):
         low, high = photo_range(values)
         small = F.avg_pool2d(pixels, SAMPLED // SMALL)
         stretched = ((small - low.view(-1, 1, 1, 1)) / (high - low).view(-1, 1, 1, 1)).clamp(0, 1)
-        dtype = self.curves.weight.dtype if isinstance(self.curves, nn.Linear) else image.dtype
-        known = self.statistics(((values - self.mean.float()) / self.spread.float()).clamp(-5, 5).to(dtype))
+        mean, spread = (t.to(values.device, torch.float32) for t in (self.mean, self.spread))
+        known = self.statistics(((values - mean) / spread).clamp(-5, 5).to(dtype))
         seen = (torch.cat((stretched, small), 1) - 0.5).to(dtype)
         for block in self.blocks:
             seen = block(seen, known)
@@ -192,16 +194,16 @@ class GlobalNetwork(nn.Module):
         found = ToneCurves(low, high, exponent, curves, mix, torch.zeros_like(low))
         return found, self.well_exposed(summary).float().flatten()
 
-    def find(self, image: Tensor, flip: bool = False) -> ToneCurves:
+    def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> ToneCurves:
         """The change of each photo, of which well-exposed ones are left as they are.
 
         Args:
-            image: as in :meth:`forward`.
+            image, dtype: as in :meth:`forward`.
             flip: average with the mirrored photos (flip self-ensemble).
         """
-        found, logit = self(image)
+        found, logit = self.forward(image, dtype)
         if flip:
-            mirrored, other = self(image.flip(3))
+            mirrored, other = self.forward(image.flip(3), dtype)
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
             logit = (logit + other) / 2
         first, last = WELL_EXPOSED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..files import replacing
+from .global_level import GlobalArchitecture, GlobalNetwork
 from .network import Architecture, ExposureNetwork
 from .weights_file import (
     AS_IT_IS,
@@ -21,16 +22,20 @@ from .weights_file import (
     NORMALISED,
     VALUE_RANGE,
     WeightsError,
-    default_weights_path,
+    bundled_weights,
     read_metadata,
+    weights_path,
 )  # fmt: skip
 
-__all__ = ["DEFAULT_NAME", "WeightsError", "default_weights_path", "load_weights", "read_metadata", "save_weights"]
+__all__ = [
+    "DEFAULT_NAME", "Network", "WeightsError", "bundled_weights", "load_weights", "read_metadata", "save_weights",
+    "weights_path",
+]  # fmt: skip
+
+Network: TypeAlias = ExposureNetwork | GlobalNetwork
 
 
-def save_weights(
-    path: Path, network: ExposureNetwork, training: Mapping[str, Any], dtype: torch.dtype = torch.float16
-) -> None:
+def save_weights(path: Path, network: Network, training: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
     """Write a network's weights atomically.
 
     Args:
@@ -51,7 +56,7 @@ def save_weights(
         save_file(tensors, temporary, metadata)
 
 
-def _misfit(network: ExposureNetwork, shapes: Mapping[str, Sequence[int]]) -> str:
+def _misfit(network: Network, shapes: Mapping[str, Sequence[int]]) -> str:
     """What is wrong with the tensors of a file; empty if nothing."""
     wanted = network.state_dict()
     if missing := sorted(wanted.keys() - shapes.keys()):
@@ -64,11 +69,22 @@ def _misfit(network: ExposureNetwork, shapes: Mapping[str, Sequence[int]]) -> st
     return ""
 
 
-def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetwork:
+def network_of(shapes: Mapping[str, Sequence[int]], operations: Any = nn, normalised: bool = False) -> Network:
+    """A network of the kind and the sizes that the shapes of a state dict belong to.
+
+    Raises:
+        ValueError: they belong to none.
+    """
+    if "curves.weight" in shapes:
+        return GlobalNetwork(GlobalArchitecture.from_shapes(shapes), operations)
+    return ExposureNetwork(Architecture.from_shapes(shapes), operations, normalised)
+
+
+def load_weights(weights: str | Path | None = None, operations: Any = nn) -> Network:
     """Build the network that a weights file describes and load it, strictly.
 
     Args:
-        path: safetensors file; None takes the bundled one.
+        weights: safetensors file, ``paper`` for the bundled ones of the paper's network, or None for the default.
         operations: see :class:`~expcorr_core.method.network.ExposureNetwork`.
 
     Returns:
@@ -77,7 +93,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
     Raises:
         WeightsError: see :func:`read_metadata`; or tensors are missing, unexpected, of the wrong shape or not finite.
     """
-    path = path or default_weights_path()
+    path = weights_path(weights)
     described = read_metadata(path)
     normalised = described["input"] == NORMALISED
     unfit = f"weights file {path} does not fit the exposure correction network"
@@ -86,7 +102,7 @@ def load_weights(path: Path | None = None, operations: Any = nn) -> ExposureNetw
             # Sizes first, on a device without memory: a file of a few bytes may claim any size.
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
             with torch.device("meta"):
-                network = ExposureNetwork(Architecture.from_shapes(shapes), operations, normalised)
+                network = network_of(shapes, operations, normalised)
             if misfit := _misfit(network, shapes):
                 raise ValueError(misfit)
             state = {key: file.get_tensor(key).float() for key in shapes}

@@ -10,24 +10,43 @@ FORMAT = "expcorr"
 VALUE_RANGE = "0..1"
 NORMALISED, AS_IT_IS = "normalised range", "as it is"  # the network's input; files without this entry: as it is
 MAX_HEADER = 2**20  # bytes; ours have a few thousand, and a parser may need many times as much memory
-DEFAULT_NAME = "expcorr-base-fp16.safetensors"
+DEFAULT_NAME = "expcorr-global-fp16.safetensors"
+# Weights that come with the package, by the name that users choose them by.
+BUNDLED = {"default": DEFAULT_NAME, "paper": "expcorr-base-fp16.safetensors"}
 
 
 class WeightsError(ValueError):
     """A weights file is missing, damaged, or for another network."""
 
 
-def default_weights_path() -> Path:
-    """Path of the bundled weights: beside the package, in a checkout or where a wheel was installed.
+def bundled_weights(name: str = "default") -> Path:
+    """Where bundled weights are: beside the package, in a checkout or where a wheel was installed.
+
+    Args:
+        name: ``default``, or ``paper`` for the network of the paper.
 
     Raises:
         WeightsError: they are in neither place.
     """
     root = Path(__file__).resolve().parent.parent.parent
     for folder in (root / "weights", root / "expcorr_weights"):
-        if (folder / DEFAULT_NAME).is_file():
-            return folder / DEFAULT_NAME
-    raise WeightsError(f"the bundled weights {DEFAULT_NAME} are missing; reinstall the package or name a weights file")
+        if (folder / BUNDLED[name]).is_file():
+            return folder / BUNDLED[name]
+    raise WeightsError(f"the bundled weights {BUNDLED[name]} are missing; reinstall the package or name a weights file")
+
+
+def weights_path(weights: str | Path | None = None) -> Path:
+    """The file that a choice of weights stands for.
+
+    Args:
+        weights: a name of bundled weights, a file, or None for the default.
+
+    Raises:
+        WeightsError: bundled weights are missing.
+    """
+    if weights is None or (isinstance(weights, str) and weights in BUNDLED):
+        return bundled_weights(weights or "default")
+    return Path(weights)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
