@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from expcorr_core.method.weights import default_weights_path
+from expcorr_core.method.weights import bundled_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -141,7 +141,7 @@ def stand_in(models: Path) -> dict[str, ModuleType]:
         add_model_folder_path=lambda name, path: None,
         get_temp_directory=lambda: str(models / "temp"),
         get_filename_list=lambda name: ["mine.safetensors", "note.txt"],
-        get_full_path_or_raise=lambda name, file: str(default_weights_path()),
+        get_full_path_or_raise=lambda name, file: str(bundled_weights("paper")),
     )
     comfy = module("comfy", model_management=management, model_patcher=patcher, utils=utils, ops=ops)
     latest = module(

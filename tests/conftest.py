@@ -25,8 +25,14 @@ def seed() -> None:
 
 @pytest.fixture(scope="session")
 def corrector() -> Corrector:
-    """With the bundled weights, in float32: the same on every processor."""
-    return Corrector.load(dtype=torch.float32)
+    """With the paper's weights, in float32: the same on every processor."""
+    return Corrector.load("paper", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def default_corrector() -> Corrector:
+    """With the bundled default weights."""
+    return Corrector.load()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.method.network import ExposureNetwork
-from expcorr_core.method.weights import default_weights_path, load_weights
+from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
 
@@ -117,7 +117,8 @@ def test_wrong_arguments(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["correct", photo, second, "-o", tmp_path / "out"], "would both be written"),
         (["correct", photo, second, "-o", tmp_path / "a.jpg"], "is one file, but there are 2 inputs"),
         (["correct", photo, "--strength", "3"], "strength must be from 0 to 2"),
-        (["correct", photo, "--gains", "1,1"], "--gains needs 4 numbers"),
+        (["correct", photo, "--gains", "1,1", "--weights", "paper"], "--gains needs 4 numbers"),
+        (["correct", photo, "--gains", "1,1,1,1"], "add --weights paper"),
         (["correct", photo, "--gains", "nan,1,1,1"], "gains must be finite"),
         (["correct", photo, "--device", "nonsense"], "device 'nonsense' is unknown; use auto, cpu, cuda"),
         (["correct", photo, "-o", tmp_path / "a.gif"], "a.gif names a format that is not written"),
@@ -207,7 +208,7 @@ def test_weights_are_loaded_once(photo: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_bad_weights(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "w.safetensors"
-    broken.write_bytes(default_weights_path().read_bytes()[:1000])
+    broken.write_bytes(bundled_weights().read_bytes()[:1000])
     for arguments in (["correct", photo, "--weights", broken], ["info", broken]):
         assert run(*arguments) == 1
         assert "is damaged" in capsys.readouterr().err
@@ -260,9 +261,10 @@ def test_decompose(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("info") == 0
-    description = json.loads(capsys.readouterr().out)
-    assert description["parameters"] == 7_015_449
+    for name, parameters in (((), 657_355), (("paper",), 7_015_449)):
+        assert run("info", *name) == 0
+        description = json.loads(capsys.readouterr().out)
+        assert description["parameters"] == parameters
     assert description["value_range"] == "0..1"
 
 

@@ -28,7 +28,7 @@ from expcorr_core.image.exposure import gain_exposure, shift_exposure
 from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
-from expcorr_core.method.weights import default_weights_path
+from expcorr_core.method.weights import bundled_weights
 
 pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
@@ -208,7 +208,7 @@ def test_weights_of_the_models_folder(host: Host, scene: NDArray[np.uint8]) -> N
 def test_weights_that_have_changed_are_loaded_again(host: Host, scene: NDArray[np.uint8]) -> None:
     folder = host.base / "models" / "exposure_correction"
     folder.mkdir(exist_ok=True)
-    shutil.copy(default_weights_path(), folder / "mine.safetensors")
+    shutil.copy(bundled_weights(), folder / "mine.safetensors")
     host.put_image("scene.png", scene)
     graph = correction() | graph_of(model=("ExpCorr_LoadModel", {"weights": "mine.safetensors"}))
     assert host.run(graph)["status"]["status_str"] == "success"

@@ -24,7 +24,7 @@ from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.pyramid import reconstruct
 from expcorr_core.method.weights import (
     WeightsError,
-    default_weights_path,
+    bundled_weights,
     load_weights,
     read_metadata,
     save_weights,
@@ -124,7 +124,7 @@ def test_layout_and_type_do_not_matter(corrector: Corrector) -> None:
 @pytest.mark.slow
 def test_bfloat16_is_near_float32(corrector: Corrector, scene: NDArray[np.uint8]) -> None:
     image = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
-    half = Corrector.load(dtype=torch.bfloat16)
+    half = Corrector.load("paper", dtype=torch.bfloat16)
     assert half.network.unets[0].get_parameter("head.weight").dtype == torch.bfloat16
     for ev in (-1.5, 0.0, 1.5):
         wrong = shift_exposure(image, ev)
@@ -142,7 +142,8 @@ def test_bfloat16_is_taken_where_the_processor_has_it(monkeypatch: pytest.Monkey
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
         assert native_dtype("cpu") == wanted
-        assert Corrector.load().dtype == wanted
+        assert Corrector.load("paper").dtype == wanted
+        assert Corrector.load().dtype == torch.float32  # the global network takes no time
     assert native_dtype("meta") == torch.float32
     # A limit that oneDNN is given takes the instructions away.
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
@@ -266,24 +267,32 @@ def test_normalised_networks_get_normalised_photos() -> None:
         assert torch.allclose(result, wanted, atol=1e-5)
 
 
-def test_bundled_weights() -> None:
-    path = default_weights_path()
+@pytest.mark.parametrize(
+    ("name", "architecture", "parameters", "most"),
+    [
+        ("default", {"channels": 24, "hidden": 128}, 657_355, 4e6),
+        ("paper", {"depths": [3, 3, 3, 4], "channels": [16, 24, 24, 24]}, 7_015_449, 15e6),
+    ],
+)
+def test_bundled_weights(name: str, architecture: dict[str, object], parameters: int, most: float) -> None:
+    path = bundled_weights(name)
     metadata = read_metadata(path)
     assert metadata["value_range"] == "0..1"
-    assert metadata["architecture"] == {"depths": [3, 3, 3, 4], "channels": [16, 24, 24, 24]}
+    assert metadata["architecture"] == architecture
     assert {"arguments", "commit", "data", "metrics"} <= metadata["training"].keys()
-    assert path.stat().st_size < 15e6
-    assert load_weights(path).parameter_count() == 7_015_449
+    assert path.stat().st_size < most
+    assert load_weights(name).parameter_count() == parameters
 
 
 @pytest.mark.parametrize("ev", [-1.5, -1.0, 1.0, 1.5])
 @pytest.mark.slow
-def test_bundled_weights_mend_a_photo(corrector: Corrector, ev: float) -> None:
+@pytest.mark.parametrize("name", ["default", "paper"])
+def test_bundled_weights_improve_a_photo(name: str, ev: float) -> None:
     """A photograph of free licence, exposed wrongly with the camera curve, comes closer to the original."""
     data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
     target = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
     image = shift_exposure(target, ev)
-    assert psnr(corrector(image), target) > psnr(image, target) + 1.5
+    assert psnr(Corrector.load(name)(image), target) > psnr(image, target) + 1.5
 
 
 # 8 x 8 pixels of the corrected example coffee_under, evenly spaced: R, G, B, a byte each.

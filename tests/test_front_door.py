@@ -160,7 +160,7 @@ def test_saved_and_loaded_again(corrector: ec.Corrector, tmp_path: Path) -> None
     pytest.importorskip("huggingface_hub", reason="the Hub's client comes with the train extra")
     corrector.save_pretrained(tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
-    assert names == {"README.md", "config.json", "expcorr-base-fp16.safetensors"}
+    assert names == {"README.md", "config.json", "expcorr-global-fp16.safetensors"}
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["architecture"] == corrector.network.architecture.to_dict()
     card = (tmp_path / "model" / "README.md").read_text()
@@ -170,7 +170,7 @@ def test_saved_and_loaded_again(corrector: ec.Corrector, tmp_path: Path) -> None
     image = torch.rand(1, 3, 40, 50)
     assert torch.allclose(again(image), corrector(image), atol=1e-3)  # half precision
     assert again.network.training_record == corrector.network.training_record != {}
-    with pytest.raises(ec.WeightsError, match="contains no expcorr-base"):
+    with pytest.raises(ec.WeightsError, match="contains no expcorr-global"):
         ec.Corrector.from_pretrained(tmp_path)
     for name in (tmp_path / "none", "./none", "none"):
         with pytest.raises(
@@ -209,4 +209,4 @@ def test_pushed_to_the_hub(corrector: ec.Corrector, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Api)
     assert corrector.push_to_hub("owner/name") == "https://hub/commit"
-    assert pushed == {"owner/name": ["README.md", "config.json", "expcorr-base-fp16.safetensors"]}
+    assert pushed == {"owner/name": ["README.md", "config.json", "expcorr-global-fp16.safetensors"]}

@@ -226,12 +226,13 @@ class TrainingBatches(Dataset[Batch]):
                 part = part.flip(2)
             if own.random() < self.recolour_share:
                 part = _recoloured(part, own)
-            target = part[None, -3:].expand(self.exposures, -1, -1, -1)
+            target = part[None, -3:]
             if len(part) == 6:
                 image = part[None, :3]
             else:
-                image = self.simulator(target, torch.Generator().manual_seed(int(own.integers(2**62))))
-            samples.append((image, target))
+                generator = torch.Generator().manual_seed(int(own.integers(2**62)))
+                image = self.simulator(target, generator, self.exposures)
+            samples.append((image, target.expand_as(image)))
         image, target = (torch.cat(images) for images in zip(*samples, strict=True))
         if self.normalise:
             image = normalise_range(image)

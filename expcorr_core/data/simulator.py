@@ -157,24 +157,24 @@ class ExposureSimulator:
         if self.ev_gap and self.ev_gap > max(-self.ev_low, self.ev_high):
             raise ValueError(f"ev_gap {self.ev_gap} leaves nothing between {self.ev_low} and {self.ev_high}")
 
-    def __call__(self, target: Tensor, generator: torch.Generator) -> Tensor:
-        """Make one input for each target.
+    def __call__(self, target: Tensor, generator: torch.Generator, exposures: int = 1) -> Tensor:
+        """Make inputs for each target.
 
         Args:
             target: ``(B, 3, H, W)``, 0..1.
             generator: source of all randomness, on the targets' device.
+            exposures: inputs of each target, by one kind of camera.
 
         Returns:
-            Inputs of the same shape, multiples of 1/255.
+            ``(B * exposures, 3, H, W)``, those of a target one after the other, multiples of 1/255.
         """
-        draws = Draws(len(target), generator)
-        wrong = draws.some(1 - self.kept_share)
-        result = target.clone()
-        result[wrong] = self._wrongly_exposed(target[wrong], Draws(len(wrong), generator))
+        measured = Draws(len(target), generator).chance(self.bracket_share).flatten().repeat_interleave(exposures)
+        result = target.repeat_interleave(exposures, 0)
+        wrong = Draws(len(result), generator).some(1 - self.kept_share)
+        result[wrong] = self._wrongly_exposed(result[wrong], measured[wrong], Draws(len(wrong), generator))
         return result.mul_(255).round_().div_(255)
 
-    def _wrongly_exposed(self, target: Tensor, draws: Draws) -> Tensor:
-        measured = draws.chance(self.bracket_share).flatten()
+    def _wrongly_exposed(self, target: Tensor, measured: Tensor, draws: Draws) -> Tensor:
         shown = torch.empty_like(target)
         for members, expose in ((~measured, self._by_curve), (measured, self._by_measured_curve)):
             if members.any():

@@ -71,15 +71,14 @@ class ToneCurves(NamedTuple):
     """A change of colours that is the same all over a photo; the first axis of all tensors counts photos.
 
     Attributes:
-        low, high: ``(B,)``, the range that is stretched to 0..1 first.
+        range: ``(B, 2)``, what is stretched to 0..1 first.
         exponent: ``(B,)``, of all values after that.
         curves: ``(B, 3, KNOTS + 1)``, increasing: values of R, G and B at evenly spaced places of 0..1.
         mix: ``(B, 3, 3)``, added to the curves' results: how much of each channel each channel gets.
         kept: ``(B,)``, share of the photo as it was, 0..1.
     """
 
-    low: Tensor
-    high: Tensor
+    range: Tensor
     exponent: Tensor
     curves: Tensor
     mix: Tensor
@@ -87,8 +86,8 @@ class ToneCurves(NamedTuple):
 
     def apply(self, image: Tensor) -> Tensor:
         """Change images ``(B, 3, H, W)``, 0..1, of the photos that the curves are of; the result is not clamped."""
-        low, high, exponent, kept = (t.view(-1, 1, 1, 1) for t in (self.low, self.high, self.exponent, self.kept))
-        stretched = ((image - low) / (high - low)).clamp(DARKEST, 1)
+        exponent, kept = (t.view(-1, 1, 1, 1) for t in (self.exponent, self.kept))
+        stretched = _stretched(image, self.range).clamp_min(DARKEST)
         place = power(stretched, exponent) * KNOTS
         below = place.detach().floor().clamp(max=KNOTS - 1)
         index = below.long().flatten(2)
@@ -178,12 +177,11 @@ class GlobalNetwork(nn.Module):
         """
         pixels = sample(image, SAMPLED, SAMPLED)
         values = photo_statistics(pixels)
-        low, high = photo_range(values)
+        bounds = photo_range(values)
         small = F.avg_pool2d(pixels, SAMPLED // SMALL)
-        stretched = ((small - low.view(-1, 1, 1, 1)) / (high - low).view(-1, 1, 1, 1)).clamp(0, 1)
         mean, spread = (t.to(values.device, torch.float32) for t in (self.mean, self.spread))
         known = self.statistics(((values - mean) / spread).clamp(-5, 5).to(dtype))
-        seen = (torch.cat((stretched, small), 1) - 0.5).to(dtype)
+        seen = (torch.cat((_stretched(small, bounds), small), 1) - 0.5).to(dtype)
         for block in self.blocks:
             seen = block(seen, known)
         summary = self.summary(torch.cat((seen.mean((2, 3)), seen.amax((2, 3)), known), 1))
@@ -191,7 +189,7 @@ class GlobalNetwork(nn.Module):
         curves = F.pad(increments.cumsum(2), (1, 0)) * (1 + 2 * OVERSHOOT) - OVERSHOOT
         mix = self.mix(summary).float().view(-1, 3, 3)
         exponent = self.exponent(summary).float().exp().flatten()
-        found = ToneCurves(low, high, exponent, curves, mix, torch.zeros_like(low))
+        found = ToneCurves(bounds, exponent, curves, mix, torch.zeros_like(exponent))
         return found, self.well_exposed(summary).float().flatten()
 
     def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> ToneCurves:
@@ -259,10 +257,15 @@ def photo_statistics(image: Tensor) -> Tensor:
     )
 
 
-def photo_range(statistics: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a photo's range begins and ends, both ``(B,)``: 0.1 % of a channel's values lie below and above."""
+def photo_range(statistics: Tensor) -> Tensor:
+    """Where each photo's range begins and ends, ``(B, 2)``: 0.1 % of a channel's values lie below and above."""
     channels = statistics[:, : 3 * len(QUANTILES)].view(len(statistics), 3, -1)
     low, high = channels[..., LOW].amin(1), channels[..., HIGH].amax(1)
     lack = (LEAST_RANGE - (high - low)).clamp_min(0)
     low = low - lack * low / (1 - (high - low)).clamp_min(1e-6)
-    return low, torch.maximum(high, low + LEAST_RANGE)
+    return torch.stack((low, torch.maximum(high, low + LEAST_RANGE)), 1)
+
+
+def _stretched(image: Tensor, bounds: Tensor) -> Tensor:
+    low, high = bounds.view(-1, 2, 1, 1, 1).unbind(1)
+    return ((image - low) / (high - low)).clamp(0, 1)
