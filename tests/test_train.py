@@ -112,8 +112,9 @@ def test_dry_run_counts_the_photos_and_writes_nothing(
 @pytest.mark.parametrize("name", sorted(path.stem for path in options.PRESETS.glob("*.json")))
 def test_presets_fit_the_network(name: str) -> None:
     args = options.parse("", ["--dry-run", "--preset", name])
-    for stage in args.stage:
-        stage.check(Architecture())
+    if args.network == "pyramid":
+        for stage in args.stage:
+            stage.check(Architecture())
     assert set(args.loss) <= set(options.LOSSES)
 
 
