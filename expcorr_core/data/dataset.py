@@ -208,6 +208,9 @@ class TrainingBatches(Dataset[Batch]):
         if self.patches:
             height = width = self.size
             members = self._shuffled(index * self.batch_size)
+        elif self.sampled:
+            height = width = self.size
+            members = rng.choice(len(self.photos), self.batch_size).tolist()
         else:
             shares = np.array([len(group) for group in self.groups], dtype=float)
             group = rng.choice(len(ASPECTS), p=shares / shares.sum())
@@ -253,8 +256,8 @@ class TrainingBatches(Dataset[Batch]):
 
 def _whole(photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, sampled: bool) -> Tensor:
     """A large part of the photo (``smallest`` to 1 of a side), slightly stretched; ``(C, height, width)``, 0..1."""
-    aspect = width / height * np.exp(rng.uniform(-0.08, 0.08))
     full_h, full_w = photo.shape[1:]
+    aspect = (full_w / full_h if sampled else width / height) * np.exp(rng.uniform(-0.08, 0.08))
     crop_h = min(full_h, full_w / aspect) * rng.uniform(smallest, 1.0)
     h, w = max(1, round(crop_h)), min(full_w, max(1, round(crop_h * aspect)))
     top, left = rng.integers(full_h - h + 1), rng.integers(full_w - w + 1)
