@@ -26,7 +26,8 @@ class ExposureCorrect(io.ComfyNode):
             factor(
                 f"gain_{level}",
                 f"band gain {level}",
-                f"Factor on the pyramid's {name}, before the network runs.",
+                f"Factor on the pyramid's {name}, before the network runs. Only with the paper's network: 'paper' in "
+                "Load Exposure Correction Model.",
                 high=4.0,
                 advanced=True,
             )
@@ -84,9 +85,15 @@ class ExposureCorrect(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(image, BilateralGrid.identity(len(image)), ui=before_and_after(cls, image, image))
         gains = (gain_1, gain_2, gain_3, gain_4)
+        changed = gains != (1, 1, 1, 1)
+        if changed and not model.has_bands:
+            raise ValueError(
+                "band gains need the paper's network: choose 'paper' in Load Exposure Correction Model, or set all of "
+                "them to 1"
+            )
         settings = Settings(
             strength=strength,
-            gains=None if gains == (1, 1, 1, 1) else gains,
+            gains=gains if changed else None,
             fusion=fusion,
             stretch=stretch,
             working_size=working_size,

@@ -15,12 +15,14 @@ from ..expcorr_core.corrector import Corrector, best_dtype
 from ..expcorr_core.files import digest
 from ..expcorr_core.hub import download_weights, misnamed
 from ..expcorr_core.method.global_level import GlobalNetwork
+from ..expcorr_core.method.network import ExposureNetwork
 from ..expcorr_core.method.weights import bundled_weights, load_weights
 
 FOLDER = "exposure_correction"  # in ComfyUI's models folder and in extra_model_paths.yaml
 BUNDLED = {"bundled": "default", "paper": "paper"}  # by the name in the node
-# The network's largest set of live activations at 512 x 512, with the convolutions' workspaces, in float32.
-WORKING_BYTES_PER_PIXEL = 1024
+# The most that is live at 512 x 512 in float32: with the workspaces of the paper's convolutions, or while curves are
+# applied.
+WORKING_BYTES_PER_PIXEL = {ExposureNetwork: 1024, GlobalNetwork: 192}
 
 ExposureModelType = io.Custom("EXPCORR_MODEL")
 
@@ -33,13 +35,19 @@ def model_input() -> io.Input:
 
 
 class ExposureModel:
-    """A loaded network under ComfyUI's memory management."""
+    """A loaded network under ComfyUI's memory management.
+
+    Attributes:
+        has_bands: whether it corrects the bands of a pyramid, as the paper's does, so that they can have gains.
+    """
 
     def __init__(self, path: Path) -> None:
         device = comfy.model_management.get_torch_device()
         network = load_weights(path, comfy.ops.manual_cast)
+        self.has_bands = isinstance(network, ExposureNetwork)
+        self.working_bytes = WORKING_BYTES_PER_PIXEL[type(network)]
         self.dtype = best_dtype(network, device)
-        if not isinstance(network, GlobalNetwork) and comfy.model_management.should_use_fp16(device):
+        if self.has_bands and comfy.model_management.should_use_fp16(device):
             self.dtype = torch.float16
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             network.to(self.dtype),
@@ -49,7 +57,7 @@ class ExposureModel:
 
     def corrector(self, working_size: int) -> Corrector:
         """Load the network to its device and return a corrector for images reduced to ``working_size``."""
-        required = working_size**2 * WORKING_BYTES_PER_PIXEL
+        required = working_size**2 * self.working_bytes
         comfy.model_management.load_models_gpu([self.patcher], memory_required=required)
         return Corrector(self.patcher.model, device=self.patcher.load_device, dtype=self.dtype)
 
@@ -73,11 +81,12 @@ class LoadExposureModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[*BUNDLED, *(name for name in files if name not in BUNDLED)],
+                    options=[*BUNDLED, *files],
                     default=next(iter(BUNDLED)),
                     display_name="weights",
-                    tooltip="'bundled' and 'paper', the network of the CVPR 2021 paper, come with the node pack. Other "
-                    f"safetensors files are looked for in ComfyUI's models folder '{FOLDER}'.",
+                    tooltip="'bundled' changes the whole photo by the same curves; 'paper' is the network of the CVPR "
+                    "2021 paper, which takes band gains. Both come with the node pack. Other safetensors files are "
+                    f"looked for in ComfyUI's models folder '{FOLDER}'.",
                 ),
                 io.String.Input(
                     "repository",

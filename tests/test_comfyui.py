@@ -29,6 +29,7 @@ from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from expcorr_core.method.weights import bundled_weights
+from expcorr_core.settings import Settings
 
 pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
@@ -79,7 +80,7 @@ def test_every_node_is_offered_and_explained(host: Host) -> None:
             assert options, (node, kind)
             assert options[0].get("tooltip"), (node, kind)
     weights = offered["ExpCorr_LoadModel"]["input"]["required"]["weights"]
-    assert "bundled" in json.dumps(weights)
+    assert '["bundled", "paper"' in json.dumps(weights)
 
 
 def test_correction_equals_the_command_line(host: Host, tmp_path: Path, scene: NDArray[np.uint8]) -> None:
@@ -242,6 +243,18 @@ def test_strength_zero_shows_what_it_gives_back(host: Host, scene: NDArray[np.ui
         changes.append(np.abs(after - before).max())
     assert changes[0] > 20
     assert changes[1] == 0
+
+
+def test_band_gains_are_for_the_papers_network(host: Host, scene: NDArray[np.uint8]) -> None:
+    """With the default network, the error says what to choose."""
+    host.put_image("scene.png", scene)
+    advice = "band gains need the paper's network: choose 'paper' in Load Exposure Correction Model"
+    assert advice in json.dumps(host.run(correction(gain_4=1.5))["status"])
+    paper = graph_of(model=("ExpCorr_LoadModel", {"weights": "paper"}))
+    [got] = host.saved(correction(gain_4=1.5) | paper)
+    photo = torch.from_numpy(scene).permute(2, 0, 1)[None] / 255
+    wanted = Corrector.load("paper")(photo, Settings(gains=(1, 1, 1, 1.5)))
+    assert np.abs(got - pixels(wanted)).max() <= 1.01
 
 
 def test_a_mask_limits_the_correction(host: Host, scene: NDArray[np.uint8]) -> None:

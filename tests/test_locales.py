@@ -62,6 +62,18 @@ def test_english_says_what_the_nodes_say(declared: Definitions) -> None:
     assert load("en") == declared
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_needs_the_papers_network_says_so(language: str) -> None:
+    """Its choice and the default are explained where they are chosen, and named at each band gain."""
+    definitions = load(language)
+    loader = definitions["ExpCorr_LoadModel"]
+    explained = loader["inputs"]["weights"]["tooltip"]
+    assert "bundled" in explained and "paper" in explained
+    for level in range(1, 5):
+        tooltip = definitions["ExpCorr_Correct"]["inputs"][f"gain_{level}"]["tooltip"]
+        assert "paper" in tooltip and loader["display_name"] in tooltip
+
+
 def test_no_other_languages() -> None:
     assert sorted(path.name for path in (ROOT / "locales").iterdir()) == sorted(LANGUAGES)
 

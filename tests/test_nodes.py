@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from comfyui_stub import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
 from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from video_files import make_video, pictures, sound
 
 from expcorr_core.bilateral.grid import BilateralGrid
@@ -52,6 +54,26 @@ def run(nodes: dict[str, Any], name: str, **inputs: Any) -> Any:
     return node.execute(**{**defaults, **inputs})
 
 
+class LiveTensors(TorchDispatchMode):
+    """Counts the bytes of tensors that are made and not yet freed; the peak holds the most at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}  # by address
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().nbytes():
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in self.sizes:
+                    self.sizes[storage.data_ptr()] = storage.nbytes()
+                    weakref.finalize(storage, self.sizes.pop, storage.data_ptr())
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return result
+
+
 def core(image: Tensor) -> Tensor:
     return image.permute(0, 3, 1, 2)
 
@@ -80,6 +102,43 @@ def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None
     assert (again - result).abs().max() < 1e-5
     [large] = run(nodes, "ApplyCorrection", correction=grid, image=photo.repeat(3, 2, 2, 1)).values
     assert large.shape == (3, 192, 240, 3)
+
+
+def test_band_gains_are_for_the_papers_network(nodes: dict[str, Any], photo: Tensor) -> None:
+    """Which the choice 'paper' loads; with the default network, an error says to choose it."""
+    [model] = run(nodes, "LoadModel", weights="paper").values
+    result, _ = run(nodes, "Correct", model=model, image=photo, gain_4=1.5).values
+    wanted = Corrector.load("paper", dtype=model.dtype)(core(photo), Settings(gains=(1, 1, 1, 1.5)))
+    assert (core(result) - wanted).abs().max() < 1e-5
+    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    assert (result - plain).abs().max() > 0.01
+    [model] = run(nodes, "LoadModel").values
+    advice = "^band gains need the paper's network: choose 'paper' in Load Exposure Correction Model"
+    for level in range(1, 5):
+        with pytest.raises(ValueError, match=advice):
+            run(nodes, "Correct", model=model, image=photo, **{f"gain_{level}": 1.5})
+
+
+def test_weights_to_choose(nodes: dict[str, Any]) -> None:
+    """The bundled networks, the default first, then the safetensors files of the models folder."""
+    choice = nodes["ExpCorr_LoadModel"].define_schema().inputs[0]
+    assert choice.options == ["bundled", "paper", "mine.safetensors"]
+    assert choice.default == "bundled"
+
+
+@pytest.mark.parametrize("weights", ["bundled", "paper"])
+def test_memory_is_asked_for_as_the_network_needs_it(
+    nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    """The tensors that are live while it runs fit into what is asked for, and are not far less."""
+    [model] = run(nodes, "LoadModel", weights=weights).values
+    asked: list[int] = []
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(management, "load_models_gpu", lambda models, memory_required: asked.append(memory_required))
+    corrector, image = model.corrector(256), torch.rand(1, 3, 256, 256)
+    with LiveTensors() as live, torch.no_grad():
+        corrector.correct_small(image, flip=True)
+    assert live.peak < asked[0] < 3 * live.peak
 
 
 @pytest.mark.slow
