@@ -214,6 +214,15 @@ def test_photos_are_exposed_more_than_once_on_demand(store: PhotoStore) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(twice.input[0::2], twice.input[1::2], strict=True))
 
 
+def test_sampled_photos_are_squares_of_their_own_pixels(store: PhotoStore) -> None:
+    """Photos of different shapes share a batch, and their clipped pixels stay clipped."""
+    simulator = ExposureSimulator(kept_share=1)
+    batch = TrainingBatches(store, size=32, batch_size=8, seed=(7, 0), simulator=simulator, sampled=True)[0]
+    assert batch.input.shape == (8, 3, 32, 32)
+    values = {value for index in range(len(store)) for value in store[index].unique().tolist()}
+    assert {round(value) for value in (batch.target * 255).flatten().tolist()} <= values
+
+
 @given(batch=st.integers(1, 7), patches=st.integers(1, 5), photos=st.integers(1, 6))
 def test_an_epoch_has_each_photo_as_often(batch: int, patches: int, photos: int) -> None:
     batches = TrainingBatches.__new__(TrainingBatches)

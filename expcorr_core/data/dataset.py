@@ -164,6 +164,8 @@ class TrainingBatches(Dataset[Batch]):
         normalise: stretch the range of the inputs (see :func:`~.contrast.normalise_range`).
         oversize: whole photos are exposed at this multiple of ``size`` and then reduced: a camera clips details that
             a reduced photo no longer shows.
+        sampled: whole photos of any shape become squares of some of their pixels as they are, as the global network
+            sees them: what is clipped stays clipped.
         exposures: inputs per photo, each wrongly exposed in a different way, one after the other; not for pairs.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
     """
