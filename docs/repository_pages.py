@@ -19,6 +19,7 @@ PAGES = {
     "SECURITY.md": "security.md",
     "training/EXPERIMENTS.md": "experiments.md",
     "weights/README.md": "weights.md",
+    "weights/paper.md": "weights_paper.md",
 }
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
 
