@@ -30,6 +30,7 @@ LUMA = (0.25, 0.5, 0.25)  # of the statistics, exact in 8 bits
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
 WELL_EXPOSED = (0.6, 0.8)
+WELL_EXPOSED_PRIOR = -1.4  # logit of a fifth
 QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
 STATISTICS = 4 * len(QUANTILES) + 6 + 2 * BINS + 4
 LOW, HIGH = QUANTILES.index(0.001), QUANTILES.index(0.999)
@@ -158,6 +159,9 @@ class GlobalNetwork(nn.Module):
             for layer in (*still, *(block.get_submodule("modulation") for block in self.blocks)):
                 layer.get_parameter("weight").zero_()
                 layer.get_parameter("bias").zero_()
+            # The share of well-exposed photos in training: a bias alone takes a thousand steps to find it, and until then
+            # all layers would be pulled towards it.
+            self.well_exposed.get_parameter("bias").fill_(WELL_EXPOSED_PRIOR)
 
     def normalise(self, statistics: Tensor) -> None:
         """Take mean and spread of the statistics of many photos ``(N, STATISTICS)`` for all that follow."""
