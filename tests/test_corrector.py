@@ -320,6 +320,20 @@ def test_what_the_bundled_weights_make_of_the_examples(corrector: Corrector, exa
         assert (pixels - wanted).abs().max() < 2
 
 
+@pytest.mark.parametrize(
+    ("example", "figure"),
+    [("astronaut_under", 26.59), ("cat_over", 23.57), ("coffee_under", 31.90), ("rocket_over", 15.59)],
+)
+def test_what_the_default_weights_make_of_the_examples(
+    default_corrector: Corrector, example: str, figure: float
+) -> None:
+    """As above. The rocket, in the evening, passes for well exposed."""
+    data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
+    photograph = torch.from_numpy(getattr(data, example.partition("_")[0])().copy()).permute(2, 0, 1)[None] / 255
+    result = default_corrector(read_photo(EXAMPLES / f"{example}.jpg").to_tensor())
+    assert psnr(result, photograph) == pytest.approx(figure, abs=0.1)
+
+
 def test_save_and_load(tmp_path: Path, small_network: ExposureNetwork) -> None:
     path = tmp_path / "new" / "w.safetensors"
     save_weights(path, small_network, {"seed": 1}, torch.float32)
