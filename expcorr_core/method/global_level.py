@@ -159,8 +159,8 @@ class GlobalNetwork(nn.Module):
             for layer in (*still, *(block.get_submodule("modulation") for block in self.blocks)):
                 layer.get_parameter("weight").zero_()
                 layer.get_parameter("bias").zero_()
-            # The share of well-exposed photos in training: a bias alone takes a thousand steps to find it, and until then
-            # all layers would be pulled towards it.
+            # The share of well-exposed photos in training. The bias would take a thousand steps to find it, and until
+            # then all layers would be pulled towards it.
             self.well_exposed.get_parameter("bias").fill_(WELL_EXPOSED_PRIOR)
 
     def normalise(self, statistics: Tensor) -> None:
