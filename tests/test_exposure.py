@@ -151,5 +151,5 @@ def test_fit_finds_the_curve_that_made_the_renderings(
     assert rows["fitted curve"] > 45 > rows["gain in linear sRGB"] > rows["nothing"]
     assert rows["fitted tone curve"] > rows["gain in linear sRGB"] + 3
     assert all(path.stat().st_size > 1000 for path in pictures)
-    with pytest.raises(SystemExit, match="holds 0 scenes"):
+    with pytest.raises(SystemExit, match="has 0 scenes"):
         fit_curve.main([str(pictures[0].parent)])
