@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from skimage import data
 from torch import Tensor
 
@@ -62,10 +62,6 @@ def photograph(name: str) -> Tensor:
     return (pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels.expand(3, -1, -1))[None]
 
 
-def grey(image: Tensor) -> Tensor:
-    return luma(image).expand(-1, 3, -1, -1)
-
-
 def framed(image: Tensor, rows: int, columns: int, value: float) -> tuple[Tensor, Box, Box]:
     """The picture with bars above and below and at the sides; where the upper bar is, and where the picture is."""
     result = torch.nn.functional.pad(image, (columns, columns, rows, rows), value=value)
@@ -93,14 +89,18 @@ def silhouette() -> tuple[Tensor, Box]:
     return torch.where(y > 0.55 + 0.4 * x.square(), torch.tensor(0.01), sky), (slice(270, 300), slice(150, 250))
 
 
+def highlight() -> tuple[Tensor, Box]:
+    """A dark photo of a brown disc with highlights so small that they vanish when reduced; where one is."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 300), torch.linspace(-1, 1, 400), indexing="ij")
+    disc, wall, spot = torch.tensor([[0.34, 0.22, 0.14], [0.06, 0.18, 0.26], [0.62, 0.56, 0.5]]).view(3, 3, 1, 1)
+    picture = torch.where(x.square() + y.square() < 0.4, disc * (1 - 0.5 * x), wall * (1 - 0.3 * y))
+    for left in (148, 196, 244):
+        picture[:, 112:119, left : left + 7] = spot
+    return picture[None], (slice(112, 119), slice(196, 203))
+
+
 def chroma(image: Tensor) -> Tensor:
     return image.amax(1) - image.amin(1)
-
-
-def hue(image: Tensor) -> float:
-    """Hue of the mean colour, degrees."""
-    red, green, blue = image.mean((0, 2, 3)).tolist()
-    return math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue))
 
 
 def level(name: str, lowest: float, highest: float, box: Box = WHOLE) -> Check:
@@ -123,6 +123,16 @@ def like(lowest: float, wanted: Tensor | None = None, box: Box = WHOLE) -> Check
     return Check("PSNR to input" if wanted is None else "PSNR to original", psnr, lowest, math.inf)
 
 
+def turn(highest: float, box: Box = WHOLE) -> Check:
+    """How far the hue of a part's mean turns, degrees."""
+
+    def angle(image: Tensor) -> float:
+        red, green, blue = image[..., box[0], box[1]].mean((0, 2, 3)).tolist()
+        return math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue))
+
+    return Check("turn of hue", lambda old, new: abs((angle(new) - angle(old) + 180) % 360 - 180), 0, highest)
+
+
 def spread(name: str, lowest: float, highest: float) -> Check:
     """Standard deviation of luma, as a multiple of the picture's."""
     return Check(name, lambda before, after: float(luma(after).std() / luma(before).std()), lowest, highest)
@@ -130,7 +140,6 @@ def spread(name: str, lowest: float, highest: float) -> Check:
 
 UNEVEN = Check("unevenness", lambda _, after: float((after.amax((2, 3)) - after.amin((2, 3))).amax()), 0, 0.01)
 MOST = Check("largest change", lambda before, after: float((after - before).abs().amax()), 0, 0.1)
-HUE = Check("turn of hue", lambda before, after: abs((hue(after) - hue(before) + 180) % 360 - 180), 0, 10)
 COLOUR = Check("colour, times", lambda before, after: float(chroma(after).mean() / chroma(before).mean()), 0.5, 1.6)
 FALL = Check("steepest fall", lambda _, after: float(after.diff(dim=3).amin().neg().clamp_min(0)), 0, 0.004)
 
@@ -140,8 +149,7 @@ def framed_cases() -> Iterable[Case]:
     image, bar, inside = framed(astronaut, 64, 0, 0)
     yield Case("letterbox", image, (level("bars", 0, 0.02, bar), like(20, box=inside)))
     dark, bar, inside = framed(shift_exposure(astronaut, -2), 64, 0, 0)
-    improved = like(18, astronaut, inside)  # 11.1 as it is
-    yield Case("letterbox, dark photo", dark, (level("bars", 0, 0.02, bar), improved))
+    yield Case("letterbox, dark photo", dark, (level("bars", 0, 0.02, bar), like(18, astronaut, inside)))
     image, border, inside = framed(coffee, 40, 40, 1)
     yield Case("white border", image, (level("border", 0.98, 1, border), cast(0.01, border), like(20, box=inside)))
 
@@ -151,36 +159,38 @@ def document_cases() -> Iterable[Case]:
     yield Case("screenshot", image, (level("paper", 0.98, 1, paper), cast(0.01, paper), like(25)))
     image, paper = screen(30, 220)
     yield Case("screenshot, dark mode", image, (level("paper", 0.02, 0.2, paper), cast(0.02, paper), like(20)))
-    scan = photograph("page")
-    yield Case("scan of text", scan, (level("mean", 0.55, 0.9), spread("contrast, times", 0.9, 2), cast()))
+    yield Case(
+        "scan of text", photograph("page"), (level("mean", 0.55, 0.9), spread("contrast, times", 0.9, 2), cast())
+    )
 
 
 def toned_cases() -> Iterable[Case]:
     camera, cat = photograph("camera"), photograph("cat")
     yield Case("monochrome", camera, (cast(), like(20)))
     yield Case("monochrome, dark", shift_exposure(camera, -2), (cast(), spread("contrast, times", 1.2, 4)))
-    sepia = grey(cat) ** torch.tensor([0.7, 1.0, 1.5]).view(1, 3, 1, 1)
-    yield Case("sepia", sepia, (HUE, COLOUR, like(20)))
+    sepia = luma(cat) ** torch.tensor([0.7, 1.0, 1.5]).view(1, 3, 1, 1)
+    yield Case("sepia", sepia, (turn(10), COLOUR, like(20)))
 
 
 def light_cases() -> Iterable[Case]:
     fog = torch.lerp(torch.tensor(0.7), photograph("cat"), 0.25)
-    yield Case("fog", fog, (level("mean", 0.45, 0.9), spread("contrast, times", 0.9, 4), HUE))
-    snow = 0.78 + 0.2 * grey(photograph("coffee"))
+    yield Case("fog", fog, (level("mean", 0.45, 0.9), spread("contrast, times", 0.9, 4), turn(10)))
+    snow = 0.78 + 0.2 * luma(photograph("coffee")).expand(-1, 3, -1, -1)
     yield Case("snow", snow, (level("mean", 0.7, 1), cast()))
     rocket = photograph("rocket")
     night = float(rocket.mean())
     yield Case("night", rocket, (level("mean", night - 0.05, night + 0.15), like(18)))
-    stars = photograph("hubble_deep_field")
-    yield Case("stars", stars, (level("mean", 0.02, 0.2), like(18)))
+    yield Case("stars", photograph("hubble_deep_field"), (level("mean", 0.02, 0.2), like(18)))
+    image, spot = highlight()
+    yield Case("small highlights", image, (level("highlight", 0.8, 1, spot), turn(20, spot)))
     image, hill = silhouette()
     yield Case("silhouette", image, (level("hill", 0, 0.08, hill), like(18)))
 
 
 def flat_cases() -> Iterable[Case]:
     for name, value, lowest, highest in (("black", 0.0, 0.0, 0.02), ("white", 1.0, 0.98, 1.0), ("grey", 0.5, 0.4, 0.6)):
-        checks = (level("level", lowest, highest), cast(), UNEVEN)
-        yield Case(f"flat {name}", torch.full((1, 3, 240, 320), value), checks)
+        frame = torch.full((1, 3, 240, 320), value)
+        yield Case(f"flat {name}", frame, (level("level", lowest, highest), cast(), UNEVEN))
     noise = 0.05 + 0.02 * torch.randn(1, 3, 240, 320, generator=torch.Generator().manual_seed(0))
     noise = (noise.clamp(0, 1) * 255).round() / 255
     yield Case("noise in the dark", noise, (level("mean", 0, 0.25), spread("noise, times", 0, 3)))
@@ -216,9 +226,8 @@ def contact_sheet(rows: list[tuple[Case, Tensor, list[Verdict]]]) -> Image.Image
         draw.text((left + 2, top + 1), text, fill=(255, 200, 120) if wrong else (200, 255, 200))
         for side, picture in enumerate((case.image, result)):
             pixels = picture[0].permute(1, 2, 0).mul(255).round().byte().numpy()
-            scale = (CELL - 4) / max(pixels.shape[:2])
-            size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-            sheet.paste(Image.fromarray(pixels).resize(size), (left + side * CELL + 2, top + LABEL + 2))
+            fitted = ImageOps.contain(Image.fromarray(pixels), (CELL - 4, CELL - 4))
+            sheet.paste(fitted, (left + side * CELL + 2, top + LABEL + 2))
     return sheet
 
 
@@ -228,17 +237,16 @@ def main() -> None:
     parser.add_argument("--weights", help="file of weights, or paper (default: the bundled default)")
     args = parser.parse_args()
     corrector = Corrector.load(args.weights)
-    results = [(case, corrector(case.image)) for case in cases()]
-    rows = [(case, result, judge(case, result)) for case, result in results]
+    rows = [(case, result := corrector(case.image), judge(case, result)) for case in cases()]
     for case, _, verdicts in rows:
         for check, value, ok in verdicts:
-            bounds = f"{check.lowest:.3g} to {check.highest:.3g}"
-            print(f"{case.name:22} {check.name:17} {value:8.3f}  {bounds:14} {'ok' if ok else 'not ok'}")
-    wrong = sum(not verdict.ok for _, _, verdicts in rows for verdict in verdicts)
-    print(f"{wrong} of {sum(len(verdicts) for _, _, verdicts in rows)} not ok")
+            wanted = f"{check.lowest:.3g} to {check.highest:.3g}"
+            print(f"{case.name:22} {check.name:17} {value:8.3f}  {wanted:14} {'ok' if ok else 'not ok'}")
+    found_ok = [verdict.ok for _, _, verdicts in rows for verdict in verdicts]
+    print(f"{found_ok.count(False)} of {len(found_ok)} not ok")
     args.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(rows).save(args.out / "special.png")
-    sys.exit(1 if wrong else 0)
+    sys.exit(0 if all(found_ok) else 1)
 
 
 if __name__ == "__main__":
