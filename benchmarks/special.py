@@ -159,8 +159,8 @@ def document_cases() -> Iterable[Case]:
     yield Case("screenshot", image, (level("paper", 0.98, 1, paper), cast(0.01, paper), like(25)))
     image, paper = screen(30, 220)
     yield Case("screenshot, dark mode", image, (level("paper", 0.02, 0.2, paper), cast(0.02, paper), like(20)))
-    checks = (level("mean", 0.55, 0.9), spread("contrast, times", 0.9, 2), cast())
-    yield Case("scan of text", photograph("page"), checks)
+    checks = (level("mean", 0.45, 0.9), spread("contrast, times", 0.9, 2), cast())
+    yield Case("scan of text", photograph("text"), checks)
 
 
 def toned_cases() -> Iterable[Case]:

@@ -96,6 +96,13 @@ def test_flat_frames_are_not_stretched_to_noise(level: float, wanted: tuple[floa
     assert found[0].tolist() == pytest.approx(wanted, abs=3e-3)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_blank_frames_stay_as_they_are(level: float) -> None:
+    frame = torch.full((1, 3, 8, 8), level)
+    frame[..., 0] = abs(level - 0.01)  # a little noise
+    assert torch.equal(network_at_random().find(frame).apply(frame), frame)
+
+
 def test_a_mirrored_photo_gets_the_same_correction(image: Tensor) -> None:
     network = network_at_random()
     for a, b in zip(network.find(image, flip=True), network.find(image.flip(3), flip=True), strict=True):

@@ -306,7 +306,7 @@ def test_overfits_four_photos(tmp_path: Path) -> None:
 def test_training_reduces_the_loss(photos: Path, tmp_path: Path) -> None:
     stage = ["--stage", "finest=4,size=128,batch=4,steps=60,lr=1e-3", "--checkpoint-every", "60", "--log-every", "20"]
     train.main([str(photos), str(tmp_path / "run"), *stage, "--exposure", "ev_low=-2", "ev_high=-1", "kept_share=0"])
-    assert losses(tmp_path / "run")[-1] < 0.7 * losses(tmp_path / "run")[0]
+    assert losses(tmp_path / "run")[-1] < 0.85 * losses(tmp_path / "run")[0]
 
 
 @pytest.mark.slow
@@ -375,7 +375,7 @@ def test_a_run_may_start_from_weights(photos: Path, tmp_path: Path) -> None:
     training = read_metadata(second / "weights.safetensors")["training"]
     assert training["init"]["arguments"]["seed"] == 3
     plain = ["--levels", "1", "--stage", "size=128,batch=1,steps=1,lr=1e-4,patches=1", "--loss", "reconstruction"]
-    with pytest.raises(SystemExit, match="has 4 levels; add --levels"):
+    with pytest.raises(SystemExit, match=r"is of another network .*change --network or --levels"):
         train.main([str(photos), str(tmp_path / "x"), *plain, "--init", str(second / "weights.safetensors")])
 
 

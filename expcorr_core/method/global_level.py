@@ -25,6 +25,7 @@ SMALL = 32  # side of the picture that the convolutions see
 KNOTS = 24  # increments of a curve
 OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
 LEAST_RANGE = 0.1  # as in :mod:`.contrast`: noise is not to fill 0..1
+FLAT = (0.02, 0.04)  # a range up to the first is that of a blank frame, in which there is nothing to correct
 DARKEST = 1e-4  # exponents are taken of values from here on
 LUMA = (0.25, 0.5, 0.25)  # of the statistics, exact in 8 bits
 BINS = 8  # of luma, for the shares and the chroma among the statistics
@@ -176,8 +177,8 @@ class GlobalNetwork(nn.Module):
             dtype: precision of convolutions and matrix products.
 
         Returns:
-            The change of each photo, with ``kept`` 0, in float32; and ``(B,)`` how surely it is well exposed, as a
-            logit.
+            The change of each photo, in float32, with ``kept`` 0 but for blank frames; and ``(B,)`` how surely it is
+            well exposed, as a logit.
         """
         pixels = sample(image, SAMPLED, SAMPLED)
         values = photo_statistics(pixels)
@@ -193,7 +194,7 @@ class GlobalNetwork(nn.Module):
         curves = F.pad(increments.cumsum(2), (1, 0)) * (1 + 2 * OVERSHOOT) - OVERSHOOT
         mix = self.mix(summary).float().view(-1, 3, 3)
         exponent = self.exponent(summary).float().exp().flatten()
-        found = ToneCurves(bounds, exponent, curves, mix, torch.zeros_like(exponent))
+        found = ToneCurves(bounds, exponent, curves, mix, blankness(values))
         return found, self.well_exposed(summary).float().flatten()
 
     def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> ToneCurves:
@@ -209,7 +210,8 @@ class GlobalNetwork(nn.Module):
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
             logit = (logit + other) / 2
         first, last = WELL_EXPOSED
-        return found._replace(kept=((logit.sigmoid() - first) / (last - first)).clamp(0, 1))
+        sure = ((logit.sigmoid() - first) / (last - first)).clamp(0, 1)
+        return found._replace(kept=torch.maximum(found.kept, sure))
 
     def parameter_count(self) -> int:
         """Number of trainable values."""
@@ -261,10 +263,20 @@ def photo_statistics(image: Tensor) -> Tensor:
     )
 
 
+def _extremes(statistics: Tensor) -> tuple[Tensor, Tensor]:
+    channels = statistics[:, : 3 * len(QUANTILES)].view(len(statistics), 3, -1)
+    return channels[..., LOW].amin(1), channels[..., HIGH].amax(1)
+
+
+def blankness(statistics: Tensor) -> Tensor:
+    """``(B,)``: 1 for frames without any range, such as fades and title cards, 0 for photos."""
+    low, high = _extremes(statistics)
+    return ((FLAT[1] - (high - low)) / (FLAT[1] - FLAT[0])).clamp(0, 1)
+
+
 def photo_range(statistics: Tensor) -> Tensor:
     """Where each photo's range begins and ends, ``(B, 2)``: 0.1 % of a channel's values lie below and above."""
-    channels = statistics[:, : 3 * len(QUANTILES)].view(len(statistics), 3, -1)
-    low, high = channels[..., LOW].amin(1), channels[..., HIGH].amax(1)
+    low, high = _extremes(statistics)
     lack = (LEAST_RANGE - (high - low)).clamp_min(0)
     low = low - lack * low / (1 - (high - low)).clamp_min(1e-6)
     return torch.stack((low, torch.maximum(high, low + LEAST_RANGE)), 1)
