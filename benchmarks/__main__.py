@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from skimage import data
 from torch import Tensor
 
-from expcorr_core.bilateral.energy import RIDGE, SMOOTHNESS_XY, SMOOTHNESS_Z, homogeneous, lower_nodes, luminance
+from expcorr_core.bilateral.energy import RIDGE, SMOOTHNESS_XY, SMOOTHNESS_Z, homogeneous, lower_nodes
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.bilateral.slicing import choose_path, slice_image
 from expcorr_core.corrector import PAIR_SIZE, Corrector, native_dtype
+from expcorr_core.image.colour import luminance
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to
 from expcorr_core.method.network import ExposureNetwork

@@ -25,6 +25,7 @@ from torch import Tensor
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import luma
 from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.photos.photo import Photo
 
 Box = tuple[slice, slice]  # rows and columns
 WHOLE: Box = (slice(None), slice(None))
@@ -221,8 +222,7 @@ def contact_sheet(rows: list[tuple[Case, Tensor, list[Verdict]]]) -> Image.Image
         text = f"{case.name}: {', '.join(wrong) or 'ok'}"
         draw.text((left + 2, top + 1), text, fill=(255, 200, 120) if wrong else (200, 255, 200))
         for side, picture in enumerate((case.image, result)):
-            pixels = picture[0].permute(1, 2, 0).mul(255).round().byte().numpy()
-            fitted = ImageOps.contain(Image.fromarray(pixels), (CELL - 4, CELL - 4))
+            fitted = ImageOps.contain(Image.fromarray(Photo.from_tensor(picture).eight_bit()), (CELL - 4, CELL - 4))
             sheet.paste(fitted, (left + side * CELL + 2, top + LABEL + 2))
     return sheet
 

@@ -35,7 +35,7 @@ from .files import remove_leftovers, replacing
 from .machine import cores
 from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
-from .method.weights import bundled_weights, load_weights, read_metadata
+from .method.weights import load_weights, read_metadata, weights_path
 from .photos.photo import Photo
 from .photos.reading import read_photo
 from .photos.writing import write_photo
@@ -275,7 +275,7 @@ def _evs(exposures: Sequence[str]) -> str:
 
 
 def command_info(args: argparse.Namespace) -> int:
-    path = args.weights or bundled_weights()
+    path = weights_path(args.weights)
     description = {"file": path.name, "parameters": load_weights(path).parameter_count(), **read_metadata(path)}
     print(json.dumps(description, indent=2))
     return 0

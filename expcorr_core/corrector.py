@@ -298,17 +298,18 @@ def _corrected(
     if isinstance(photo, Image.Image):
         return _correct_image(photo, used, settings)
     if isinstance(photo, Tensor):
-        _check_range(photo)
+        if photo.is_floating_point() and photo.numel():
+            _check_range(float(photo.amax()))
         return used(photo, settings)
     if isinstance(photo, np.ndarray):
         return _correct_array(photo, used, settings)
     raise TypeError(f"a photo must be a name, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
 
 
-def _check_range(image: Tensor) -> None:
+def _check_range(largest: float) -> None:
     """Raise ValueError for floating-point values on the scale of 8 or 16 bits, which would all be clamped to white."""
-    if image.is_floating_point() and image.numel() and image.amax() > 2:  # resizing overshoots 1 by less
-        raise ValueError(f"floating-point values must be in 0..1, got up to {image.amax().item():g}; divide them first")
+    if largest > 2:  # resizing overshoots 1 by less
+        raise ValueError(f"floating-point values must be in 0..1, got up to {largest:g}; divide them first")
 
 
 def _correct_image(image: Image.Image, corrector: Corrector, settings: Settings | None) -> Image.Image:
@@ -337,8 +338,8 @@ def _correct_array(array: NDArray[Any], corrector: Corrector, settings: Settings
         raise ValueError(f"an array must have shape (H, W) or (H, W, 1, 3 or 4), got {array.shape}")
     if array.dtype.kind not in "uf":
         raise ValueError(f"an array must be uint8, uint16 or floating-point in 0..1, got {array.dtype}")
-    if array.dtype.kind == "f":
-        _check_range(torch.from_numpy(array.astype(np.float32)))
+    if array.dtype.kind == "f" and array.size:
+        _check_range(float(array.max()))
     peak = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     colours = shaped[..., :3] if shaped.shape[2] > 1 else np.repeat(shaped, 3, 2)
     image = torch.from_numpy(colours.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]

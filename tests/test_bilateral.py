@@ -18,10 +18,10 @@ from torch import Tensor
 
 from expcorr_core.bilateral import slicing
 from expcorr_core.bilateral.direct import fit_directly
-from expcorr_core.bilateral.energy import luminance
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.bilateral.iterative import fit_iteratively
 from expcorr_core.bilateral.slicing import choose_path
+from expcorr_core.image.colour import luminance
 from expcorr_core.image.resize import resize
 
 

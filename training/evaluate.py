@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         pairs, reports = find_test_pairs(args.inputs)
     for report in reports:
         print(f"evaluate.py: {report}", file=sys.stderr)
-    weights = args.weights or weights_path()
+    weights = weights_path(args.weights)
     corrector = Corrector.load(weights, args.device)
     index: PerceptualIndex | None = None
     try:

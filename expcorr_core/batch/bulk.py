@@ -32,7 +32,7 @@ from ..files import digest, replacing
 from ..image.report import exposure_error
 from ..image.resize import reduce_to
 from ..machine import cores, memory
-from ..method.weights import bundled_weights
+from ..method.weights import weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
 from ..photos.icc import ColourSpace, tone_of
 from ..photos.metadata import Metadata
@@ -94,7 +94,7 @@ class Work:
     @property
     def key(self) -> str:
         """Checksum of everything that a result depends on, except the photo."""
-        return _key(self.settings, self.weights or bundled_weights(), self.metadata)
+        return _key(self.settings, weights_path(self.weights), self.metadata)
 
     def seconds(self, pixels: int) -> float:
         """Seconds that a photo of ``pixels`` pixels may take."""

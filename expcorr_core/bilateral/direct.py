@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
+from ..image.colour import luminance
+from .energy import RIDGE, hat, homogeneous, lower_nodes, smoothness
 
 MOST_PIXELS = 1600  # above this, the other solver is faster
 

@@ -10,17 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LUMINANCE = (0.25, 0.5, 0.25)  # weights of R, G and B (reference program)
 SMOOTHNESS_XY = 1.0  # weight of first differences along x and y (reference program)
 SMOOTHNESS_Z = 4e-7  # weight of second differences along luminance (reference program)
 # Keeps the normal matrix positive definite for grey images; 1e-7 would already cost accuracy.
 RIDGE = 1e-9
-
-
-def luminance(image: Tensor) -> Tensor:
-    """Grid coordinate of a colour: ``(..., 3, H, W)`` to ``(..., H, W)``, same range."""
-    r, g, b = image.unbind(-3)
-    return LUMINANCE[0] * r + LUMINANCE[1] * g + LUMINANCE[2] * b
 
 
 def lower_nodes(pixels: int, nodes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

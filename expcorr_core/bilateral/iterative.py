@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .energy import RIDGE, hat, homogeneous, lower_nodes, luminance, smoothness
+from ..image.colour import luminance
+from .energy import RIDGE, hat, homogeneous, lower_nodes, smoothness
 
 # Iteration ends where the preconditioned residual has fallen to this share: 120 dB in the sliced image.
 TOLERANCE = 1e-6

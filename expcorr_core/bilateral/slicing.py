@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .energy import hat, lower_nodes, luminance
+from ..image.colour import luminance
+from .energy import hat, lower_nodes
 
 NEEDS = {"numba": "numba, from the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
 # Most rows and columns of a tile on the torch path. Smaller tiles would fit into a core's own cache, but leave each

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .energy import LUMINANCE
+from ..image.colour import LUMINANCE
 
 BLOCK = 2**20  # pixels of a block, where an image has to be copied
 NOT_FINITE = 0x7F800000  # a float32 whose bits, without sign, are at least this is infinite or NaN

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .energy import LUMINANCE
+from ..image.colour import LUMINANCE
 
 BLOCK = 256  # pixels of a program
 

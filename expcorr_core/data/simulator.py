@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 import torch
@@ -90,10 +91,15 @@ class Draws:
         return self.chance(share).flatten().nonzero().flatten()
 
 
+@cache
+def _table(places: tuple[float, ...], values: tuple[float, ...], steps: int) -> Tensor:
+    even = np.linspace(places[0], places[-1], steps + 1)
+    return torch.from_numpy(np.interp(even, places, values)).float()
+
+
 def _interpolated(x: Tensor, places: tuple[float, ...], values: tuple[float, ...], steps: int) -> Tensor:
     """The piecewise linear function through these points at ``x``, by a table of so many even steps."""
-    even = np.linspace(places[0], places[-1], steps + 1)
-    table = torch.from_numpy(np.interp(even, places, values)).float().to(x.device)
+    table = _table(places, values, steps).to(x.device)
     place = ((x - places[0]) / (places[-1] - places[0])).clamp(0, 1) * steps
     below = place.floor().clamp(max=steps - 1)
     index = below.long()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
+LUMINANCE = (0.25, 0.5, 0.25)  # of the bilateral grid (reference program) and of the statistics: exact in 8 bits
 
 
 def srgb_to_linear(image: Tensor) -> Tensor:
@@ -21,3 +22,9 @@ def linear_to_srgb(light: Tensor) -> Tensor:
 def luma(image: Tensor) -> Tensor:
     """Rec. 709 luminance: ``(..., 3, H, W)`` to ``(..., 1, H, W)``."""
     return (image * torch.tensor(LUMA, device=image.device).view(3, 1, 1)).sum(-3, keepdim=True)
+
+
+def luminance(image: Tensor) -> Tensor:
+    """Grid coordinate of a colour: ``(..., 3, H, W)`` to ``(..., H, W)``, same range."""
+    r, g, b = image.unbind(-3)
+    return LUMINANCE[0] * r + LUMINANCE[1] * g + LUMINANCE[2] * b

@@ -24,6 +24,13 @@ def normalise_range(image: Tensor) -> Tensor:
     return stretch_contrast(image, RANGE_CLIPPED, LEAST_RANGE)
 
 
+def widened(low: Tensor, high: Tensor, least_range: float) -> tuple[Tensor, Tensor]:
+    """Ranges within 0..1 that are smaller than ``least_range``, made as large within 0..1; any one shape."""
+    lack = (least_range - (high - low)).clamp_min(0)
+    low = low - lack * low / (1 - (high - low)).clamp_min(1e-12)
+    return low, torch.maximum(high, low + least_range)
+
+
 def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0.0) -> Tensor:
     """Map the darkest and brightest ``percent`` of all values to 0 and 1, linearly, all channels alike.
 
@@ -46,7 +53,5 @@ def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0
         values.kthvalue(1 + round(last * share), 1).values.view(-1, 1, 1, 1)
         for share in (percent / 100, 1 - percent / 100)
     )
-    lack = (least_range - (high - low)).clamp_min(0)
-    low = low - lack * low / (1 - (high - low)).clamp_min(1e-12)
-    high = torch.maximum(high, low + least_range)
+    low, high = widened(low, high, least_range)
     return torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image).clamp(0, 1)

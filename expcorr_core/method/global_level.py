@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..image.colour import luminance
 from ..image.exposure import power
 from ..image.resize import sample
+from .contrast import LEAST_RANGE, widened
 
 SAMPLED = 128  # side of the grid of pixels that the statistics are taken of
 SMALL = 32  # side of the picture that the convolutions see
 KNOTS = 24  # increments of a curve
 OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
-LEAST_RANGE = 0.1  # as in :mod:`.contrast`: noise is not to fill 0..1
 FLAT = (0.02, 0.04)  # a range up to the first is that of a blank frame, in which there is nothing to correct
 DARKEST = 1e-4  # exponents are taken of values from here on
-LUMA = (0.25, 0.5, 0.25)  # of the statistics, exact in 8 bits
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
 WELL_EXPOSED = (0.6, 0.8)
@@ -231,7 +231,7 @@ def photo_statistics(image: Tensor) -> Tensor:
     """
     batch = len(image)
     red, green, blue = image.flatten(2).unbind(1)
-    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    luma = luminance(image).flatten(1)
     levels = (torch.stack((red, green, blue, luma), 1) * 255).round_().long()
     rows = torch.arange(4 * batch, device=image.device).view(batch, 4, 1) * 256
     counts = torch.bincount((levels + rows).flatten(), minlength=batch * 1024).view(batch * 4, 256)
@@ -276,10 +276,7 @@ def blankness(statistics: Tensor) -> Tensor:
 
 def photo_range(statistics: Tensor) -> Tensor:
     """Where each photo's range begins and ends, ``(B, 2)``: 0.1 % of a channel's values lie below and above."""
-    low, high = _extremes(statistics)
-    lack = (LEAST_RANGE - (high - low)).clamp_min(0)
-    low = low - lack * low / (1 - (high - low)).clamp_min(1e-6)
-    return torch.stack((low, torch.maximum(high, low + LEAST_RANGE)), 1)
+    return torch.stack(widened(*_extremes(statistics), LEAST_RANGE), 1)
 
 
 def _stretched(image: Tensor, bounds: Tensor) -> Tensor:
