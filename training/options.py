@@ -23,7 +23,8 @@ NETWORKS = ("pyramid", "global")
 # Arguments that the result depends on; a resumed run keeps them.
 LASTING = (
     "network", "stage", "levels", "loss", "log_loss", "exposure", "normalise", "crop", "recolour", "photo_side", "init",
-    "ema", "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout", "seed",
+    "scenes", "views", "scene_share", "ema", "clip", "weight_decay", "betas", "discriminator_lr", "precision", "layout",
+    "seed",
 )  # fmt: skip
 # These belong to this computer, not to the run: they are neither in files nor in the weights.
 LOCAL = ("photos", "out", "resume", "config", "preset", "dry_run")
@@ -83,6 +84,13 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     what.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
     what.add_argument(
         "--validation", type=Path, help="folder with input/ and gt/, or with the layout of the paper's data set"
+    )
+    what.add_argument(
+        "--scenes", type=Path, metavar="DIR", help="HDR pictures and panoramas (.hdr, .exr), whose light is exposed too"
+    )
+    what.add_argument("--views", type=int, default=24, help="number of views of a panorama (default 24)")
+    what.add_argument(
+        "--scene-share", type=float, default=0.2, help="share of the samples that --scenes give (default 0.2)"
     )
     what.add_argument(
         "--exposure", type=_exposure, nargs="+", help="parameters of the exposure simulation, NAME=NUMBER"
@@ -173,7 +181,7 @@ def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: di
         values["stage"] = [Stage.from_dict(stage) for stage in values["stage"]]
     for key in ("loss", "exposure"):
         values[key] = list(values.get(key, {}).items())
-    for key in ("init", "validation"):
+    for key in ("init", "validation", "scenes"):
         values[key] = Path(values[key]) if values.get(key) else None
     parser.set_defaults(**values)
     args = parser.parse_args(argv)
@@ -184,6 +192,10 @@ def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: di
     for name in ("log_every", "checkpoint_every", "workers"):
         if getattr(args, name) < (0 if name == "workers" else 1):
             raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(args, name)}")
+    if args.views < 1:
+        raise ValueError(f"--views must be positive, got {args.views}")
+    if not 0 <= args.scene_share <= 1:
+        raise ValueError(f"--scene-share must be 0..1, got {args.scene_share}")
     if args.log_loss < 0:
         raise ValueError(f"--log-loss must be 0 or positive, got {args.log_loss}")
     if not 0 <= args.ema < 1:

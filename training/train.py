@@ -1,6 +1,7 @@
 """Train an exposure correction network from a folder of well-exposed photos, or from the paper's data set.
 
-    python training/train.py PHOTOS OUT --preset cpu       # an afternoon on a CPU
+    python training/train.py PHOTOS OUT --preset global --scenes HDRS   # the default network: minutes on a CPU
+    python training/train.py PHOTOS OUT --preset cpu       # the paper's network: an afternoon on a CPU
     python training/train.py DATASET OUT                   # the paper's three phases
     python training/train.py PHOTOS OUT --resume           # resume, with bit-identical results
     python training/train.py --preset paper --dry-run      # print the plan only
@@ -58,6 +59,7 @@ from .adversary import Adversary, flipped
 from .monitor import Monitor
 from .options import build_parser, check_resumed, parse, parse_over, plain
 from .processes import Processes
+from .scene_light import find_scenes, read_scenes
 from .schedule import PAPER_PHOTOS, Stage, table
 from .validation import WHOLE_SIDE, Validation, autocast, bands_of
 
@@ -113,7 +115,12 @@ class Run:
         if "consistency" in args.loss and len(self.files[0]) == 2:
             raise ValueError(f"{args.photos} holds pairs with only one exposure each; leave out the consistency loss")
         self.pairs = find_validation(args)
+        self.scenes = find_scenes(args.scenes) if args.scenes else []
         self.origin: dict[str, Any] = {"data": describe(self.files), "commit": commit()}
+        if self.scenes:
+            if args.network != "global":
+                raise ValueError("--scenes are for the global network only; add --network global, or leave them out")
+            self.origin["data"]["scenes"] = describe([(path,) for path in self.scenes])
         if checkpoint and checkpoint["data"] != self.origin["data"]:
             raise ValueError(f"the photos in {args.photos} are not those that the run was started with")
         torch.manual_seed(args.seed)
@@ -188,6 +195,8 @@ class Run:
             normalise=args.normalise,
             oversize=stage.oversize,
             sampled=args.network == "global",
+            scenes=read_scenes(self.scenes, args.views, quiet=not processes.first) if self.scenes else None,
+            scene_share=args.scene_share,
             exposures=2 if "consistency" in args.loss else 1,
             rank=processes.rank,
             world=processes.world,

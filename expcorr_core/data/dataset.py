@@ -149,6 +149,18 @@ class PhotoStore:
         return self._blocks[block][start : start + int(np.prod(shape))].view(shape)
 
 
+class Scenes(NamedTuple):
+    """Scenes whose light is known, as from HDR pictures.
+
+    Attributes:
+        stops: ``(N, 3, S, S)`` float16, stops from the light of middle grey.
+        target: ``(N, 3, S, S)`` uint8, how each scene should look.
+    """
+
+    stops: Tensor
+    target: Tensor
+
+
 class TrainingBatches(Dataset[Batch]):
     """Batch number ``i`` depends only on the seed and ``i``, so a resumed run sees the same batches.
 
@@ -166,6 +178,8 @@ class TrainingBatches(Dataset[Batch]):
             a reduced photo no longer shows.
         sampled: whole photos of any shape become squares of some of their pixels as they are, as the global network
             sees them: what is clipped stays clipped.
+        scenes: shown in place of some photos.
+        scene_share: probability that a sample is a scene, 0..1.
         exposures: inputs per photo, each wrongly exposed in a different way, one after the other; not for pairs.
         rank, world: this process takes every ``world``-th photo of a batch, from ``rank``.
     """
@@ -184,6 +198,8 @@ class TrainingBatches(Dataset[Batch]):
         normalise: bool = False,
         oversize: int = 1,
         sampled: bool = False,
+        scenes: Scenes | None = None,
+        scene_share: float = 0.0,
         exposures: int = 1,
         rank: int = 0,
         world: int = 1,
@@ -199,6 +215,8 @@ class TrainingBatches(Dataset[Batch]):
         self.normalise = normalise
         self.oversize = oversize
         self.sampled = sampled
+        self.scenes = scenes
+        self.scene_share = scene_share
         self.exposures = exposures
         self.positions = range(rank, batch_size, world)
         nearest = np.abs(np.log(photos.ratios)[:, None] - np.log([h / w for h, w in ASPECTS])).argmin(1)
@@ -221,22 +239,10 @@ class TrainingBatches(Dataset[Batch]):
         samples = []
         for position in self.positions:
             own = np.random.default_rng([*self.seed, index, position])
-            photo = self.photos[members[position]]
-            part = (
-                _patch(photo, self.size, own)
-                if self.patches
-                else _whole(photo, height, width, self.smallest_crop, own, self.sampled)
-            )
-            if own.random() < 0.5:
-                part = part.flip(2)
-            if own.random() < self.recolour_share:
-                part = _recoloured(part, own)
-            target = part[None, -3:]
-            if len(part) == 6:
-                image = part[None, :3]
+            if self.scenes and own.random() < self.scene_share:
+                image, target = self._scene(self.scenes, own)
             else:
-                generator = torch.Generator().manual_seed(int(own.integers(2**62)))
-                image = self.simulator(target, generator, self.exposures)
+                image, target = self._photo(self.photos[members[position]], height, width, own)
             samples.append((image, target.expand_as(image)))
         image, target = (torch.cat(images) for images in zip(*samples, strict=True))
         if self.normalise:
@@ -244,6 +250,32 @@ class TrainingBatches(Dataset[Batch]):
         if self.oversize > 1:
             image, target = (F.avg_pool2d(x, self.oversize) for x in (image, target))
         return Batch(image, target)
+
+    def _photo(self, photo: Tensor, height: int, width: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Inputs made of a photo or taken from a pair, ``(exposures, 3, H, W)``, and their target."""
+        part = (
+            _patch(photo, self.size, rng)
+            if self.patches
+            else _whole(photo, height, width, self.smallest_crop, rng, self.sampled)
+        )
+        if rng.random() < 0.5:
+            part = part.flip(2)
+        if rng.random() < self.recolour_share:
+            part = _recoloured(part, rng)
+        target = part[None, -3:]
+        if len(part) == 6:
+            return part[None, :3], target
+        return self.simulator(target, _generator(rng), self.exposures), target
+
+    def _scene(self, scenes: Scenes, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Inputs of a part of one of the scenes, ``(exposures, 3, size, size)``, and their target."""
+        member = int(rng.integers(len(scenes.stops)))
+        whole = torch.cat((scenes.stops[member].float(), scenes.target[member].float() / 255))
+        part = _sampled_part(whole, self.size, self.size, self.smallest_crop, rng, 1.0)
+        if rng.random() < 0.5:
+            part = part.flip(2)
+        stops, target = part[None, :3], part[None, 3:]
+        return self.simulator.expose_scenes(stops, target, _generator(rng), self.exposures), target
 
     def _shuffled(self, first: int) -> list[int]:
         """The photos of patches ``first ..``: each epoch has every photo ``patches`` times, in another order."""
@@ -256,15 +288,33 @@ class TrainingBatches(Dataset[Batch]):
         return members
 
 
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
 def _whole(photo: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, sampled: bool) -> Tensor:
     """A large part of the photo (``smallest`` to 1 of a side), slightly stretched; ``(C, height, width)``, 0..1."""
     full_h, full_w = photo.shape[1:]
-    aspect = (full_w / full_h if sampled else width / height) * np.exp(rng.uniform(-0.08, 0.08))
+    if sampled:
+        return _sampled_part(photo, height, width, smallest, rng, full_w / full_h) / 255
+    return _resized(_part(photo, smallest, rng, width / height), height, width)
+
+
+def _sampled_part(
+    picture: Tensor, height: int, width: int, smallest: float, rng: np.random.Generator, aspect: float
+) -> Tensor:
+    """So many pixels, as they are, of a large part of the picture."""
+    return sample(_part(picture, smallest, rng, aspect)[None].float(), height, width)[0]
+
+
+def _part(picture: Tensor, smallest: float, rng: np.random.Generator, aspect: float) -> Tensor:
+    """A large part (``smallest`` to 1 of a side) of nearly this shape, width by height."""
+    full_h, full_w = picture.shape[1:]
+    aspect *= np.exp(rng.uniform(-0.08, 0.08))
     crop_h = min(full_h, full_w / aspect) * rng.uniform(smallest, 1.0)
     h, w = max(1, round(crop_h)), min(full_w, max(1, round(crop_h * aspect)))
     top, left = rng.integers(full_h - h + 1), rng.integers(full_w - w + 1)
-    part = photo[:, top : top + h, left : left + w]
-    return sample(part[None].float() / 255, height, width)[0] if sampled else _resized(part, height, width)
+    return picture[:, top : top + h, left : left + w]
 
 
 def _resized(photo: Tensor, height: int, width: int) -> Tensor:

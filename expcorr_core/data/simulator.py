@@ -224,14 +224,48 @@ class ExposureSimulator:
         light[noisy] += draws.noise(light[noisy]) * level * (1e-4 * light[noisy] + 1e-6).sqrt()
         return curve.to_display(light.clamp_min_(0))
 
+    def expose_scenes(self, stops: Tensor, target: Tensor, generator: torch.Generator, exposures: int = 1) -> Tensor:
+        """Make inputs of scenes whose true light is known, by the measured curve: what is clipped was really there.
+
+        Args:
+            stops: ``(B, 3, H, W)``, light, stops from that of middle grey.
+            target: ``(B, 3, H, W)``, 0..1: how each scene should look.
+            generator, exposures: as for photos.
+
+        Returns:
+            As for photos.
+        """
+        result = target.repeat_interleave(exposures, 0)
+        wrong = Draws(len(result), generator).some(1 - self.kept_share)
+        draws = Draws(len(wrong), generator)
+        contrast, scale = self._draw_cameras(draws)
+        shift = self.draw_shifts(draws, *BRACKET_EV) + self._draw_tints(draws)
+        light = stops.repeat_interleave(exposures, 0)[wrong] + shift
+        result[wrong] = self._developed(light, contrast, scale, draws).clamp_(0, 1)
+        return result.mul_(255).round_().div_(255)
+
     def _by_measured_curve(self, target: Tensor, draws: Draws) -> Tensor:
-        contrast = (0.12 * draws.normal() + 0.03 * draws.normal(3)).exp()  # of other cameras, and of the channels
-        scale = (0.15 * draws.normal()).exp()
+        contrast, scale = self._draw_cameras(draws)
         stops = measured_stops(power(target, 1 / contrast)) * scale
         stops += torch.where(target > WHITE, draws.uniform(0, HIDDEN_STOPS) * draws.chance(0.5), 0.0)
-        shift = self.draw_shifts(draws, *BRACKET_EV) + draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
+        shift = self.draw_shifts(draws, *BRACKET_EV) + self._draw_tints(draws)
         varying = self._varying(stops.exp2(), 0.4, 0.0, draws)
         stops += shift if varying is None else shift + varying
+        return self._developed(stops, contrast, scale, draws)
+
+    @staticmethod
+    def _draw_cameras(draws: Draws) -> tuple[Tensor, Tensor]:
+        """Contrast, a little different in each channel, and scale of the light of cameras like the measured one."""
+        return (0.12 * draws.normal() + 0.03 * draws.normal(3)).exp(), (0.15 * draws.normal()).exp()
+
+    @staticmethod
+    def _draw_tints(draws: Draws) -> Tensor:
+        """Errors of the white balance, stops."""
+        return draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
+
+    @staticmethod
+    def _developed(stops: Tensor, contrast: Tensor, scale: Tensor, draws: Draws) -> Tensor:
+        """What a camera like the measured one shows of light, with noise, saturation and black level of its own."""
         shown = power(measured_display(stops / scale), contrast)
         noisy = draws.some(0.5)
         shown[noisy] += draws.noise(shown[noisy]) * draws.uniform(0, 0.008)[noisy]

@@ -43,6 +43,13 @@ def _colorants(profile: bytes) -> NDArray[np.float64]:
     return np.array([colorant[0] for colorant in colorants if colorant]).T
 
 
+def to_srgb_light(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear ProPhoto RGB to linear sRGB, ``(..., 3)``; colours outside of sRGB are clipped at 0."""
+    own, wide = (_colorants(p) for p in (extra("imagecodecs").cms_profile("srgb"), prophoto_profile()))
+    converted: NDArray[np.float32] = light @ np.linalg.solve(own, wide).T.astype(np.float32)
+    return converted.clip(0)
+
+
 def luminance(light: NDArray[np.float32]) -> NDArray[np.float32]:
     """Luminance (CIE Y) of linear ProPhoto RGB; ``(..., 3)`` to ``(...)``."""
     weighted: NDArray[np.float32] = light @ _colorants(prophoto_profile())[1].astype(np.float32)
