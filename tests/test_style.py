@@ -49,6 +49,14 @@ def test_sources_are_ascii(path: Path) -> None:
     assert path.read_bytes().isascii()  # some Windows set-ups read them in another encoding
 
 
+def test_no_merge_was_left_half_done() -> None:
+    kinds = (".py", ".md", ".toml", ".json", ".js", ".yml", ".css")
+    pages = [p for p in ROOT.glob("**/*") if p.suffix in kinds and not {".venv", "node_modules"} & {*p.parts}]
+    assert len(pages) > 200
+    for page in pages:
+        assert not re.search(r"^(<{7}|>{7}) ", page.read_text("utf-8"), re.M), page
+
+
 def test_layers_do_not_import_upwards() -> None:
     for path in sources():
         text = path.read_text()
