@@ -17,7 +17,7 @@ from PIL import Image
 
 from expcorr_core.batch.inputs import find_inputs
 from expcorr_core.data import dataset
-from expcorr_core.data.dataset import PhotoStore, TrainingBatches, find_training_files, is_useful, load_photo
+from expcorr_core.data.dataset import PhotoStore, Scenes, TrainingBatches, find_training_files, is_useful, load_photo
 from expcorr_core.data.pairs import EXPOSURES, OTHERS, UNDER, find_exposure_pairs, find_test_pairs
 from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.method.contrast import normalise_range
@@ -212,6 +212,24 @@ def test_photos_are_exposed_more_than_once_on_demand(store: PhotoStore) -> None:
     assert torch.equal(twice.target[0::2], twice.target[1::2])
     assert torch.equal(twice.target[0::2], once.target)
     assert not any(torch.equal(a, b) for a, b in zip(twice.input[0::2], twice.input[1::2], strict=True))
+
+
+def test_scenes_take_the_place_of_some_photos(store: PhotoStore) -> None:
+    target = torch.full((2, 3, 40, 40), 77, dtype=torch.uint8)
+    scenes = Scenes(torch.zeros(2, 3, 40, 40, dtype=torch.float16), target)
+    batches = [
+        TrainingBatches(
+            store, size=32, batch_size=24, seed=(7, 0), sampled=True, exposures=2, scenes=scenes, scene_share=share
+        )[0]
+        for share in (0, 0.5, 1)
+    ]
+    shares = [float((batch.target == 77 / 255).all(1).all(1).all(1).float().mean()) for batch in batches]
+    assert shares[0] == 0
+    assert 0.25 < shares[1] < 0.75
+    assert shares[2] == 1
+    assert all(batch.input.shape == (48, 3, 32, 32) for batch in batches)
+    flat = batches[2].input.std((2, 3)).amax(1)  # light of one kind, but for the noise
+    assert flat.max() < 0.02
 
 
 def test_sampled_photos_are_squares_of_their_own_pixels(store: PhotoStore) -> None:

@@ -115,6 +115,23 @@ def test_a_measured_camera_shows_more_than_the_photo_did() -> None:
     assert white.max() > 0.97
 
 
+def test_scenes_show_light_that_was_there() -> None:
+    """What is clipped at one exposure is there at another; well-exposed samples are the target, rounded."""
+    stops = torch.linspace(-6, 6, 64).expand(1, 3, 32, 64)
+    target = torch.full((1, 3, 32, 64), 0.4)
+    plain = ExposureSimulator(**{**PLAIN, "ev_gap": 2})
+    shown = plain.expose_scenes(stops, target, torch.Generator().manual_seed(0), 64)
+    assert shown.shape == (64, 3, 32, 64)
+    assert torch.equal(shown, (shown * 255).round() / 255)
+    ramp = shown.mean((1, 2))  # which only rises, but for the noise
+    assert (ramp[:, 8:] - ramp[:, :-8]).min() > -0.02
+    dark, bright = ramp.mean(1).min(), ramp.mean(1).max()
+    assert dark < 0.25
+    assert bright > 0.7
+    kept = ExposureSimulator(**{**PLAIN, "kept_share": 1}).expose_scenes(stops, target, torch.Generator(), 2)
+    assert torch.equal(kept, (target * 255).round().expand(2, 3, 32, 64) / 255)
+
+
 def test_the_range_is_widened_by_what_is_told(target: Tensor) -> None:
     still = {**PLAIN, "ev_low": 0, "ev_high": 0, "range_share": 1}
     weak, strong = (

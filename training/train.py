@@ -51,6 +51,7 @@ from expcorr_core.data.losses import (
 from expcorr_core.data.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.data.simulator import ExposureSimulator
 from expcorr_core.files import replacing
+from expcorr_core.image.resize import sample
 from expcorr_core.method.global_level import GlobalNetwork, photo_statistics
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import Network, load_weights, read_metadata, save_weights
@@ -64,6 +65,7 @@ from .schedule import PAPER_PHOTOS, Stage, table
 from .validation import WHOLE_SIDE, Validation, autocast, bands_of
 
 STATISTICS_BATCHES = 32  # of which mean and spread of the photos' statistics are taken
+JUDGED_SIDE = 43  # pixels of a global network's result that the losses are taken of, on each side
 AGREE_EVERY = 20  # steps between the checks in which several processes agree whether to stop
 
 
@@ -312,6 +314,8 @@ class Run:
         with autocast(processes.device, args.precision):
             if args.network == "global":
                 curves, well_exposed = forward(image)
+                # Curves are the same all over a photo, so some of its pixels are enough to judge them by.
+                image, target = (sample(x, JUDGED_SIDE, JUDGED_SIDE) for x in (image, target))
                 outputs = [curves.apply(image)]
                 if "well_exposed" in args.loss:
                     terms["well_exposed"] = well_exposed_loss(well_exposed, image, target)
