@@ -96,6 +96,18 @@ def build_parser() -> argparse.ArgumentParser:
         default=Settings.flip,
         help="average with the mirrored photo's correction: more consistent, twice the network's time (default: on)",
     )
+    options.add_argument(
+        "--max-stops",
+        type=float,
+        metavar="STOPS",
+        help="brighten or darken no pixel by more than this, in linear light (default: no limit)",
+    )
+    options.add_argument(
+        "--highlight-guard",
+        action=argparse.BooleanOptionalAction,
+        default=Settings.keep_highlights,
+        help="clip nothing that was below white (default: on)",
+    )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -254,6 +266,8 @@ def _run(args: argparse.Namespace) -> int:
                 stretch=args.stretch,
                 working_size=args.working_size,
                 flip=args.flip,
+                max_stops=args.max_stops,
+                keep_highlights=args.highlight_guard,
             )
         if "smoothing" in args:
             args.smoothing = Smoothing(args.smoothing, args.every, threshold=args.scene_threshold)
