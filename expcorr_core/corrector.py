@@ -243,8 +243,7 @@ class Corrector(Pretrained, nn.Module):
 
 def limited(grid: BilateralGrid, settings: Settings) -> BilateralGrid:
     """The same grid with the limits of the settings."""
-    needed = settings.keep_highlights or settings.max_stops is not None
-    return replace(grid, limits=Limits(settings.max_stops, settings.keep_highlights) if needed else None)
+    return replace(grid, limits=Limits.of(settings.max_stops, settings.keep_highlights))
 
 
 PhotoLike = TypeVar("PhotoLike", Path, str, bytes, Image.Image, "NDArray[Any]", Tensor)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORKING_SIZE = 512  # longer side of the network's copy (paper section 4.1)
+WELL_EXPOSED = 0.15  # stops of brightness up to which a correction counts as none
 TIME_LIMIT = 300.0  # seconds that a photo may take in a bulk run
 REACH = 3.0  # smoothing times that keyframes count for, in both directions
 

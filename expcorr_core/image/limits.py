@@ -27,6 +27,11 @@ class Limits:
     max_stops: float | None = None
     keep_highlights: bool = True
 
+    @classmethod
+    def of(cls, max_stops: float | None, keep_highlights: bool) -> Limits | None:
+        """The limits; None where nothing is limited."""
+        return cls(max_stops, keep_highlights) if keep_highlights or max_stops is not None else None
+
     def apply(self, before: Tensor, after: Tensor) -> None:
         """Change a correction's result where it goes beyond the limits.
 

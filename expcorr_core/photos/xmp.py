@@ -137,8 +137,18 @@ def joined(xmp: bytes, extended: bytes) -> bytes:
     first, second = (_descriptions(packet) for packet in (xmp, extended))
     if first is None or second is None:
         return b""
+    return packet(first + second)
+
+
+def packet(descriptions: str) -> bytes:
+    """A packet of descriptions, elements ``rdf:Description`` that declare their own namespaces."""
     opening = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
-    return _BEGIN + f"{opening}{first}{second}</rdf:RDF></x:xmpmeta>".encode() + _END
+    return _BEGIN + f"{opening}{descriptions}</rdf:RDF></x:xmpmeta>".encode() + _END
+
+
+def replaced(xmp: bytes, space: str, other: bytes) -> bytes:
+    """A packet with what another says in place of all its own properties of a namespace; empty if one is damaged."""
+    return joined(_copied(xmp, _Copy(lambda uri, name: uri == space)), other)
 
 
 class _Copy:
