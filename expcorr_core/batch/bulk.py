@@ -294,8 +294,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
             temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in job.outputs}
             said = {path: write(temporary[path]) for path, write in writers.items()}
             for kind, path in job.sidecars:
-                existing = path.read_bytes() if kind == "xmp" and path.is_file() else b""
-                fit = write_sidecar(temporary[path], kind, job.source.name, corrected, existing)
+                fit = write_sidecar(temporary[path], kind, job.source.name, corrected, path)
                 if kind == "xmp":
                     curves = fit
                 elif kind != "grid":

@@ -14,6 +14,7 @@ from ..corrections.grid_file import Correction, write_grid
 from ..corrections.lut import Lut
 from ..image.resize import sample
 from ..photos.icc import ColourSpace
+from ..photos.reading import ImageError
 
 ENDINGS = {"cube": ".cube", "hald": "_hald.png", "xmp": ".xmp", "grid": ".safetensors"}  # of names, by kind
 CONVERTED_SIDE = 512  # height and width of the grid of pixels that are converted to sRGB
@@ -56,7 +57,7 @@ class Corrected:
         return before, after
 
 
-def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, existing: bytes) -> float | None:
+def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, place: Path) -> float | None:
     """Write a sidecar over a file.
 
     Args:
@@ -64,13 +65,13 @@ def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, existi
         kind: of :data:`ENDINGS`.
         name: of the photo.
         corrected: what was done to it.
-        existing: the sidecar that is replaced; empty if there is none.
+        place: where the file will be moved to. Of an XMP sidecar that is there, all but Camera Raw settings is kept.
 
     Returns:
         How close it comes to the result: PSNR in dB. None for the grid, which is the correction itself.
 
     Raises:
-        ValueError: an existing XMP sidecar is damaged.
+        ImageError: an existing XMP sidecar is damaged.
         OSError: it cannot be written.
     """
     if kind == "grid":
@@ -78,7 +79,10 @@ def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, existi
         return None
     before, after = corrected.in_srgb()
     if kind == "xmp":
-        content, error = camera_raw_settings(before, after, existing)
+        try:
+            content, error = camera_raw_settings(before, after, place.read_bytes() if place.is_file() else b"")
+        except ValueError as damaged:
+            raise ImageError(f"{place} exists and {damaged}; move it away") from damaged
     else:
         lut = Lut.fit(before, after)
         error = lut.error(before, after)

@@ -29,22 +29,21 @@ def camera_raw_settings(before: Tensor, after: Tensor, existing: bytes = b"") ->
         ``after``, 100 where they are equal.
 
     Raises:
-        ValueError: the shapes differ, a value is not finite, or the existing sidecar is damaged.
+        ValueError: the shapes differ, a value is not finite, or the existing sidecar "is damaged or no XMP".
     """
     curves = fit_curves(*pixels_of(before, after, SIDE), POINTS).mul(255).round()
     colours, wanted = pixels_of(before, after, OTHER_SIDE)
     error = decibels(apply_curves(curves / 255, colours), wanted)
     named = zip(("Red", "Green", "Blue"), curves.int().tolist(), strict=True)
-    straight = _curve("", [0, 255])
-    points = straight + "".join(_curve(name, values) for name, values in named)
+    points = _curve("", [0, 255]) + "".join(_curve(name, values) for name, values in named)
     settings = (
         f'<rdf:Description rdf:about="" xmlns:crs="{SPACE}" crs:ProcessVersion="11.0" crs:HasSettings="True"'
         f' crs:ToneCurveName2012="Custom">{points}</rdf:Description>'
     )
-    packet = xmp.packet(settings)
-    if existing and not (packet := xmp.replaced(existing, SPACE, packet)):
-        raise ValueError("the existing sidecar is damaged or no XMP")
-    return packet, error
+    content = xmp.replaced(existing or xmp.packet(""), SPACE, xmp.packet(settings))
+    if not content:
+        raise ValueError("is damaged or no XMP")
+    return content, error
 
 
 def _curve(name: str, values: list[int]) -> str:

@@ -17,7 +17,7 @@ from ..files import replacing
 from ..image.limits import Limits
 from ..settings import Settings
 
-FORMAT, VERSION = "expcorr-grid", "1"
+FORMAT, VERSION = "expcorr-grid", 1
 MOST_CELLS = 2**20  # of a grid that is read; ours have 3,872
 PROPORTIONS = 0.01  # by which another rendition's ratio of width to height may differ
 
@@ -77,17 +77,18 @@ def save_grid(path: Path, correction: Correction, overwrite: bool = False) -> No
 
 def write_grid(path: Path, correction: Correction) -> None:
     """Write a correction over a file; OSError if that fails."""
-    metadata = {
-        "format": FORMAT,
+    described = {
         "version": VERSION,
-        "height": str(correction.height),
-        "width": str(correction.width),
-        "settings": json.dumps(asdict(correction.settings)),
+        "height": correction.height,
+        "width": correction.width,
+        "settings": asdict(correction.settings),
         "weights": correction.weights,
         "profile": correction.profile,
     }
+    tensors = {"grid": correction.grid.coefficients.float().cpu().contiguous()}
     try:
-        save_file({"grid": correction.grid.coefficients.float().cpu().contiguous()}, path, metadata)
+        # One entry: the order of several would differ from file to file.
+        save_file(tensors, path, {FORMAT: json.dumps(described)})
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -101,16 +102,17 @@ def load_grid(path: Path) -> Correction:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if FORMAT not in metadata:
                 raise GridError(f"{path} holds no correction; give a file that expcorr correct --grid wrote")
-            if metadata.get("version") != VERSION:
+            described = json.loads(metadata[FORMAT])
+            if described["version"] != VERSION:
                 raise GridError(f"{path} was written by a newer version of expcorr; update expcorr")
             shape = file.get_slice("grid").get_shape()
             sound = len(shape) == 6 and shape[0] == 1 and shape[4:] == [3, 4] and min(shape[1:4]) >= 2
             if not sound or shape[1] * shape[2] * shape[3] > MOST_CELLS:
                 raise GridError(f"{path} is damaged: its grid has the shape {shape}; make it again")
             grid = file.get_tensor("grid")
-        found = _described(metadata, grid)
+        found = _correction(described, grid)
     except FileNotFoundError as error:
         raise GridError(f"{path} does not exist; check the name") from error
     except IsADirectoryError as error:
@@ -126,9 +128,9 @@ def load_grid(path: Path) -> Correction:
     return found
 
 
-def _described(metadata: Mapping[str, Any], grid: torch.Tensor) -> Correction:
-    settings = Settings(**json.loads(metadata["settings"]))
-    height, width = int(metadata["height"]), int(metadata["width"])
+def _correction(described: Mapping[str, Any], grid: torch.Tensor) -> Correction:
+    settings = Settings(**described["settings"])
+    height, width = int(described["height"]), int(described["width"])
     if min(height, width) < 1:
         raise ValueError("the photo's size is not positive")
     return Correction(
@@ -136,6 +138,6 @@ def _described(metadata: Mapping[str, Any], grid: torch.Tensor) -> Correction:
         height=height,
         width=width,
         settings=settings,
-        weights=metadata["weights"],
-        profile=metadata["profile"],
+        weights=str(described["weights"]),
+        profile=str(described["profile"]),
     )

@@ -42,6 +42,10 @@ _SWAPPED = {
 }
 _ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
+_EMPTY = re.compile(
+    rb"""<(\w+):Description(?:\s+(?:xmlns:\w+|\1:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*></\1:Description>"""
+)
+
 Unwanted = Callable[[str, str], bool]
 
 
@@ -148,7 +152,8 @@ def packet(descriptions: str) -> bytes:
 
 def replaced(xmp: bytes, space: str, other: bytes) -> bytes:
     """A packet with what another says in place of all its own properties of a namespace; empty if one is damaged."""
-    return joined(_copied(xmp, _Copy(lambda uri, name: uri == space)), other)
+    rest = joined(_copied(xmp, _Copy(lambda uri, name: uri == space)), other)
+    return _EMPTY.sub(b"", rest)
 
 
 class _Copy:
