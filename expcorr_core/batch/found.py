@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -26,13 +27,22 @@ if TYPE_CHECKING:
 MEASURED_SIDE = 256  # larger side at which exposure and change are measured
 
 
-class Found(NamedTuple):
-    """The correction of a photo: in full, and as a grid at the chosen strength; exposure and change as in Outcome."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The correction of a photo.
+
+    Attributes:
+        correction: in full.
+        used: the grid at the chosen strength.
+        exposure, change: see :class:`~.bulk.Outcome`.
+        unchanged: whether the photo's pixels stay as they are.
+        well_exposed: whether it needs no correction; judged only where that was asked.
+    """
 
     correction: Correction
     used: BilateralGrid
-    exposure: float | None
-    change: float
+    exposure: float | None = None
+    change: float = 0.0
     unchanged: bool = True
     well_exposed: bool = False
 
@@ -72,16 +82,16 @@ def find_correction(
     else:
         correction = described(BilateralGrid.identity())
     if not work.settings.strength:
-        return Found(correction, BilateralGrid.identity(), None, 0.0)
+        return Found(correction=correction, used=BilateralGrid.identity())
     used = correction.grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
     full = correction.grid.slice(small)
     exposure = float(exposure_error(small, full))
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()
-        return Found(described(grid), grid, exposure, 0.0, well_exposed=True)
+        return Found(correction=described(grid), used=grid, exposure=exposure, well_exposed=True)
     change = float((used.slice(small) - small).abs().mean() * 255)
-    return Found(correction, used, exposure, change, unchanged=False)
+    return Found(correction=correction, used=used, exposure=exposure, change=change, unchanged=False)
 
 
 @cache

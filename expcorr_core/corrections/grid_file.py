@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..settings import Settings
 
 FORMAT, VERSION = "expcorr-grid", 1
 MOST_CELLS = 2**20  # of a grid that is read; ours have 3,872
+MOST_BYTES = 2**26  # of a file that is read
 PROPORTIONS = 0.01  # by which another rendition's ratio of width to height may differ
 
 
@@ -100,13 +101,15 @@ def load_grid(path: Path) -> Correction:
         GridError: the file is missing, damaged, or holds something else.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise GridError(f"{path} holds no correction: it is too large for one")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if FORMAT not in metadata:
                 raise GridError(f"{path} holds no correction; give a file that expcorr correct --grid wrote")
             described = json.loads(metadata[FORMAT])
-            if described["version"] != VERSION:
-                raise GridError(f"{path} was written by a newer version of expcorr; update expcorr")
+            if described["version"] != VERSION or described["settings"].keys() - {f.name for f in fields(Settings)}:
+                raise GridError(f"{path} was written by another version of expcorr; update expcorr")
             shape = file.get_slice("grid").get_shape()
             sound = len(shape) == 6 and shape[0] == 1 and shape[4:] == [3, 4] and min(shape[1:4]) >= 2
             if not sound or shape[1] * shape[2] * shape[3] > MOST_CELLS:
@@ -119,7 +122,7 @@ def load_grid(path: Path) -> Correction:
         raise GridError(f"{path} is a folder; name the file in it") from error
     except GridError:
         raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise GridError(
             f"{path} is damaged or not a safetensors file ({str(error).splitlines()[0]}); make it again"
         ) from error
