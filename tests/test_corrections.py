@@ -30,6 +30,7 @@ from expcorr_core.corrections.curves import apply_curves, fit_curves
 from expcorr_core.corrections.grid_file import Correction, GridError, load_grid, save_grid
 from expcorr_core.corrections.lut import Lut
 from expcorr_core.files import digest
+from expcorr_core.image.colour import luma, srgb_to_linear
 from expcorr_core.image.limits import Limits
 from expcorr_core.image.metrics import psnr
 from expcorr_core.image.report import exposure_change, exposure_error
@@ -394,6 +395,30 @@ def test_the_summary_counts_well_exposed_photos(both: Path, tmp_path: Path, caps
     assert run("correct", both / "scene.jpg", "-o", tmp_path / "x.jpg", "--well-exposed", "skip") == 0
     assert "1 well exposed (left out)" in capsys.readouterr().out
     assert not (tmp_path / "x.jpg").exists()
+
+
+def test_photos_corrected_in_strips_get_the_same(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grid, LUT and copy of a photo that does not fit into memory."""
+    pytest.importorskip("pyvips", reason="the deep extra is missing")
+    dark, good = (both / f"{name}.tif" for name in ("dark", "scene"))
+    for path in (dark, good):
+        Image.open(path.with_suffix(".jpg")).save(path)
+    assert run("correct", dark, "-o", tmp_path / "a.tif", "--grid", "--max-stops", 0.5, "--quiet") == 0
+    monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
+    options = ("--grid", "--lut", "cube", "--max-stops", 0.5, "--quiet")
+    assert run("correct", dark, "-o", tmp_path / "b.tif", *options) == 0
+    assert run("apply", tmp_path / "b.safetensors", dark, "-o", tmp_path / "c.tif", "--quiet") == 0
+    whole, strips, again = (np.asarray(Image.open(tmp_path / name), int) for name in ("a.tif", "b.tif", "c.tif"))
+    assert np.abs(whole - strips).max() <= 3
+    assert np.array_equal(strips, again)
+    changed = luma(srgb_to_linear(torch.from_numpy(strips / 255).permute(2, 0, 1)))
+    shown = luma(srgb_to_linear(read_photo(dark).to_tensor().double()))[0]
+    bright = shown > 0.01
+    assert 0.4 < (changed / shown)[bright].log2().max() < 0.6
+    for kept in ("copy", "skip"):
+        assert run("correct", good, "-o", tmp_path / f"{kept}.tif", "--well-exposed", kept, "--quiet") == 0
+    assert (tmp_path / "copy.tif").read_bytes() == good.read_bytes()
+    assert not (tmp_path / "skip.tif").exists()
 
 
 def test_the_key_of_a_run_holds_what_decides() -> None:
