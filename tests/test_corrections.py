@@ -91,6 +91,7 @@ def test_curves_and_tables_never_fall(seed: int, most: float, exponent: float) -
         assert (table[..., axis].diff(dim=axis) >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_table_holds_what_a_change_does_to_all_colours() -> None:
     before = colours(256, 256)
     lut = Lut.fit(before, brightened(before).clamp(0, 1), 17)
@@ -138,6 +139,7 @@ def test_cube_and_hald_hold_the_table() -> None:
     assert torch.allclose(found[15, 0, 15], lut.table[16, 0, 16], atol=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 @pytest.mark.parametrize("kind", ["cube", "hald"])
 def test_ffmpeg_makes_of_a_photo_what_we_do(photo: Path, tmp_path: Path, kind: str) -> None:
@@ -291,6 +293,7 @@ def some_grid() -> Any:
     return BilateralGrid(torch.rand(1, 3, 4, 5, 3, 4), Limits())
 
 
+@pytest.mark.slow
 def test_bulk_runs_write_sidecars_and_know_them_again(
     photo: Path, tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -397,6 +400,7 @@ def test_the_summary_counts_well_exposed_photos(both: Path, tmp_path: Path, caps
     assert not (tmp_path / "x.jpg").exists()
 
 
+@pytest.mark.slow
 def test_photos_corrected_in_strips_get_the_same(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Grid, LUT and copy of a photo that does not fit into memory."""
     pytest.importorskip("pyvips", reason="the deep extra is missing")
