@@ -12,6 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .bilateral.grid import BilateralGrid
+    from .corrections.camera_raw import camera_raw_settings
+    from .corrections.grid_file import Correction, GridError, load_grid, save_grid
+    from .corrections.lut import Lut
     from .corrector import Corrector, correct
     from .hub import download_weights
     from .image.report import exposure_error
@@ -30,22 +33,28 @@ if TYPE_CHECKING:
 _PLACES = {
     "Architecture": "method.network",
     "BilateralGrid": "bilateral.grid",
+    "Correction": "corrections.grid_file",
     "Corrector": "corrector",
+    "GridError": "corrections.grid_file",
     "ExposureNetwork": "method.network",
     "ImageError": "photos.reading",
+    "Lut": "corrections.lut",
     "Photo": "photos.photo",
     "SequenceCorrector": "video.sequence",
     "Settings": "settings",
     "Smoothing": "settings",
     "WeightsError": "method.weights_file",
+    "camera_raw_settings": "corrections.camera_raw",
     "correct": "corrector",
     "download_weights": "hub",
     "exposure_error": "image.report",
     "fuse_exposures": "method.fusion",
     "laplacian_pyramid": "method.pyramid",
+    "load_grid": "corrections.grid_file",
     "load_weights": "method.weights",
     "read_photo": "photos.reading",
     "reconstruct": "method.pyramid",
+    "save_grid": "corrections.grid_file",
     "save_weights": "method.weights",
     "write_photo": "photos.writing",
 }
@@ -53,23 +62,29 @@ _PLACES = {
 __all__ = [
     "Architecture",
     "BilateralGrid",
+    "Correction",
     "Corrector",
     "ExposureNetwork",
+    "GridError",
     "ImageError",
+    "Lut",
     "Photo",
     "SequenceCorrector",
     "Settings",
     "Smoothing",
     "WeightsError",
     "__version__",
+    "camera_raw_settings",
     "correct",
     "download_weights",
     "exposure_error",
     "fuse_exposures",
     "laplacian_pyramid",
+    "load_grid",
     "load_weights",
     "read_photo",
     "reconstruct",
+    "save_grid",
     "save_weights",
     "write_photo",
 ]

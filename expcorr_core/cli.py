@@ -14,7 +14,7 @@ from pathlib import Path
 from . import __version__
 from .hub import REPOSITORY, download_weights
 from .method.weights_file import DEFAULT_NAME, weights_path
-from .settings import TIME_LIMIT, WORKING_SIZE, Settings, Smoothing, UsageError
+from .settings import TIME_LIMIT, WELL_EXPOSED, WORKING_SIZE, Settings, Smoothing, UsageError
 
 
 def _gains(text: str) -> tuple[float, ...]:
@@ -48,6 +48,15 @@ def _seconds(text: str) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds, or 0 for no limit")
+
+
+def _stops(text: str) -> float:
+    try:
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of stops from 0 up")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,41 +105,50 @@ def build_parser() -> argparse.ArgumentParser:
         default=Settings.flip,
         help="average with the mirrored photo's correction: more consistent, twice the network's time (default: on)",
     )
+    options.add_argument(
+        "--max-stops",
+        type=_stops,
+        metavar="STOPS",
+        help="brighten or darken no pixel by more than this, in linear light (default: no limit)",
+    )
+    options.add_argument(
+        "--highlight-guard",
+        action=argparse.BooleanOptionalAction,
+        default=Settings.keep_highlights,
+        help="clip nothing that was below white (default: on)",
+    )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    correct = commands.add_parser("correct", parents=[options], help="correct photos, folders and glob patterns")
-    correct.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="photo, folder (including subfolders) or glob pattern"
-    )
-    correct.add_argument(
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument(
         "-o",
         "--output",
         type=Path,
         default=Path("corrected"),
         help="output folder, or a file name if there is one photo (default: corrected/)",
     )
-    correct.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
-    correct.add_argument(
+    runs.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
+    runs.add_argument(
         "--metadata",
         choices=("all", "no-gps", "none"),
         default="all",
         help="metadata to keep: all, all except locations, or none (default all)",
     )
-    correct.add_argument("--dry-run", action="store_true", help="show what would be done without doing it")
-    correct.add_argument(
+    runs.add_argument("--dry-run", action="store_true", help="show what would be done without doing it")
+    runs.add_argument(
         "--report",
         type=Path,
         metavar="CSV",
         help="where to write the report (default: in the output folder, if there are several photos)",
     )
-    correct.add_argument(
+    runs.add_argument(
         "--workers",
         type=_count,
         metavar="N",
         help="number of processes (default: one per core; none for a few photos); fewer are used if memory is short",
     )
-    correct.add_argument(
+    runs.add_argument(
         "--time-limit",
         type=_seconds,
         default=TIME_LIMIT,
@@ -138,13 +156,56 @@ def build_parser() -> argparse.ArgumentParser:
         help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit; "
         "there is no limit if no processes are started)",
     )
-    correct.add_argument(
+    runs.add_argument(
         "--ray",
         nargs="?",
         const="",
         metavar="ADDRESS",
         help="use a Ray cluster that has access to the same folders (default: a local one); needs expcorr[ray]",
     )
+
+    correct = commands.add_parser("correct", parents=[options, runs], help="correct photos, folders and glob patterns")
+    correct.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="photo, folder (including subfolders) or glob pattern"
+    )
+    correct.add_argument(
+        "--well-exposed",
+        choices=("correct", "copy", "skip"),
+        default="correct",
+        help="what to do with photos that need no correction: treat them like all, copy their files unchanged, or "
+        "leave them out (default correct)",
+    )
+    correct.add_argument(
+        "--well-exposed-within",
+        type=_stops,
+        default=WELL_EXPOSED,
+        metavar="STOPS",
+        help="they are those whose brightness the correction would change by less than this in most places "
+        f"(default {WELL_EXPOSED:g})",
+    )
+    correct.add_argument(
+        "--lut",
+        choices=("cube", "hald"),
+        help="also write the correction as a look-up table, sRGB to sRGB: NAME.cube, or NAME_hald.png (a HaldCLUT)",
+    )
+    correct.add_argument(
+        "--xmp", action="store_true", help="also write it as tone curves for Camera Raw and Lightroom: NAME.xmp"
+    )
+    correct.add_argument(
+        "--grid", action="store_true", help="also write it as it was found, for expcorr apply: NAME.safetensors"
+    )
+
+    apply = commands.add_parser(
+        "apply",
+        parents=[overwrite, runs],
+        help="apply a correction that correct --grid wrote to renditions of the photo",
+    )
+    apply.add_argument("grid", type=Path, metavar="GRID", help="file with the correction, NAME.safetensors")
+    apply.add_argument(
+        "inputs", nargs="+", metavar="PHOTO", help="the same photo, in any size or format, but not cropped otherwise"
+    )
+    apply.add_argument("--strength", type=float, help="0 changes nothing, 1 is the full correction (default: as found)")
+    apply.add_argument("--quiet", action="store_true", help="no progress bar")
 
     video = commands.add_parser("video", parents=[options], help="correct a video, without flicker")
     video.add_argument("input", type=Path, metavar="IN", help="video to correct")
@@ -246,7 +307,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     """Check what can be checked of the arguments, load what the command needs, and run it."""
     try:
-        if "strength" in args:
+        if "working_size" in args:
             args.settings = Settings(
                 strength=args.strength,
                 gains=args.gains,
@@ -254,6 +315,8 @@ def _run(args: argparse.Namespace) -> int:
                 stretch=args.stretch,
                 working_size=args.working_size,
                 flip=args.flip,
+                max_stops=args.max_stops,
+                keep_highlights=args.highlight_guard,
             )
         if "smoothing" in args:
             args.smoothing = Smoothing(args.smoothing, args.every, threshold=args.scene_threshold)

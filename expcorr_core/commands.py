@@ -9,6 +9,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from .batch.bulk import (
 )  # fmt: skip
 from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
 from .batch.pool import Stopped
+from .corrections.grid_file import load_grid
 from .corrector import Corrector
 from .files import remove_leftovers, replacing
 from .machine import cores
@@ -66,13 +68,33 @@ def pick_device(name: str) -> torch.device:
 
 
 def command_correct(args: argparse.Namespace) -> int:
-    bulk = is_bulk(args.inputs)
-    one_file = is_one_photo(args.output)
-    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
+    sidecars = [kind for kind, wanted in ((args.lut, args.lut), ("xmp", args.xmp), ("grid", args.grid)) if wanted]
     work = Work(
         settings=args.settings,
         weights=args.weights,
         device=str(_corrector(args).device),
+        well_exposed=args.well_exposed,
+        within=args.well_exposed_within,
+    )
+    return _correct_photos(args, work, sidecars)
+
+
+def command_apply(args: argparse.Namespace) -> int:
+    settings = load_grid(args.grid).settings
+    if args.strength is not None:
+        try:
+            settings = replace(settings, strength=args.strength)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return _correct_photos(args, Work(settings=settings, grid=args.grid))
+
+
+def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str] = ()) -> int:
+    bulk = is_bulk(args.inputs)
+    one_file = is_one_photo(args.output)
+    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, sidecars)
+    work = replace(
+        work,
         output=None if one_file else args.output,
         metadata=args.metadata,
         overwrite=args.overwrite,
@@ -102,6 +124,9 @@ def command_correct(args: argparse.Namespace) -> int:
                     bar.write(f"expcorr: {outcome.error}", file=sys.stderr)
                 if outcome.left_out and len(jobs) < FEW:
                     bar.write(f"expcorr: {outcome.target}: left out: {', '.join(outcome.left_out)}", file=sys.stderr)
+                if len(jobs) < FEW and not args.quiet:
+                    for fit in _fits(outcome):
+                        bar.write(f"{outcome.target}: {fit}")
     except Stopped as stopped:
         raise KeyboardInterrupt from stopped
     finally:  # after a stop too
@@ -145,10 +170,20 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
             print(f"expcorr: {name}: left out of {count} photos", file=sys.stderr)
     if failed and len(outcomes) > 1:
         print(f"expcorr: {failed} of {len(outcomes)} photos failed", file=sys.stderr)
+    if len(outcomes) >= FEW and not args.quiet:
+        for name, values in (("LUT", [o.lut for o in outcomes]), ("Camera Raw settings", [o.xmp for o in outcomes])):
+            if known := [value for value in values if value is not None]:
+                print(f"{name}: {sum(known) / len(known):.1f} dB PSNR from the corrected photos in the mean")
     if not args.quiet and failed < len(outcomes):
         place = outcomes[0].target if len(outcomes) == 1 else args.output
         print(f"{_counted(outcomes)}: {place}" + (f"; report: {report}" if report else ""))
     return 1 if failed else 0
+
+
+def _fits(outcome: Outcome) -> list[str]:
+    """How close the sidecars of a photo come to it, in words."""
+    found = (("LUT", outcome.lut), ("Camera Raw settings", outcome.xmp))
+    return [f"{name}: {value:.1f} dB PSNR from the corrected photo" for name, value in found if value is not None]
 
 
 def _corrector(args: argparse.Namespace) -> Corrector:
@@ -283,6 +318,7 @@ def command_info(args: argparse.Namespace) -> int:
 
 COMMANDS = {
     "correct": command_correct,
+    "apply": command_apply,
     "video": command_video,
     "decompose": command_decompose,
     "evaluate": command_evaluate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from .bilateral.grid import BilateralGrid
 from .image.checks import check_image, check_shape
+from .image.limits import Limits
 from .image.resize import reduce_to
 from .method.contrast import normalise_range, stretch_contrast
 from .method.fusion import fuse_exposures
@@ -170,7 +172,12 @@ class Corrector(Pretrained, nn.Module):
         """
         settings = settings or Settings()
         small = self.reduce(image, settings)
-        return BilateralGrid.fit_reduced(small, self.correct_reduced(small, settings, space), PAIR_SIZE)
+        return self.fit(small, self.correct_reduced(small, settings, space), settings)
+
+    @staticmethod
+    def fit(small: Tensor, corrected: Tensor, settings: Settings) -> BilateralGrid:
+        """The correction that leads from what :meth:`reduce` returns to what :meth:`correct_reduced` does."""
+        return limited(BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE), settings)
 
     def reduce(self, image: Tensor, settings: Settings) -> Tensor:
         """Images at the size that the network sees, ``(B, 3, h, w)`` float32, 0..1; errors as in :meth:`forward`."""
@@ -232,6 +239,11 @@ class Corrector(Pretrained, nn.Module):
             bands = scale_bands(bands, gains)
         result: Tensor = network([band.to(self.dtype, memory_format=torch.channels_last) for band in bands])[-1]
         return result[:, :, :height, :width].to(image.device, torch.float32).clamp(0, 1)
+
+
+def limited(grid: BilateralGrid, settings: Settings) -> BilateralGrid:
+    """The same grid with the limits of the settings."""
+    return replace(grid, limits=Limits.of(settings.max_stops, settings.keep_highlights))
 
 
 PhotoLike = TypeVar("PhotoLike", Path, str, bytes, Image.Image, "NDArray[Any]", Tensor)

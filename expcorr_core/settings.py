@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORKING_SIZE = 512  # longer side of the network's copy (paper section 4.1)
+WELL_EXPOSED = 0.15  # stops of brightness up to which a correction counts as none
 TIME_LIMIT = 300.0  # seconds that a photo may take in a bulk run
 REACH = 3.0  # smoothing times that keyframes count for, in both directions
 
@@ -26,6 +27,8 @@ class Settings:
         stretch: contrast stretch after the correction, percent clipped at each end; 0 for none.
         working_size: longer side of the network's copy, pixels; smaller photos are not enlarged.
         flip: average the result with that of the mirrored photo (flip self-ensemble): more consistent, twice the time.
+        max_stops: by how many stops a pixel may get brighter or darker, in linear light; None for no limit.
+        keep_highlights: do not clip what was below white.
     """
 
     strength: float = 1.0
@@ -34,6 +37,8 @@ class Settings:
     stretch: float = 0.0
     working_size: int = WORKING_SIZE
     flip: bool = True
+    max_stops: float | None = None
+    keep_highlights: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 2:
@@ -42,6 +47,8 @@ class Settings:
             raise ValueError(f"stretch must be from 0 to below 50 percent, got {self.stretch}")
         if self.working_size < 1:
             raise ValueError(f"working_size must be at least 1 pixel, got {self.working_size}")
+        if self.max_stops is not None and not 0 <= self.max_stops < math.inf:
+            raise ValueError(f"max_stops must be a number of stops from 0 up, got {self.max_stops}")
         if self.gains is not None:
             if not all(math.isfinite(gain) for gain in self.gains):
                 raise ValueError(f"gains must be finite, got {self.gains}")

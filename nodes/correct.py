@@ -9,7 +9,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral.grid import BilateralGrid
-from ..expcorr_core.corrector import PAIR_SIZE
 from ..expcorr_core.settings import Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
 from .layout import before_and_after, each_frame, with_preview
@@ -100,20 +99,20 @@ class ExposureCorrect(io.ComfyNode):
             flip=mirror,
         )
         corrector = model.corrector(working_size)
-        grids: dict[int, Tensor] = {}
+        grids: dict[int, BilateralGrid] = {}
 
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
             small = corrector.reduce(frame, settings)
             step()
             corrected = corrector.correct_reduced(small, settings)
             step()
-            grid = BilateralGrid.fit_reduced(small, corrected, PAIR_SIZE).blend(strength)
-            grids[index] = grid.coefficients.cpu()
+            grid = corrector.fit(small, corrected, settings).blend(strength)
+            grids[index] = grid.to("cpu")
             step()
             grid.slice(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
-        correction = BilateralGrid(torch.cat([grids[index] for index in range(len(image))]))
+        correction = grids[0].having(torch.cat([grids[index].coefficients for index in range(len(image))]))
         return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
 
 
@@ -165,6 +164,6 @@ def apply_correction(
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
         place = min(index, len(grids) - 1)
-        BilateralGrid(grids[place : place + 1].to(frame.device)).slice(frame, out)
+        correction.having(grids[place : place + 1]).to(frame.device).slice(frame, out)
 
     return each_frame(image, change, mask, softness)

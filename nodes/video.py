@@ -206,7 +206,8 @@ def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool
 
     if one_correction:
         return sequence.one_correction(frames())
-    return BilateralGrid(torch.cat([grid.coefficients for grid in sequence.corrections(frames())]))
+    grids = list(sequence.corrections(frames()))
+    return grids[0].having(torch.cat([grid.coefficients for grid in grids]))
 
 
 def _is_trimmed(video: Any) -> bool:

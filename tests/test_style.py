@@ -76,7 +76,7 @@ FLOORS = (
     {"files", "machine", "settings", "image"},
     {"bilateral", "method"},
     {"hub", "photos"},
-    {"pretrained"},
+    {"corrections", "pretrained"},
     {"corrector"},
     {"batch", "data", "video"},
     {"commands"},

@@ -12,11 +12,12 @@ import io
 import json
 import math
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,31 +25,30 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from ..bilateral.grid import BilateralGrid
 from ..corrector import Corrector
 from ..files import digest, replacing
-from ..image.report import exposure_error
 from ..image.resize import reduce_to
 from ..machine import cores, memory
 from ..method.weights import weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
-from ..photos.icc import ColourSpace, tone_of
+from ..photos.icc import tone_of
 from ..photos.metadata import Metadata
 from ..photos.photo import Photo
-from ..photos.reading import ImageError, decode_photo, photo_size, read_content
+from ..photos.reading import ImageError, decode_photo, kind_of, photo_size, read_content
 from ..photos.writing import format_of, save_photo
-from ..settings import TIME_LIMIT, Settings
+from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
+from .found import find_correction
 from .journal import Entry, Journal
 from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
+from .sidecars import Corrected, Sidecars, write_sidecar
 
 REPORT = "expcorr-report.csv"
-COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out")
+COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out", "lut_db", "xmp_db")
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
+COPIED, SKIPPED = "well exposed (copied)", "well exposed (left out)"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
-MEASURED_SIDE = 256  # larger side at which exposure and change are measured
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
 LIMIT_PIXELS = 50_000_000  # a photo may take the time limit again for every so many pixels
 
@@ -60,10 +60,15 @@ class Job(NamedTuple):
     target: Path
     comparison: Path | None
     refusal: str = ""
+    sidecars: Sidecars = ()
+
+    @property
+    def photos(self) -> list[Path]:
+        return [self.target] if self.comparison is None else [self.target, self.comparison]
 
     @property
     def outputs(self) -> list[Path]:
-        return [self.target] if self.comparison is None else [self.target, self.comparison]
+        return [*self.photos, *(path for _, path in self.sidecars)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,10 @@ class Work:
         metadata: metadata to keep: ``all``, ``no-gps`` or ``none``.
         overwrite: also replace files that are not results of the same photo and settings.
         resume: keep a journal in ``output``, and skip what it lists as done.
+        grid: file with a correction that all photos get; None finds one for each.
+        well_exposed: what becomes of photos that need no correction: ``correct`` treats them like all, ``copy`` keeps
+            the file as it is, ``skip`` writes nothing.
+        within: stops of brightness up to which a photo's correction counts as none.
         time_limit: seconds after which a photo's process is killed, and as much again for every 50 megapixels; 0 is
             no limit. Without processes there is none.
     """
@@ -89,12 +98,16 @@ class Work:
     metadata: str = "all"
     overwrite: bool = False
     resume: bool = False
+    grid: Path | None = None
+    well_exposed: str = "correct"
+    within: float = WELL_EXPOSED
     time_limit: float = TIME_LIMIT
 
     @property
     def key(self) -> str:
         """Checksum of everything that a result depends on, except the photo."""
-        return _key(self.settings, weights_path(self.weights), self.metadata)
+        judged = () if self.well_exposed == "correct" else (self.well_exposed, self.within)
+        return _key(self.settings, self.grid or weights_path(self.weights), self.metadata, judged)
 
     def seconds(self, pixels: int) -> float:
         """Seconds that a photo of ``pixels`` pixels may take."""
@@ -102,8 +115,8 @@ class Work:
 
 
 @cache
-def _key(settings: Settings, weights: Path, metadata: str) -> str:
-    described = {"settings": asdict(settings), "weights": digest(weights), "metadata": metadata}
+def _key(settings: Settings, weights: Path, metadata: str, judged: tuple[object, ...]) -> str:
+    described = {"settings": asdict(settings), "weights": digest(weights), "metadata": metadata, "judged": judged}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
@@ -113,12 +126,14 @@ class Outcome:
 
     Attributes:
         source, target: the files.
-        status: ``corrected``, ``done before``, ``failed``, or ``to do`` where it was only planned.
+        status: ``corrected``, ``done before``, ``failed``, ``well exposed (copied)`` or ``(left out)``; ``to do`` where
+            it was only planned.
         exposure: exposure error, stops; positive where the photo was too bright; None if not measured.
         change: mean absolute change of the display values, 0..255.
         seconds: time taken.
         error: why it failed, one sentence.
         left_out: names of what the photo's file contained and the result does not.
+        lut, xmp: how close the LUT and the Camera Raw settings come to the result, PSNR in dB.
     """
 
     source: str
@@ -130,10 +145,14 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     left_out: tuple[str, ...] = ()
+    lut: float | None = None
+    xmp: float | None = None
 
     def row(self) -> tuple[object, ...]:
-        numbers = ("" if value is None else f"{value:.2f}" for value in (self.exposure, self.change, self.seconds))
-        return (self.source, self.target, self.status, *numbers, self.error, "; ".join(self.left_out))
+        values = (self.exposure, self.change, self.seconds, self.lut, self.xmp)
+        exposure, change, seconds, *fits = ("" if value is None else f"{value:.2f}" for value in values)
+        left_out = "; ".join(self.left_out)
+        return (self.source, self.target, self.status, exposure, change, seconds, self.error, left_out, *fits)
 
 
 @cache
@@ -171,11 +190,10 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
             own = _own(journal_of([job], work)[0], work, source.checksum)
         if done := _done_before(job, work, own):
             return done
-        exposure, change, left_out = _correct(job, work, source, overwrite=work.overwrite or bool(own))
+        outcome = _correct(job, work, source, overwrite=work.overwrite or bool(own))
     except Exception as error:  # whatever happens to one photo, the others go on
         return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
-    seconds = time.perf_counter() - start
-    return Outcome(*names, CORRECTED, exposure=exposure, change=change, seconds=seconds, left_out=left_out)
+    return replace(outcome, seconds=time.perf_counter() - start)
 
 
 class _Source(NamedTuple):
@@ -215,7 +233,8 @@ def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome if all results exist, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
-            return Outcome(str(job.source), str(job.target), BEFORE, exposure=entry.exposure, change=entry.change)
+            known = {name: getattr(entry, name) for name in ("exposure", "change", "lut", "xmp")}
+            return Outcome(str(job.source), str(job.target), BEFORE, **known)
     _check_places(job, work, own)
     return None
 
@@ -227,8 +246,9 @@ def _is_result(path: Path, entry: Entry) -> bool:
 
 def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
     """Raise ImageError where a result may not be written."""
-    for path in job.outputs:
+    for path in job.photos:
         format_of(path)
+    for path in job.outputs:
         if work.output and not path.parent.resolve().is_relative_to(work.output.resolve()):
             raise ImageError(f"{path} is outside {work.output} because of a symbolic link; remove the link")
         # A run that was killed may have placed one of two files.
@@ -236,53 +256,91 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> tuple[float | None, float, tuple[str, ...]]:
-    """Correct a photo and write its results; returns its exposure, its change and what was left out."""
+def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
+    """Correct a photo and write its results; returns the outcome, without its time."""
     writers: dict[Path, Callable[[Path], tuple[str, ...]]]
     if huge := source.huge:
         if huge.strip_bytes > memory():
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
             raise ImageError(f"{job.source} is so large that it can only be written as TIFF, without --compare")
-        exposure, change, grid = _found(huge.reduced(work.settings.working_size), huge.space, work)
-        writers = {job.target: lambda path: write_huge(path, huge, grid, work.metadata)}
+        image = huge.reduced(work.settings.working_size)
+        found = find_correction(image, huge, job.source, work, _corrector(work))
+        result = found.used.slice(image)
+        writers = {job.target: lambda path: write_huge(path, huge, found.used, work.metadata)}
     else:
         _check_memory(job.source, source.content)
         photo = decode_photo(source.content, job.source)
         image = photo.to_tensor()
-        exposure, change, grid = _found(image, photo.space, work)
-        result = photo.with_tensor(grid.slice(image) if work.settings.strength else image)
-        result = result.with_metadata(work.metadata)
-        writers = {job.target: lambda path: save_photo(path, result, format_of(job.target))}
+        found = find_correction(image, photo, job.source, work, _corrector(work))
+        result = image if found.unchanged else found.used.slice(image)
+        changed = photo.with_tensor(result).with_metadata(work.metadata)
+        writers = {job.target: lambda path: save_photo(path, changed, format_of(job.target))}
         if compared := job.comparison:
-            both = comparison(photo, result)
+            both = comparison(photo, changed)
             writers[compared] = lambda path: save_photo(path, both, format_of(compared))
+    status = CORRECTED
+    if found.well_exposed:
+        status = COPIED if work.well_exposed == "copy" else SKIPPED
+        if status == COPIED and work.metadata == "all" and _has_format(source, job):
+            writers[job.target] = lambda path: _copied(source, path)
+    outcome = Outcome(str(job.source), str(job.target), status, exposure=found.exposure, change=found.change)
+    if status == SKIPPED:
+        return outcome
+    lut = curves = None
+    corrected = Corrected(image, result, (huge or photo).space, found.correction)
     try:
         with ExitStack() as stack:
-            temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in writers}
+            temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in job.outputs}
             said = {path: write(temporary[path]) for path, write in writers.items()}
+            for kind, path in job.sidecars:
+                fit = write_sidecar(temporary[path], kind, job.source.name, corrected, path)
+                if kind == "xmp":
+                    curves = fit
+                elif kind != "grid":
+                    lut = fit
             if huge:
                 huge.check_unchanged()
             if work.resume and work.output:
-                files = {path.name: digest(temporary[path]) for path in writers}
+                files = {path.name: digest(temporary[path]) for path in job.outputs}
                 target = job.target.relative_to(work.output).as_posix()
                 entry = Entry(
                     target=target,
                     source=source.checksum,
                     key=work.key,
                     files=files,
-                    exposure=exposure,
-                    change=change,
+                    exposure=found.exposure,
+                    change=found.change,
+                    lut=lut,
+                    xmp=curves,
                 )
                 Journal(work.output).add(entry)
     except ImageError:
         raise
     except (OSError, ValueError) as error:
         # It was created after the check above.
-        if isinstance(error, FileExistsError) and error.filename2 in map(str, writers):
+        if isinstance(error, FileExistsError) and error.filename2 in map(str, job.outputs):
             raise ImageError(f"{error.filename2} exists; add --overwrite, or choose another output with -o") from error
         raise ImageError(f"{job.target} cannot be written ({error}); nothing was left behind") from error
-    return exposure, change, said[job.target]
+    return replace(outcome, left_out=said[job.target], lut=lut, xmp=curves)
+
+
+def _corrector(work: Work) -> Corrector | None:
+    """What finds corrections, where any have to be found."""
+    return corrector_of(work.weights, work.device) if work.settings.strength and not work.grid else None
+
+
+def _has_format(source: _Source, job: Job) -> bool:
+    """Whether a photo's file has the format of its result."""
+    return bool(source.huge) or kind_of(source.content[:32], job.source) == format_of(job.target)
+
+
+def _copied(source: _Source, path: Path) -> tuple[str, ...]:
+    if source.huge:
+        shutil.copyfile(source.huge.path, path)
+    else:
+        path.write_bytes(source.content)
+    return ()
 
 
 def _check_memory(path: Path, content: bytes) -> None:
@@ -309,17 +367,6 @@ def needs(path: Path) -> tuple[int, float]:
         return pixels, WORKER_BYTES + pixels * BYTES_A_PIXEL + path.stat().st_size
     except (ImageError, OSError):  # correcting it reports the reason
         return 0, WORKER_BYTES
-
-
-def _found(image: Tensor, space: ColourSpace | None, work: Work) -> tuple[float | None, float, BilateralGrid]:
-    """Exposure, change, and the correction as a grid, at the chosen strength."""
-    if not work.settings.strength:
-        return None, 0.0, BilateralGrid.identity()
-    grid = corrector_of(work.weights, work.device).estimate(image, work.settings, space)
-    used = grid.blend(work.settings.strength)
-    small = reduce_to(image, MEASURED_SIDE)
-    change = float((used.slice(small) - small).abs().mean() * 255)
-    return float(exposure_error(small, grid.slice(small))), change, used
 
 
 def comparison(before: Photo, after: Photo) -> Photo:
@@ -416,7 +463,7 @@ def is_report(path: Path) -> bool:
     """Whether a file is a report of an earlier run, which the next may replace."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().strip() == ",".join(COLUMNS)
+            return file.readline().startswith(",".join(COLUMNS[:8]))  # also of earlier versions
     except OSError:
         return False
 

@@ -7,13 +7,14 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..files import files_of
 from ..photos.reading import SUFFIXES, UNREAD
 from ..settings import UsageError
 from .bulk import Job
+from .sidecars import sidecars_of
 
 
 def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
@@ -83,8 +84,10 @@ def is_bulk(patterns: Sequence[str]) -> bool:
     )  # fmt: skip
 
 
-def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
-    """Decide which file each result is written to.
+def plan_jobs(
+    inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool, sidecars: Collection[str] = ()
+) -> list[Job]:
+    """Decide which files each result is written to; ``sidecars`` are keys of :data:`.sidecars.ENDINGS`.
 
     Raises:
         UsageError: two inputs would be written to one file, an output would replace an input, or the output is no
@@ -100,7 +103,12 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
         check_folder(output)
         targets = [output / name for _, name in inputs]
     jobs = [
-        Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
+        Job(
+            source,
+            target,
+            target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None,
+            sidecars=sidecars_of(target, sidecars),
+        )
         for (source, _), target in zip(inputs, targets, strict=True)
     ]
     key = _folded if takes_cases_for_the_same(targets[0].parent) else str

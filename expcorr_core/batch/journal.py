@@ -31,7 +31,7 @@ class Entry:
         source: SHA-256 of the photo.
         key: checksum of everything else that the result depends on.
         files: SHA-256 of each file written, by name.
-        exposure, change: see :class:`~.bulk.Outcome`.
+        exposure, change, lut, xmp: see :class:`~.bulk.Outcome`; earlier versions wrote the first two only.
     """
 
     target: str
@@ -40,15 +40,18 @@ class Entry:
     files: dict[str, str]
     exposure: float | None
     change: float
+    lut: float | None = None
+    xmp: float | None = None
 
     @classmethod
     def of(cls, line: bytes | str) -> Entry | None:
         """The entry in a line; None where it was cut off, or is not one of ours."""
         try:
             found = json.loads(line)
-            entry = cls(**{field.name: found[field.name] for field in fields(cls)})
+            entry = cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
-            numbers = (entry.change, 0 if entry.exposure is None else entry.exposure)
+            measured = (entry.exposure, entry.lut, entry.xmp)
+            numbers = (entry.change, *(0 if value is None else value for value in measured))
             sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, numbers))
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return None

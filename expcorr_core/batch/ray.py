@@ -52,6 +52,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
                 "number": number,
                 "job": [*map(_absolute, (job.source, job.target, job.comparison)), job.refusal],
                 "entries": [entry.line() for entry in entries],
+                "sidecars": [part for kind, path in job.sidecars for part in (kind, str(path.absolute()))],
             }
             for number, (job, entries) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
         ]
@@ -59,6 +60,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
             work,
             output=work.output and work.output.absolute(),
             weights=work.weights and work.weights.absolute(),
+            grid=work.grid and work.grid.absolute(),
         )
         data = ray.data.from_items(items, override_num_blocks=len(items))
         with warnings.catch_warnings():
@@ -92,11 +94,12 @@ def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
     assert source
     assert target
     entries = [entry for line in row["entries"] if (entry := Entry.of(line))]
+    sidecars = tuple(zip(row["sidecars"][::2], map(Path, row["sidecars"][1::2]), strict=True))
     limit = work.seconds(needs(source)[0])
     if limit < math.inf:
         faulthandler.dump_traceback_later(limit, exit=True)  # whatever the decoder does
     try:
-        outcome = correct_file(Job(source, target, comparison, refusal), work, entries)
+        outcome = correct_file(Job(source, target, comparison, refusal, sidecars), work, entries)
     finally:
         faulthandler.cancel_dump_traceback_later()
     journal = Journal(work.output).path.name if work.output else ""

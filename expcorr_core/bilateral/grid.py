@@ -9,13 +9,14 @@ full-size image.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
+from ..image.limits import Limits
 from ..image.resize import resize
 from .direct import MOST_PIXELS, fit_directly
 from .energy import lower_nodes
@@ -32,9 +33,11 @@ class BilateralGrid:
 
     Attributes:
         coefficients: ``(B, GH, GW, GD, 3, 4)`` float32; the last axis weighs R, G, B and 1.
+        limits: what slicing may not do to any pixel; None for no limits.
     """
 
     coefficients: Tensor
+    limits: Limits | None = None
 
     @classmethod
     def fit(
@@ -113,11 +116,15 @@ class BilateralGrid:
     def blend(self, strength: float) -> BilateralGrid:
         """Interpolate between the identity (0) and this grid (1); slicing is linear in the grid."""
         identity = torch.eye(3, 4, device=self.coefficients.device)
-        return BilateralGrid(torch.lerp(identity.expand_as(self.coefficients), self.coefficients, strength))
+        return self.having(torch.lerp(identity.expand_as(self.coefficients), self.coefficients, strength))
 
     def to(self, device: torch.device | str) -> BilateralGrid:
         """The same grid on another device."""
-        return BilateralGrid(self.coefficients.to(device))
+        return self.having(self.coefficients.to(device))
+
+    def having(self, coefficients: Tensor) -> BilateralGrid:
+        """A grid of other coefficients with the same limits."""
+        return replace(self, coefficients=coefficients)
 
     def slice(self, image: Tensor, out: Tensor | None = None, clamp: bool = True, path: str | None = None) -> Tensor:
         """Apply the grid to images of any size, in bounded memory.
@@ -128,7 +135,7 @@ class BilateralGrid:
             image: ``(B, 3, H, W)`` floating-point, 0..1 (values beyond are clamped), any strides (a permuted
                 ``(B, H, W, 3)`` is not copied), on the grid's device.
             out: tensor of the same shape to write into; None makes one with ``image``'s strides and type.
-            clamp: limit the result to 0..1; affine transforms can leave it.
+            clamp: limit the result to 0..1; affine transforms can leave it. A grid with limits always does.
             path: ``numba``, ``triton`` or ``torch``; None takes the fastest available. They agree within 1e-5.
 
         Returns:
@@ -146,9 +153,14 @@ class BilateralGrid:
             out = _empty_like(image)
         else:
             check_same_shape(out, "out", image, "image")
+        if self.limits:
+            clamp = True
+            image = image.clone() if out is image else image  # which the limits are compared with
         # Indexed, not unbound: autograd tracks writes into the former, not into the latter.
         if not all(slice_image(grid[i], image[i], out[i], clamp, path) for i in range(len(image))):
             raise ValueError(NOT_FINITE.format("image"))
+        if self.limits:
+            self.limits.apply(image, out)
         return out
 
     def strips(self, height: int, most_rows: int) -> Iterator[tuple[int, int, BilateralGrid]]:
@@ -172,7 +184,7 @@ class BilateralGrid:
             while start < end:
                 bottom = min(end, (start // most_rows + 1) * most_rows)
                 edges = [torch.lerp(below, above, edge * (nodes - 1) / height - node) for edge in (start, bottom)]
-                yield start, bottom, BilateralGrid(torch.stack(edges, 1))
+                yield start, bottom, self.having(torch.stack(edges, 1))
                 start = bottom
 
 

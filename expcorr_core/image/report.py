@@ -33,17 +33,31 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not match.
     """
+    errors = _stops(image, corrected)
+    return torch.stack([found.median() if found.numel() else found.new_zeros(()) for found in errors])
+
+
+def exposure_change(image: Tensor, corrected: Tensor) -> Tensor:
+    """By how much photos get brighter or darker in most places: the median amount of the change of luminance.
+
+    Args and errors as in :func:`exposure_error`, which changes in both directions may leave at 0.
+
+    Returns:
+        ``(B,)``, stops, 0 and up; infinite where no pixel counts, of which nothing can be said.
+    """
+    found = _stops(image, corrected)
+    return torch.stack([part.abs().median() if part.numel() else part.new_tensor(torch.inf) for part in found])
+
+
+def _stops(image: Tensor, corrected: Tensor) -> list[Tensor]:
+    """By how many stops each pixel that counts is too bright, photo by photo."""
     check_image(image)
     check_same_shape(corrected, "corrected", image, "image")
     light, wanted = (luma(srgb_to_linear(x.float()))[:, 0] for x in (image, corrected))
     counts = ~(
         clipped_shadows(image) | clipped_highlights(image) | clipped_shadows(corrected) | clipped_highlights(corrected)
     )
-    errors = [
-        (a[chosen] / b[chosen]).log2().median() if chosen.any() else a.new_zeros(())
-        for a, b, chosen in zip(light, wanted, counts, strict=True)
-    ]
-    return torch.stack(errors)
+    return [(a[chosen] / b[chosen]).log2() for a, b, chosen in zip(light, wanted, counts, strict=True)]
 
 
 def histogram_picture(image: Tensor, height: int, width: int) -> Tensor:

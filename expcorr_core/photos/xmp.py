@@ -42,6 +42,10 @@ _SWAPPED = {
 }
 _ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
+_EMPTY = re.compile(
+    rb"""<(\w+):Description(?:\s+(?:xmlns:\w+|\1:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*></\1:Description>"""
+)
+
 Unwanted = Callable[[str, str], bool]
 
 
@@ -137,8 +141,19 @@ def joined(xmp: bytes, extended: bytes) -> bytes:
     first, second = (_descriptions(packet) for packet in (xmp, extended))
     if first is None or second is None:
         return b""
+    return packet(first + second)
+
+
+def packet(descriptions: str) -> bytes:
+    """A packet of descriptions, elements ``rdf:Description`` that declare their own namespaces."""
     opening = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
-    return _BEGIN + f"{opening}{first}{second}</rdf:RDF></x:xmpmeta>".encode() + _END
+    return _BEGIN + f"{opening}{descriptions}</rdf:RDF></x:xmpmeta>".encode() + _END
+
+
+def replaced(xmp: bytes, space: str, other: bytes) -> bytes:
+    """A packet with what another says in place of all its own properties of a namespace; empty if one is damaged."""
+    rest = joined(_copied(xmp, _Copy(lambda uri, name: uri == space)), other)
+    return _EMPTY.sub(b"", rest)
 
 
 class _Copy:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
-from ..corrector import PAIR_SIZE, Corrector
+from ..corrector import PAIR_SIZE, Corrector, limited
 from ..image.colour import luma
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
@@ -132,7 +132,7 @@ class SequenceCorrector:
             if seen.index == 0:
                 if scene:
                     yield from scene.rest()
-                scene = _Scene(self.smoothing, self.settings.strength)
+                scene = _Scene(self.smoothing, self.settings)
             assert scene is not None
             yield from scene.add(seen)
         if scene:
@@ -151,7 +151,7 @@ class SequenceCorrector:
             count += 1
         if not count:
             raise ValueError("the clip has no frames")
-        return BilateralGrid(total / count).blend(self.settings.strength)
+        return limited(BilateralGrid(total / count), self.settings).blend(self.settings.strength)
 
     def _analysed(self, frames: Iterable[Tensor], cuts: Collection[int] | None) -> Iterator[_Seen]:
         still = torch.eye(3, dtype=torch.float64)
@@ -193,9 +193,9 @@ class SequenceCorrector:
 class _Scene:
     """The frames of a scene that wait for their correction, and the keyframes that count for them."""
 
-    def __init__(self, smoothing: Smoothing, strength: float) -> None:
+    def __init__(self, smoothing: Smoothing, settings: Settings) -> None:
         self.smoothing = smoothing
-        self.strength = strength
+        self.settings = settings
         self.waiting: deque[_Seen] = deque()
         self.keys: deque[_Seen] = deque()
         self.last: _Fitted | None = None
@@ -249,7 +249,7 @@ class _Scene:
         for _ in range(count):
             seen = self.waiting.popleft()
             share = (seen.index - start) / (end.index - start)
-            yield BilateralGrid(torch.lerp(before.coefficients, grid.coefficients, share))
+            yield grid.having(torch.lerp(before.coefficients, grid.coefficients, share))
         self.last = _Fitted(end.index, end.view, end.exposure, grid)
         while len(self.keys) > 1 and self.keys[0].index < end.index - self.smoothing.reach:
             self.keys.popleft()
@@ -271,7 +271,7 @@ class _Scene:
         means = (means + FLOOR * torch.cat((source, moved[distance.argmin(), None, 3:]), 1)) / total
         share = total / (weight.sum() + FLOOR) * (PAIR_WEIGHT if time else 1)
         grid = BilateralGrid.fit(means[:, :3], means[:, 3:], share)
-        return grid.blend(self.strength)
+        return limited(grid, self.settings).blend(self.settings.strength)
 
 
 def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:

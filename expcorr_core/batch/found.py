@@ -1,0 +1,100 @@
+"""The correction of one photo of a run: found by the network, or given in a file; or none, if it is well exposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ..bilateral.grid import BilateralGrid
+from ..corrections.grid_file import Correction, GridError, load_grid
+from ..corrector import Corrector
+from ..files import digest
+from ..image.report import exposure_change, exposure_error
+from ..image.resize import reduce_to
+from ..method.weights import weights_path
+from ..photos.huge import HugePhoto
+from ..photos.photo import Photo
+from ..photos.reading import ImageError
+from .sidecars import profile_of
+
+if TYPE_CHECKING:
+    from .bulk import Work
+
+MEASURED_SIDE = 256  # larger side at which exposure and change are measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The correction of a photo.
+
+    Attributes:
+        correction: in full.
+        used: the grid at the chosen strength.
+        exposure, change: see :class:`~.bulk.Outcome`.
+        unchanged: whether the photo's pixels stay as they are.
+        well_exposed: whether it needs no correction; judged only where that was asked.
+    """
+
+    correction: Correction
+    used: BilateralGrid
+    exposure: float | None = None
+    change: float = 0.0
+    unchanged: bool = True
+    well_exposed: bool = False
+
+
+def find_correction(
+    image: Tensor, photo: Photo | HugePhoto, source: Path, work: Work, corrector: Corrector | None
+) -> Found:
+    """Find the correction of a photo, or take the one in a file.
+
+    Args:
+        image: the photo, which may be reduced, ``(1, 3, h, w)``, 0..1.
+        photo: the same as it was read.
+        source: its file.
+        work: what to do.
+        corrector: what finds it; None where nothing has to be found.
+
+    Raises:
+        ImageError: the correction in the file does not fit the photo.
+        GridError: the file holds no correction.
+    """
+    height, width = (photo.height, photo.width) if isinstance(photo, HugePhoto) else photo.pixels.shape[:2]
+    profile = profile_of(photo.metadata.icc_profile, photo.space)
+
+    def described(grid: BilateralGrid) -> Correction:
+        weights = digest(weights_path(work.weights))
+        settings = work.settings
+        return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
+
+    if work.grid:
+        correction = _given(work.grid)
+        try:
+            correction.check_fits(height, width, profile)
+        except GridError as error:
+            raise ImageError(f"{source} {error}") from error
+    elif corrector:
+        correction = described(corrector.estimate(image, work.settings, photo.space))
+    else:
+        correction = described(BilateralGrid.identity())
+    if not work.settings.strength:
+        return Found(correction=correction, used=BilateralGrid.identity())
+    used = correction.grid.blend(work.settings.strength)
+    small = reduce_to(image, MEASURED_SIDE)
+    full = correction.grid.slice(small)
+    exposure = float(exposure_error(small, full))
+    if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
+        grid = BilateralGrid.identity()
+        return Found(correction=described(grid), used=grid, exposure=exposure, well_exposed=True)
+    change = float((used.slice(small) - small).abs().mean() * 255)
+    return Found(correction=correction, used=used, exposure=exposure, change=change, unchanged=False)
+
+
+@cache
+def _given(path: Path) -> Correction:
+    """The correction in a file, read once per process."""
+    return load_grid(path)

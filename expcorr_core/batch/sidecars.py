@@ -1,0 +1,92 @@
+"""The files beside a result that hold its correction: for other programs, and for later."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..corrections.camera_raw import camera_raw_settings
+from ..corrections.grid_file import Correction, write_grid
+from ..corrections.lut import Lut
+from ..image.resize import sample
+from ..photos.icc import ColourSpace
+from ..photos.reading import ImageError
+
+ENDINGS = {"cube": ".cube", "hald": "_hald.png", "xmp": ".xmp", "grid": ".safetensors"}  # of names, by kind
+CONVERTED_SIDE = 512  # height and width of the grid of pixels that are converted to sRGB
+
+Sidecars = tuple[tuple[str, Path], ...]
+
+
+def sidecars_of(target: Path, kinds: Collection[str]) -> Sidecars:
+    """The kinds and names of the files beside a result."""
+    return tuple((kind, target.with_name(target.stem + ending)) for kind, ending in ENDINGS.items() if kind in kinds)
+
+
+def profile_of(icc_profile: bytes, space: ColourSpace | None) -> str:
+    """The name of a photo's colour space in a :class:`~..corrections.grid_file.Correction`."""
+    return hashlib.sha256(icc_profile).hexdigest() if space else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What was done to a photo.
+
+    Attributes:
+        before, after: ``(1, 3, H, W)``, 0..1, in its own colour space.
+        space: that; None for sRGB.
+        correction: the full correction.
+    """
+
+    before: Tensor
+    after: Tensor
+    space: ColourSpace | None
+    correction: Correction
+
+    def in_srgb(self) -> tuple[Tensor, Tensor]:
+        """Before and after in sRGB; some of the pixels, where they had to be converted."""
+        if not self.space:
+            return self.before, self.after
+        size = (min(CONVERTED_SIDE, side) for side in self.before.shape[2:])
+        height, width = size
+        before, after = (self.space.to_srgb(sample(image, height, width)) for image in (self.before, self.after))
+        return before, after
+
+
+def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, place: Path) -> float | None:
+    """Write a sidecar over a file.
+
+    Args:
+        path: the file.
+        kind: of :data:`ENDINGS`.
+        name: of the photo.
+        corrected: what was done to it.
+        place: where the file will be moved to. Of an XMP sidecar that is there, all but Camera Raw settings is kept.
+
+    Returns:
+        How close it comes to the result: PSNR in dB. None for the grid, which is the correction itself.
+
+    Raises:
+        ImageError: an existing XMP sidecar is damaged.
+        OSError: it cannot be written.
+    """
+    if kind == "grid":
+        write_grid(path, corrected.correction)
+        return None
+    before, after = corrected.in_srgb()
+    if kind == "xmp":
+        try:
+            content, error = camera_raw_settings(before, after, place.read_bytes() if place.is_file() else b"")
+        except ValueError as damaged:
+            raise ImageError(f"{place} exists and {damaged}; move it away") from damaged
+    else:
+        lut = Lut.fit(before, after)
+        error = lut.error(before, after)
+        said = (f"sRGB in, sRGB out; {error:.1f} dB PSNR from the corrected photo",)
+        content = lut.cube(f"expcorr: {name}", said) if kind == "cube" else lut.hald()
+    path.write_bytes(content)
+    return error
