@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import files_of
-from ..photos.reading import SUFFIXES, UNREAD
+from ..photos.raw_metadata import written_name
+from ..photos.reading import SUFFIXES, UNREAD, readable
 from ..settings import UsageError
 from .bulk import Job
 
@@ -39,17 +40,17 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 # The results of an earlier run, where they are among the photos.
                 spared = results if results != real and _lies_in(results, real) else None
                 closed: list[OSError] = []
-                photos = [*files_of(match, SUFFIXES, spared=spared, onerror=closed.append)]
+                photos = [*files_of(match, readable(), spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
-            elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
+            elif len(matches) > 1 and (_lies_in(real, results) or match.suffix.lower() not in readable()):
                 continue
             else:
                 inside = [(match, Path(match.name))]
             for source, name in inside:
                 found.setdefault(_real(source), (source, name))
     if not found:
-        raise UsageError(f"{', '.join(patterns)}: no photos found ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{', '.join(patterns)}: no photos found ({', '.join(readable())})")
     return list(found.values())
 
 
@@ -61,13 +62,9 @@ def _lies_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
 
 
-def _is_photo_name(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
 def is_one_photo(output: Path) -> bool:
     """Whether an output names a photo, not a folder."""
-    return _is_photo_name(output) and not output.is_dir()
+    return output.suffix.lower() in SUFFIXES and not output.is_dir()
 
 
 def check_folder(output: Path) -> None:
@@ -98,7 +95,7 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
-        targets = [output / name for _, name in inputs]
+        targets = [output / written_name(name) for _, name in inputs]
     jobs = [
         Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
         for (source, _), target in zip(inputs, targets, strict=True)
@@ -143,11 +140,11 @@ def takes_cases_for_the_same(folder: Path) -> bool:
 
 def unread(patterns: Sequence[str], output: Path) -> dict[str, int]:
     """How many files in the folders that a command names are pictures in unsupported formats, by suffix."""
-    results = _real(output)
+    results, suffixes = _real(output), set(UNREAD).difference(readable())
     found: Counter[str] = Counter()
     for pattern in patterns:
         folder = Path(pattern)
         if folder.is_dir():
             spared = results if results != _real(folder) else None
-            found.update(path.suffix.lower() for path in files_of(folder, UNREAD, spared=spared))
+            found.update(path.suffix.lower() for path in files_of(folder, suffixes, spared=spared))
     return dict(found.most_common())
