@@ -24,7 +24,7 @@ from .photo import Photo
 from .raw_metadata import header_of
 from .reading import ImageError, check_claim, explained
 
-KNEE = 0.7  # display value at which the shoulder begins
+KNEE = 0.65  # display value at which the shoulder begins
 TOP = 0.999  # quantile of the pixels' largest channels that becomes white, where it is above
 STEP = 4  # statistics are taken of every so many pixels across and down
 MOST_LIFT = 4.0  # stops
