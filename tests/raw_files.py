@@ -6,6 +6,7 @@ import io
 import struct
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 import torch
@@ -20,6 +21,7 @@ BLACK, WHITE = 512, 15000
 NEUTRAL = (0.5, 1.0, 0.625)  # what the sensor's channels see of white
 # From CIE XYZ (D65) to a camera whose primaries are those of sRGB.
 XYZ_TO_SRGB = (3.2405, -1.5371, -0.4985, -0.9693, 1.876, 0.0416, 0.0556, -0.204, 1.0572)
+Tag = tuple[int, int, int, object, bool]  # of tifffile: code, type, count, value, whether on the first page only
 _SHORT, _LONG, _RATIONAL, _BYTE, _ASCII, _SIGNED, _FLOAT = 3, 4, 5, 1, 2, 10, 11  # TIFF types
 
 
@@ -43,11 +45,11 @@ def write_dng(
     Without a mosaic it has three colours per pixel, as written by converters and some cameras.
     """
     rationals = [int(x * 10**4) for value in XYZ_TO_SRGB for x in (value, 1)]
-    pattern = [
+    pattern: list[Tag] = [
         (33421, _SHORT, 2, (2, 2), True),  # CFARepeatPatternDim
         (33422, _BYTE, 4, bytes([0, 1, 1, 2]), True),  # CFAPattern
     ]
-    tags = [
+    tags: list[Tag] = [
         (50706, _BYTE, 4, bytes([1, 4, 0, 0]), True),  # DNGVersion
         (50707, _BYTE, 4, bytes([1, 1, 0, 0]), True),  # DNGBackwardVersion
         (50708, _ASCII, 0, "Test Camera", True),  # UniqueCameraModel
@@ -101,6 +103,18 @@ def with_preview(path: Path, preview: NDArray[np.uint8]) -> Path:
     first = {tag: Value(LONG, 1, struct.pack("<I", number)) for tag, number in numbers.items()}
     below = {330: Value(LONG, 1, structure), 258: Value(SHORT, 3, struct.pack("<3H", 8, 8, 8))}
     return _rewritten(path, content + file.getvalue(), {**shown, **first, **below})
+
+
+def compressed(path: Path) -> Path:
+    """Store the sensor's values of a DNG as lossless JPEG."""
+    with tifffile.TiffFile(path) as file:
+        data = imagecodecs.ljpeg_encode(file.pages.first.asarray(), bitspersample=16)
+    content = path.read_bytes()
+    block = Block(content)
+    numbers = {259: 7, 273: len(content), 279: len(data)}
+    tree = exif.tree_of(block, block.directory(block.first))
+    changed = {tag: Value(LONG, 1, struct.pack("<I", number)) for tag, number in numbers.items()}
+    return _rewritten(path, content + data, {**tree, **changed})
 
 
 def _rewritten(path: Path, content: bytes, tree: Tree) -> Path:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import photo_files as make
 import pytest
+import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from raw_files import light_of, with_preview, with_tags, write_dng
+from raw_files import BLACK, WHITE, compressed, light_of, with_preview, with_tags, write_dng
 
 from expcorr_core import correct
 from expcorr_core.batch.bulk import Job, Work, correct_file, needs
@@ -273,6 +274,29 @@ def test_files_with_a_mark_of_their_own_are_developed(tmp_path: Path, mark: byte
     other.write_bytes(mark + path.read_bytes()[4:])
     assert np.array_equal(read_photo(other).pixels, expected)
     assert photo_size(other) == expected.shape[0] * expected.shape[1]
+
+
+def test_files_without_a_mosaic_are_developed(tmp_path: Path) -> None:
+    light = light_of(data.coffee()[::6, ::6])
+    values = read_photo(write_dng(tmp_path / "a.dng", light, with_mosaic=False)).to_tensor()[0].permute(1, 2, 0)
+    assert np.abs(values.numpy() - display(light)).mean() < 0.01
+
+
+def test_a_sensor_without_colours_gives_a_grey_photo(tmp_path: Path) -> None:
+    grey = light_of(data.camera()[::4, ::4])
+    path = write_dng(tmp_path / "a.dng", np.repeat(grey[..., None], 3, 2))
+    tifffile.imwrite(path, (grey * (WHITE - BLACK) + BLACK).astype(np.uint16), photometric="minisblack", metadata=None)
+    levels = {50714: Value(LONG, 1, struct.pack("<I", BLACK)), 50717: Value(LONG, 1, struct.pack("<I", WHITE))}
+    kind = {262: Value(SHORT, 1, struct.pack("<H", 34892)), 50706: Value(1, 4, bytes((1, 4, 0, 0)))}
+    photo = read_photo(with_tags(path, {**levels, **kind, 50708: Value(ASCII, 5, b"Mono\0")}))
+    assert photo.grey
+    assert np.abs(photo.pixels / 65535 - display(grey)[..., None]).mean() < 0.01
+
+
+def test_lossless_compression(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "a.dng", light_of(data.coffee()[::6, ::6]))
+    expected = read_photo(path).pixels
+    assert np.array_equal(read_photo(compressed(path)).pixels, expected)
 
 
 def test_results_are_tiff_files_of_16_bits(tmp_path: Path) -> None:
