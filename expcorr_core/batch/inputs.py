@@ -43,7 +43,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 photos = [*files_of(match, readable(), spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
-            elif len(matches) > 1 and (_lies_in(real, results) or match.suffix.lower() not in readable()):
+            elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
                 continue
             else:
                 inside = [(match, Path(match.name))]
@@ -60,6 +60,10 @@ def _real(path: Path) -> str:
 
 def _lies_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
+
+
+def _is_photo_name(path: Path) -> bool:
+    return path.suffix.lower() in readable()
 
 
 def is_one_photo(output: Path) -> bool:
@@ -112,12 +116,11 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
             other, name = taken.setdefault(key(str(path)), (job.source, path))
             if other == job.source:
                 continue
-            if name == path:
+            if name == path and other.suffix.lower() == job.source.suffix.lower():
                 raise UsageError(f"{other} and {job.source} would both be written to {path}; correct them separately")
-            refusal = (
-                f"{job.source} would be written to {path}, which is the same file as {name} on that disk, where the "
-                f"result of {other} goes; rename one of the two"
-            )
+            where = "" if name == path else f"which is the same file as {name} on that disk, "
+            advice = "correct it separately" if name == path else "rename one of the two"
+            refusal = f"{job.source} would be written to {path}, {where}where the result of {other} goes; {advice}"
         planned.append(job._replace(refusal=refusal))
     return planned
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from ..image.colour import linear_to_srgb, luma, srgb_to_linear
 from .photo import Photo
 from .raw_metadata import header_of
-from .reading import ImageError, check_claim, explained
+from .reading import ImageError, check_claim
 
 KNEE = 0.65  # display value at which the shoulder begins
 TOP = 0.999  # quantile of the pixels' largest channels that becomes white, where it is above
@@ -54,36 +54,37 @@ def develop(content: bytes, path: Path) -> Photo:
         path: the file, for messages.
 
     Raises:
-        ImageError: the file is damaged or of an unknown kind, or rawpy is missing.
+        ImageError: LibRaw does not know its kind, it claims more than it can hold, or rawpy is missing.
+        ValueError: the file is damaged; the message says in what way.
     """
     rawpy = rawpy_for(path)
     header = header_of(content)
-    with explained(path):
-        try:
-            with rawpy.imread(io.BytesIO(content)) as raw:
-                sizes = raw.sizes
-                width, height = sizes.raw_width, sizes.raw_height
-                check_claim(path, len(content), width, height, 2 * width * height)
-                preview = _preview_of(rawpy, raw)
-                balance = _balance_of(raw)
-                light = raw.postprocess(
-                    output_bps=16,
-                    gamma=(1, 1),
-                    user_wb=balance,
-                    no_auto_bright=True,
-                    adjust_maximum_thr=0.0,  # the file's white level, not one guessed from the picture
-                    highlight_mode=rawpy.HighlightMode.Blend,
-                )
-        except rawpy.LibRawFileUnsupportedError as error:
-            name = f"LibRaw {'.'.join(map(str, rawpy.libraw_version))}"
-            if header.damaged:
-                raise ValueError(f"{name} does not find a raw photo in it") from error
-            raise ImageError(
-                f"{path} holds a raw photo of a kind that {name} cannot read; convert it to DNG first"
-            ) from error
-        except rawpy.LibRawError as error:
-            reason = error.args[0] if error.args else type(error).__name__
-            raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else reason) from error
+    try:
+        with rawpy.imread(io.BytesIO(content)) as raw:
+            width, height = raw.sizes.raw_width, raw.sizes.raw_height
+            check_claim(path, len(content), width, height, 2 * width * height)
+            preview = _preview_of(rawpy, raw)
+            balance = _balance_of(raw)
+            light = raw.postprocess(
+                output_bps=16,
+                gamma=(1, 1),
+                user_wb=balance,
+                no_auto_bright=True,
+                adjust_maximum_thr=0.0,  # the file's white level, not one guessed from the picture
+                highlight_mode=rawpy.HighlightMode.Blend,
+            )
+    except rawpy.LibRawFileUnsupportedError as error:
+        name = f"LibRaw {'.'.join(map(str, rawpy.libraw_version))}"
+        if header.damaged:
+            raise ValueError(f"{name} does not find a raw photo in it") from error
+        raise ImageError(
+            f"{path} holds a raw photo of a kind that {name} cannot read; convert it to DNG first"
+        ) from error
+    except rawpy.LibRawIOError as error:
+        raise ValueError("it ends too early") from error
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else reason) from error
     grey = light.ndim == 2 or light.shape[2] == 1
     if grey:
         light = np.repeat(light.reshape(*light.shape[:2], 1), 3, 2)

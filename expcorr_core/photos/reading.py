@@ -121,7 +121,7 @@ def pyvips_for(name: object) -> Any:
 
 
 @contextmanager
-def explained(path: Path, unusual: str = "") -> Iterator[None]:
+def _explained(path: Path, unusual: str = "") -> Iterator[None]:
     """Turn a decoder's exceptions into one sentence; ``unusual`` is a likely cause other than damage."""
     try:
         yield
@@ -185,7 +185,7 @@ def read_content(path: Path) -> bytes:
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ImageError(f"{path} is not a file but a pipe or device; leave it out")
-    with explained(path), path.open("rb") as file:
+    with _explained(path), path.open("rb") as file:
         kind_of(file.read(32), path)  # files that are not photos are not read entirely
         if file.seek(0, io.SEEK_END) > memory():
             raise MemoryError
@@ -234,7 +234,7 @@ def _decode_jpeg(content: bytes, path: Path, at_least: int | None) -> Photo:
         refusal = jpeg.refusal(picture)
     except (struct.error, IndexError):  # cut off within the metadata; the decoder reports what is missing
         metadata, picture, refusal = Metadata(kind="JPEG"), content, ""
-    with explained(path, refusal):
+    with _explained(path, refusal):
         return _decoded(picture, path, metadata, len(content), at_least)
 
 
@@ -247,7 +247,7 @@ def _decode_png(content: bytes, path: Path, _: int | None) -> Photo:
         raise ImageError(f"{path} is an HDR picture ({name}); convert it to SDR first")
     if png.narrow(metadata):
         raise ImageError(f"{path} has the narrow range of video (cICP chunk); convert it to full range first")
-    with explained(path):
+    with _explained(path):
         if picture[24:25] == b"\x10":  # bits per sample, in the header
             with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
                 _check_claim(image, path, len(content))
@@ -260,7 +260,7 @@ def _decode_png(content: bytes, path: Path, _: int | None) -> Photo:
 
 
 def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
-    with explained(path):
+    with _explained(path):
         block = Block(content)
         page, directory, further = tiff.page_of(block)
     if page.raw or path.suffix.lower() in raw_metadata.SUFFIXES:
@@ -269,7 +269,7 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
         raise ImageError(f"{path} {page.refusal}")
     check_claim(path, len(content), page.width, page.height, page.claimed)
     metadata = tiff.read(block, page, directory, further)
-    with explained(path, page.unusual):
+    with _explained(path, page.unusual):
         if page.planes and page.bits in (8, 16) and page.photometric in (0, 1, 2):
             planes = []
             for part in tiff.planes_of(content, block, directory, page.bits):
@@ -297,7 +297,8 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
 def _decode_raw(content: bytes, path: Path, _: int | None) -> Photo:
     from .raw import develop
 
-    return develop(content, path)
+    with _explained(path):
+        return develop(content, path)
 
 
 def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
@@ -338,7 +339,7 @@ def _divided(photo: Photo) -> Photo:
 
 
 def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
-    with explained(path):
+    with _explained(path):
         metadata, lossless = webp.read(content), webp.is_lossless(content)
         return replace(_decoded(content, path, metadata, len(content)), lossless=lossless)
 
@@ -390,6 +391,7 @@ def photo_size(source: Path | io.BytesIO) -> int:
                         if not page.raw:
                             return page.width * page.height
                     width, height = raw_metadata.size_of(content)
+                    check_claim(Path(), len(content), width, height, 2 * width * height)
                     return width * height
             file.seek(0)
             with Image.open(file, formats=list(FORMATS)) as image:
