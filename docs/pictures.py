@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,21 @@ from torch import Tensor
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import srgb_to_linear
-from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.photo import Photo
+from expcorr_core.photos.reading import read_photo
 from expcorr_core.video.sequence import SequenceCorrector
+from tests.raw_files import write_dng
 from training.rendering.colour import to_prophoto
 from training.rendering.tone import Scene, render
 
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
 EXAMPLES = (("coffee", -2.0), ("astronaut", -1.5), ("cat", 1.5), ("rocket", 1.5))
+RAW = (("coffee", 1.5), ("cat", 1.5))  # as raw files
+HEADROOM = 2.0  # stops that their sensor holds above the JPEG's white
 HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # a gain in linear light that clips
 ROW = 230  # height of a row of pictures
 QUALITY = 90
@@ -115,6 +120,22 @@ def clip_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
+def raw_sheet(corrector: Corrector, path: Path) -> None:
+    """Photographs as a sensor saw them that was exposed too long: the JPEG corrected, and the raw file."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ev in RAW:
+            original = photograph(name)
+            light = srgb_to_linear(original)[0].permute(1, 2, 0).numpy() * 2**ev
+            file = write_dng(Path(folder) / f"{name}.dng", light / 2**HEADROOM, HEADROOM)
+            wrong = gain_exposure(original, ev)
+            shown = [(f"JPEG, {ev:+.1f} EV", wrong), ("JPEG, corrected", corrector(wrong))]
+            rows.append(
+                [*shown, ("raw file, corrected", corrector(read_photo(file).to_tensor())), ("original", original)]
+            )
+    sheet(rows, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
@@ -147,6 +168,7 @@ def main() -> None:
     scene = Scene(light / 2)
     shown = [(f"EV {ev:+g}", to_tensor(render(scene, ev))) for ev in (-1.5, -1.0, 0.0, 1.0, 1.5)]
     sheet([shown], ROOT / "docs" / "raw.jpg")
+    raw_sheet(corrector, ROOT / "docs" / "raw_highlights.jpg")
     if args.adversarial:
         wrong = shift_exposure(photograph("cat"), 1.5, HARD_CLIP)
         without, having = (Corrector.load(path)(wrong) for path in args.adversarial)

@@ -39,6 +39,7 @@ from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
 from .method.weights import load_weights, read_metadata, weights_path
 from .photos.photo import Photo
+from .photos.raw_metadata import SUFFIXES as RAW
 from .photos.reading import read_photo
 from .photos.writing import write_photo
 from .settings import UsageError
@@ -103,7 +104,8 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
     )
     if others := unread(args.inputs, args.output):
         counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
-        print(f"expcorr: skipped, because their formats cannot be read: {counts}; convert them first", file=sys.stderr)
+        advice = "for raw photos: pip install 'expcorr[raw]'" if set(others) & set(RAW) else "convert them first"
+        print(f"expcorr: skipped, because their formats cannot be read: {counts}; {advice}", file=sys.stderr)
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)

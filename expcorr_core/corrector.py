@@ -31,6 +31,7 @@ from .method.weights import Network, load_weights
 from .photos.icc import ColourSpace, tone_of
 from .photos.metadata import Metadata
 from .photos.photo import Photo
+from .photos.raw_metadata import written_name
 from .photos.reading import decode_photo, kind_of, read_photo
 from .photos.writing import encode_photo, write_photo
 from .pretrained import Pretrained
@@ -268,7 +269,8 @@ def correct(
         photo: the name of a file, the bytes of a file, a PIL image, a NumPy array, ``(H, W)`` or ``(H, W, 1, 3 or 4)``,
             uint8, uint16 or floating-point in 0..1, or a tensor ``(B, 3, H, W)``, 0..1. Files and PIL images are turned
             upright according to their EXIF and corrected in the space of their ICC profile; all else is taken as sRGB.
-        output: for a named file, the file to write; by default its name with ``_corrected`` before the suffix.
+        output: for a named file, the file to write; by default its name with ``_corrected`` before the suffix, which is
+            ``.tif`` for raw files.
         settings: how to correct.
         corrector: one with other weights or on another device; by default the bundled weights on the CPU.
         overwrite: replace the output.
@@ -299,13 +301,15 @@ def _corrected(
         raise ValueError("an output can only be given for a photo that is given by its file name")
     if isinstance(photo, str | Path):
         source = Path(photo)
-        target = source.with_stem(f"{source.stem}_corrected") if output is None else Path(output)
+        named = written_name(source)
+        target = named.with_stem(f"{source.stem}_corrected") if output is None else Path(output)
         write_photo(target, used.correct_photo(read_photo(source), settings), overwrite)
         return type(photo)(target) if isinstance(photo, str) else target
     if isinstance(photo, bytes):
         name = Path("the photo")
         file = BytesIO()
-        encode_photo(file, used.correct_photo(decode_photo(photo, name), settings), kind_of(photo[:32], name))
+        read, kind = decode_photo(photo, name), kind_of(photo[:32], name)
+        encode_photo(file, used.correct_photo(read, settings), "TIFF" if kind == "RAW" else kind)
         return file.getvalue()
     if isinstance(photo, Image.Image):
         return _correct_image(photo, used, settings)

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import imagecodecs
 import numpy as np
 import pyvips
+import raw_files
 import tifffile
 import torch
 from PIL import Image
@@ -43,7 +44,7 @@ from expcorr_core.photos.writing import write_photo
 BATCH = 100
 SECONDS, BYTES = 10.0, 2 * 2**30
 PROFILE = imagecodecs.cms_profile("rgb", whitepoint=(0.3127, 0.329), primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06))
-SUFFIXES = {"jpeg": "jpg", "tiff": "tif", "weights": "safetensors"}
+SUFFIXES = {"jpeg": "jpg", "tiff": "tif", "weights": "safetensors", "raw": "dng"}
 NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -97,6 +98,12 @@ def originals() -> dict[str, bytes]:
         tifffile.imwrite(file, deep, photometric="rgb", metadata=None, iccprofile=PROFILE, **options)
         found[name] = file.getvalue()
     with tempfile.TemporaryDirectory() as folder:
+        path = raw_files.write_dng(Path(folder) / "a.dng", raw_files.light_of(pixels), 1.0)
+        found["raw"] = path.read_bytes()
+        found["raw orf"] = b"IIRO" + found["raw"][4:]
+        found["raw preview"] = raw_files.with_preview(path, pixels).read_bytes()
+        path = raw_files.write_dng(Path(folder) / "a.dng", raw_files.light_of(pixels), None)
+        found["raw compressed"] = raw_files.compressed(path).read_bytes()
         torch.manual_seed(0)
         save_weights(Path(folder) / "w", ExposureNetwork(Architecture((1, 1), (4, 4))), {})
         found["weights"] = (Path(folder) / "w").read_bytes()

@@ -301,11 +301,11 @@ def test_what_a_folder_holds_in_other_formats_is_told(
 ) -> None:
     folder = tmp_path / "folder"
     (folder / "below").mkdir(parents=True)
-    for name in ("a.jfif", "b.JPE", "c.HEIC", "below/d.heic", "below/e.cr2", "notes.txt"):
+    for name in ("a.jfif", "b.JPE", "c.HEIC", "below/d.heic", "below/e.x3f", "notes.txt"):
         (folder / name).write_bytes(photo.read_bytes())
     assert run("correct", folder, "-o", tmp_path / "out", "--strength", "0", "--quiet") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"a.jfif", "b.JPE"}
-    assert "2 .heic, 1 .cr2" in capsys.readouterr().err
+    assert "2 .heic, 1 .x3f" in capsys.readouterr().err
 
 
 def test_what_was_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..files import files_of
-from ..photos.reading import SUFFIXES, UNREAD
+from ..photos.raw_metadata import written_name
+from ..photos.reading import SUFFIXES, UNREAD, readable
 from ..settings import UsageError
 from .bulk import Job
 from .sidecars import sidecars_of
@@ -40,7 +41,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 # The results of an earlier run, where they are among the photos.
                 spared = results if results != real and _lies_in(results, real) else None
                 closed: list[OSError] = []
-                photos = [*files_of(match, SUFFIXES, spared=spared, onerror=closed.append)]
+                photos = [*files_of(match, readable(), spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
             elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
@@ -50,7 +51,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
             for source, name in inside:
                 found.setdefault(_real(source), (source, name))
     if not found:
-        raise UsageError(f"{', '.join(patterns)}: no photos found ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{', '.join(patterns)}: no photos found ({', '.join(readable())})")
     return list(found.values())
 
 
@@ -63,12 +64,12 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def _is_photo_name(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in readable()
 
 
 def is_one_photo(output: Path) -> bool:
     """Whether an output names a photo, not a folder."""
-    return _is_photo_name(output) and not output.is_dir()
+    return output.suffix.lower() in SUFFIXES and not output.is_dir()
 
 
 def check_folder(output: Path) -> None:
@@ -101,7 +102,7 @@ def plan_jobs(
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
-        targets = [output / name for _, name in inputs]
+        targets = [output / written_name(name) for _, name in inputs]
     jobs = [
         Job(
             source,
@@ -123,12 +124,11 @@ def plan_jobs(
             other, name = taken.setdefault(key(str(path)), (job.source, path))
             if other == job.source:
                 continue
-            if name == path:
+            if name == path and other.suffix.lower() == job.source.suffix.lower():
                 raise UsageError(f"{other} and {job.source} would both be written to {path}; correct them separately")
-            refusal = (
-                f"{job.source} would be written to {path}, which is the same file as {name} on that disk, where the "
-                f"result of {other} goes; rename one of the two"
-            )
+            where = "" if name == path else f"which is the same file as {name} on that disk, "
+            advice = "correct it separately" if name == path else "rename one of the two"
+            refusal = f"{job.source} would be written to {path}, {where}where the result of {other} goes; {advice}"
         planned.append(job._replace(refusal=refusal))
     return planned
 
@@ -151,11 +151,11 @@ def takes_cases_for_the_same(folder: Path) -> bool:
 
 def unread(patterns: Sequence[str], output: Path) -> dict[str, int]:
     """How many files in the folders that a command names are pictures in unsupported formats, by suffix."""
-    results = _real(output)
+    results, suffixes = _real(output), set(UNREAD).difference(readable())
     found: Counter[str] = Counter()
     for pattern in patterns:
         folder = Path(pattern)
         if folder.is_dir():
             spared = results if results != _real(folder) else None
-            found.update(path.suffix.lower() for path in files_of(folder, UNREAD, spared=spared))
+            found.update(path.suffix.lower() for path in files_of(folder, suffixes, spared=spared))
     return dict(found.most_common())

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..files import files_of
 from ..machine import memory
-from . import jpeg, png, tiff, webp
+from . import jpeg, png, raw_metadata, tiff, webp
 from .directories import Block
 from .icc import Tone, power, tone_of
 from .metadata import Metadata
@@ -36,18 +37,17 @@ FORMATS = {
     "WEBP": (".webp",),
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-# Suffixes of unsupported picture formats, which are counted and reported where a folder contains them.
+# Suffixes of unsupported picture formats, which are counted and reported where a folder contains them; those of raw
+# files only where rawpy is missing.
 UNREAD = (
     ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".psd", ".psb",
-    ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm", ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".dng",
-    ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f",
-    ".3fr", ".iiq", ".erf", ".mef", ".mos", ".mrw", ".kdc", ".dcr", ".rwl", ".gpr", ".fff",
+    ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm", ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".crw",
+    ".x3f", ".mrw", ".kdc", ".dcr", ".gpr", *raw_metadata.SUFFIXES,
 )  # fmt: skip
 # Signatures of other formats: offset, signature, name.
 _SIGNS = (
     (4, b"ftypavif", "an AVIF photo"),
     (4, b"ftypavis", "an AVIF photo"),
-    (4, b"ftypcrx", "a raw photo (CR3)"),
     (4, b"ftyphei", "a HEIC photo"),
     (4, b"ftyphev", "a HEIC photo"),
     (4, b"ftypmif1", "a HEIF photo"),
@@ -60,9 +60,6 @@ _SIGNS = (
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL photo"),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (0, b"FUJIFILMCCD", "a raw photo (RAF)"),
-    (0, b"IIRO", "a raw photo (ORF)"),
-    (0, b"IIU\0", "a raw photo (RW2)"),
     (0, b"v/1\x01", "an OpenEXR picture"),
     (0, b"#?RADIANCE", "a Radiance picture"),
     (0, b"\x89JNG", "a JNG picture"),
@@ -89,6 +86,11 @@ _TURNS = {  # by orientation, what turns ``(H, W, ...)`` upright
 
 class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
+
+
+def readable() -> tuple[str, ...]:
+    """The suffixes of files that can be read here: raw files need rawpy."""
+    return (*SUFFIXES, *(raw_metadata.SUFFIXES if find_spec("rawpy") else ()))
 
 
 def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
@@ -148,13 +150,15 @@ def read_photo(path: Path, at_least: int | None = None) -> Photo:
 
 
 def _sniffed(beginning: bytes) -> str:
-    """The format of a file by its first bytes; empty if it is not supported."""
+    """The format of a file by its first bytes; empty if it is not supported. Many raw files begin like TIFF."""
     if beginning.startswith(b"\xff\xd8"):
         return "JPEG"
     if beginning.startswith(png.SIGNATURE):
         return "PNG"
     if beginning[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
+    if raw_metadata.is_raw(beginning):
+        return "RAW"
     return "WEBP" if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP" else ""
 
 
@@ -205,7 +209,13 @@ def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Pho
         ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
     """
     kind = kind_of(content[:32], path)
-    decode = {"JPEG": _decode_jpeg, "PNG": _decode_png, "TIFF": _decode_tiff, "WEBP": _decode_webp}[kind]
+    decode = {
+        "JPEG": _decode_jpeg,
+        "PNG": _decode_png,
+        "TIFF": _decode_tiff,
+        "WEBP": _decode_webp,
+        "RAW": _decode_raw,
+    }[kind]
     return _upright(decode(content, path, at_least))
 
 
@@ -253,6 +263,8 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
     with _explained(path):
         block = Block(content)
         page, directory, further = tiff.page_of(block)
+    if page.raw or path.suffix.lower() in raw_metadata.SUFFIXES:
+        return _decode_raw(content, path, None)
     if page.refusal:
         raise ImageError(f"{path} {page.refusal}")
     check_claim(path, len(content), page.width, page.height, page.claimed)
@@ -280,6 +292,13 @@ def _decode_tiff(content: bytes, path: Path, _: int | None) -> Photo:
                 except Exception:
                     raise error from None
         return _decode_deep(bare, path, metadata, page)
+
+
+def _decode_raw(content: bytes, path: Path, _: int | None) -> Photo:
+    from .raw import develop
+
+    with _explained(path):
+        return develop(content, path)
 
 
 def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) -> Photo:
@@ -361,14 +380,19 @@ def photo_size(source: Path | io.BytesIO) -> int:
             if beginning.startswith(png.SIGNATURE):  # Pillow looks at more, which may be damaged
                 width, height = struct.unpack_from(">II", beginning, 16)
                 return int(width * height)
-            if _sniffed(beginning) == "TIFF":  # Pillow looks at the first page, which may be a preview
+            if _sniffed(beginning) in ("TIFF", "RAW"):  # Pillow looks at the first page, which may be a preview
                 with (
                     nullcontext(file.getvalue())
                     if isinstance(file, io.BytesIO)
                     else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 ) as content:
-                    page, _, _ = tiff.page_of(Block(content))
-                    return page.width * page.height
+                    if _sniffed(beginning) == "TIFF":
+                        page, _, _ = tiff.page_of(Block(content))
+                        if not page.raw:
+                            return page.width * page.height
+                    width, height = raw_metadata.size_of(content)
+                    check_claim(Path(), len(content), width, height, 2 * width * height)
+                    return width * height
             file.seek(0)
             with Image.open(file, formats=list(FORMATS)) as image:
                 return image.width * image.height

@@ -46,18 +46,15 @@ _OLD_SUBFILE, _DNG = 255, 50706
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
 _PREDICTOR, _TILE_PLACES, _TILE_SIZES, _SUB_IMAGES, _EXTRA, _FORMAT = 317, 324, 325, 330, 338, 339
+SIZE = (_WIDTH, _HEIGHT)
 COMPRESSIONS = {
     6: "old JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32809:
     "ThunderScan", 33003: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI Log", 34677: "SGI Log", 34712: "JPEG 2000",
     34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546:
     "JPEG XL",
 }  # fmt: skip
-PHOTOMETRICS = {
-    32803: "a raw photo of a sensor",
-    34892: "a raw photo",
-    32844: "light in LogL",
-    32845: "light in LogLuv",
-}
+_OF_SENSORS = (32803, 34892)  # photometrics of raw files
+_LIGHT = {32844: "LogL", 32845: "LogLuv"}
 _GREY, _RGB, _DEFLATE, _HORIZONTAL, _ALPHA = 1, 2, 8, 2, 2
 _ORDERS: dict[str, Literal["<", ">"]] = {"<": "<", ">": ">"}
 _STRIP_BYTES = 2**18
@@ -99,8 +96,9 @@ class Page:
     def refusal(self) -> str:
         """Why it cannot be read, to follow its name in a message; empty if it can."""
         if self.raw:
-            kind = PHOTOMETRICS.get(self.photometric, "a raw photo")
-            return f"holds {kind}, which cannot be developed here; convert it first"
+            return "is a raw photo with the name of a TIFF file; give it its own suffix"
+        if kind := _LIGHT.get(self.photometric):
+            return f"holds light in {kind}; convert it to 8 or 16 bits first"
         if self.sample_format == 3:
             return f"holds floating-point samples of {self.bits} bits; convert it to 8 or 16 bits first"
         if not self.width or not self.height:
@@ -160,10 +158,10 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     whole = (n for n, page in enumerate(pages) if not is_reduced(page))
     number = next(whole, 0)
     directory = pages[number]
-    below = _below(block, directory)
-    raw = _DNG in pages[0].entries or any(numbers(d, _PHOTOMETRIC, 0)[0] in PHOTOMETRICS for d in (*pages, *below))
+    inner = below(block, directory)
+    raw = _DNG in pages[0].entries or any(numbers(d, _PHOTOMETRIC, 0)[0] in _OF_SENSORS for d in (*pages, *inner))
     if is_reduced(directory):  # the photo is below its preview
-        directory = next((part for part in below if not is_reduced(part)), directory)
+        directory = next((part for part in inner if not is_reduced(part)), directory)
     if directory is not pages[0]:  # the metadata are in the first directory
         held = {tag: entry for tag, entry in pages[0].entries.items() if tag not in STRUCTURE}
         directory = replace(directory, entries={**held, **directory.entries})
@@ -184,7 +182,7 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     return page, directory, len(pages) - 1
 
 
-def _below(block: Block, directory: Directory) -> list[Directory]:
+def below(block: Block, directory: Directory) -> list[Directory]:
     """The directories of further pictures of a page."""
     found = []
     for place in block.numbers(directory.entries.get(_SUB_IMAGES))[:_MOST_BELOW]:

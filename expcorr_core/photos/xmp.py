@@ -18,6 +18,7 @@ _XMP, _NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
 _GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
 _APPENDED = re.compile("MotionPhoto|MicroVideo|VideoLength")
 _WGS84 = "http://www.w3.org/2003/01/geo/wgs84_pos#"
+_SETTINGS = ("http://ns.adobe.com/camera-raw-settings/1.0/", "http://ns.adobe.com/camera-raw-defaults/1.0/")
 _CREDENTIALS = ("http://purl.org/dc/terms/", "provenance")
 # What refers to positions in the picture: regions with faces, depth maps.
 _PLACED = (
@@ -120,6 +121,14 @@ def without_places(xmp: bytes) -> bytes:
         return space == _WGS84 or low in _PLACES or bool(_PLACE.search(low))
 
     return _copied(xmp, _Copy(unwanted, comments=False))
+
+
+def without_settings(xmp: bytes) -> bytes:
+    """A raw file's packet without the settings of a raw converter, which would apply them again to the result.
+
+    Empty if the packet cannot be read.
+    """
+    return _copied(xmp, _Copy(lambda space, _: space in _SETTINGS))
 
 
 def split(xmp: bytes) -> tuple[bytes, bytes]:

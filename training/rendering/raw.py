@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from expcorr_core.photos import raw_metadata
 from expcorr_core.photos.reading import ImageError
 
 from .extras import extra
@@ -12,9 +13,8 @@ from .tone import Scene, ToneCurve
 
 # What LibRaw opens and cameras write; TIFF and JPEG files are not raw files.
 SUFFIXES = (
-    ".3fr", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".erf",
-    ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf",
-    ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+    *raw_metadata.SUFFIXES, ".bay", ".cap", ".crw", ".dcr", ".dcs", ".gpr", ".k25", ".kdc", ".mrw", ".ptx", ".raw",
+    ".x3f",
 )  # fmt: skip
 # DNG tags
 _BASELINE_EXPOSURE, _BASELINE_EXPOSURE_OFFSET, _PROFILE_TONE_CURVE = 50730, 51109, 50940
