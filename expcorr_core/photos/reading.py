@@ -214,6 +214,8 @@ def _upright(photo: Photo) -> Photo:
     turn = _TURNS.get(photo.metadata.orientation)
     if turn is None:
         return replace(photo, metadata=metadata)
+    if metadata.gain_map:
+        metadata = replace(metadata, gain_map=metadata.gain_map.turned(turn))
     alpha = None if photo.alpha is None else np.ascontiguousarray(turn(photo.alpha))
     return replace(photo, pixels=np.ascontiguousarray(turn(photo.pixels)), alpha=alpha, metadata=metadata)
 
