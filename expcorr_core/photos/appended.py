@@ -1,7 +1,7 @@
 """What JPEG files contain after their picture: gain maps, further pictures, and the video of a motion photo.
 
-Two directories list it: that of CIPA's Multi-Picture Format, and Google's container in XMP. They are written anew, since
-lengths change.
+Two directories list it: that of CIPA's Multi-Picture Format, and Google's container in XMP. They are written anew,
+since lengths change.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from . import xmp
 from .gain_map import SPACE
 
 MPF = b"MPF\0"
+PADDING = b"\0\r\n "
 _CAMERA, _CONTAINER = "http://ns.google.com/photos/1.0/camera/", "http://ns.google.com/photos/1.0/container/"
 _SAMSUNG, _SAMSUNG_DIRECTORY = b"SEFT", b"SEFH"
 _MOST_BLOCKS = 64
@@ -50,21 +51,21 @@ def video_of(content: bytes, packet: bytes) -> Video | None:
     """
     start = _of_samsung(content)
     if start is None:
-        content, start = content[: _boxes(content)], 0
-    if content[start + 4 : start + 8] != b"ftyp":
-        return None
+        start = max(0, content.find(b"ftyp") - 4)
+        content = content[: _boxes(content, start)]
+        if content[:start].strip(PADDING) or content[start + 4 : start + 8] != b"ftyp":
+            return None
     found = xmp.properties(packet, _CAMERA)
-    kept = tuple((name, values[0]) for name, values in found.items() if xmp.APPENDED.match(name) and _is_number(*values))
-    return Video(content, start, kept, b"/container/" in packet)
+    kept = {name: values[0] for name, values in found.items() if xmp.APPENDED.match(name) and _is_number(*values)}
+    return Video(content, start, tuple(kept.items()), b"/container/" in packet)
 
 
 def _is_number(*values: str) -> bool:
     return len(values) == 1 and len(values[0]) <= 20 and values[0].lstrip("-").isdecimal()
 
 
-def _boxes(content: bytes) -> int:
-    """Where the boxes of a video end that begins with the content; 0 if it does not."""
-    place = 0
+def _boxes(content: bytes, place: int) -> int:
+    """Where the boxes of a video end that begin at a place."""
     while place + 8 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, place)
         if size == 1 and place + 16 <= len(content):
@@ -100,7 +101,9 @@ def _of_samsung(content: bytes) -> int | None:
             return None
         if content[data + 4 : data + 8] == b"ftyp" and data + 8 <= block + length:
             start = data
-    return None if first else start  # what no block contains could be anything
+    if content[:first].strip(PADDING):  # what no block contains could be anything
+        return None
+    return start
 
 
 def listing(gain_map: int | None, video: Video | None) -> bytes:
@@ -112,23 +115,22 @@ def listing(gain_map: int | None, video: Video | None) -> bytes:
     """
     if gain_map is None and not (video and (video.properties or video.listed)):
         return b""
-    items = [("Primary", "image/jpeg", 0)]
+    items = [("Primary", "image/jpeg", "")]
     described = f'xmlns:Container="{_CONTAINER}" xmlns:Item="{_CONTAINER}item/"'
     if gain_map is not None:
         described += f' xmlns:hdrgm="{SPACE}" hdrgm:Version="1.0"'
-        items.append(("GainMap", "image/jpeg", gain_map))
+        items.append(("GainMap", "image/jpeg", f' Item:Length="{gain_map}"'))
     if video:
         values = {**dict(video.properties), "MicroVideoOffset": str(video.length)}
         described += f' xmlns:GCamera="{_CAMERA}"'
         described += "".join(f' GCamera:{name}="{values[name]}"' for name, _ in video.properties)
         if video.listed:
-            items.append(("MotionPhoto", "video/mp4", video.length))
+            items.append(("MotionPhoto", "video/mp4", f' Item:Length="{video.length}"'))
     if len(items) == 1:
         return xmp.packet_of(described)
     listed = "".join(
-        f'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="{name}" Item:Mime="{kind}"'
-        f' Item:Length="{size}"/></rdf:li>'
-        for name, kind, size in items
+        f'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="{name}" Item:Mime="{kind}"{length}/></rdf:li>'
+        for name, kind, length in items
     )
     return xmp.packet_of(described, f"<Container:Directory><rdf:Seq>{listed}</rdf:Seq></Container:Directory>")
 

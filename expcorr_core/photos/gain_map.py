@@ -1,10 +1,10 @@
 """Gain maps: the small picture with which an HDR screen brightens a photo, re-derived for the corrected photo.
 
 With the photo S in linear light and the map's gain g in stops, the HDR rendition is ``(S + offset_sdr) * 2**g -
-offset_hdr``. Where the correction changes S by a ratio, the rendition follows by the same ratio if g stays. Towards white
-that is not enough: the corrected photo ends at 1 and so the ratio there says little. From there on the rendition
-follows the ratio of the mid-tones, but it never becomes darker than the corrected photo where it was not before, and g
-never exceeds what the file was made for.
+offset_hdr``. Where the correction multiplies S by a ratio, the rendition follows by the same ratio if g stays. Towards
+white that is not enough: the corrected photo ends at 1, so that the ratio says little there. From there on the
+rendition follows the ratio of the mid-tones. But it never becomes darker than the corrected photo unless it was darker
+before, and g never exceeds what the file was made for.
 
 Maps are read and written with Adobe's XMP properties (``hdrgm``), which Ultra HDR files have, and with the binary form
 of ISO 21496-1.

@@ -29,7 +29,7 @@ _OF_THE_PIXELS = {
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of pictures
 _SOI, _EOI, _SOS = b"\xff\xd8", 0xD9, 0xDA
-_PADDING = b"\0\r\n "
+_MOST_PICTURES = 16  # that are looked at
 _MOST = 65_533  # bytes in a segment
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, a marker
@@ -186,10 +186,14 @@ def _name(marker: int, data: bytes) -> str:
 
 def _appended(trailer: bytes, xmp: bytes, left_out: list[str]) -> tuple[GainMap | None, appended.Video | None]:
     """The gain map and the video that follow a picture; ``left_out`` names what else does."""
-    gain_map, others, rest = None, False, trailer.lstrip(_PADDING)
-    while rest.startswith(_SOI):
+    gain_map, others, rest = None, False, trailer
+    for _ in range(_MOST_PICTURES):
+        begins = rest.lstrip(appended.PADDING)
+        if not begins.startswith(_SOI):
+            break
         try:
-            picture, rest = _first_of(rest)
+            rest = _segments_of(begins).trailer
+            picture = begins[: len(begins) - len(rest)]
             found = _gain_map_of(picture)
         except (struct.error, IndexError):  # cut off
             others, rest = True, b""
@@ -205,15 +209,9 @@ def _appended(trailer: bytes, xmp: bytes, left_out: list[str]) -> tuple[GainMap 
         left_out.append("further pictures of the file")
     video = appended.video_of(rest, xmp)
     rest = rest[len(video.content) :] if video else rest
-    if rest.strip(_PADDING):
+    if rest.strip(appended.PADDING):
         left_out.append(_trailing(rest))
     return gain_map, video
-
-
-def _first_of(content: bytes) -> tuple[bytes, bytes]:
-    """The first of several pictures, and what follows it without padding."""
-    trailer = _segments_of(content).trailer
-    return content[: len(content) - len(trailer)], trailer.lstrip(_PADDING)
 
 
 def _gain_map_of(picture: bytes) -> GainMap | None:

@@ -17,15 +17,18 @@ from .exif import (
     XMP,
     has_maker_notes,
     has_private,
+    is_adobe_rgb,
     resolution_of,
     turned_upright,
     without_places,
     without_subject,
 )
 from .gain_map import GainMap
+from .icc import ADOBE_RGB
 
 # Parts of the names of texts that reveal a location.
 _PLACES = ("gps", "location", "latitude", "longitude", "city", "country", "place", "geo")
+_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # PNG's chunks on the colour space
 _SHAPES = (b"oFFs", b"sTER")  # PNG's chunks on positions and stereo sides
 
 
@@ -104,6 +107,15 @@ class Metadata:
             return resolution_of(block, block.directory(block.first))
         except ExifError:
             return None
+
+    def with_space_of_exif(self) -> Metadata:
+        """The same, with a profile where only EXIF tells that the colours are those of Adobe RGB."""
+        if self.icc_profile or not self.exif or any(own.mark in _COLOURS for own in self.own):
+            return self
+        try:
+            return replace(self, icc_profile=ADOBE_RGB) if is_adobe_rgb(self.exif) else self
+        except ExifError:
+            return self
 
     @property
     def _written_anew(self) -> tuple[str, ...]:
@@ -201,7 +213,7 @@ class Metadata:
 
     def only_pixels(self) -> Metadata:
         """Only the colour space, the gain map and the resolution."""
-        colours = tuple(own for own in self.own if own.mark in (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"))
+        colours = tuple(own for own in self.own if own.mark in (*_COLOURS, b"sBIT"))
         return Metadata(
             kind=self.kind,
             icc_profile=self.icc_profile,
