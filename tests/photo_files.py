@@ -100,9 +100,7 @@ def jpeg(path: Path, *segments: tuple[int, bytes], after: bytes = b"") -> Path:
 
 
 ISO_URN = b"urn:iso:std:iso:ts:21496:-1\0"
-CONTAINER = (
-    b' xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
-)
+CONTAINER = b' xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
 # Numbers of a gain map: lowest, highest, gamma, offset of SDR, offset of HDR, for each channel; capacities.
 Gains = tuple[list[tuple[float, float, float, float, float]], tuple[float, float]]
 GAINS: Gains = ([(0.0, 2.0, 1.0, 1 / 64, 1 / 64)], (0.0, 2.0))
@@ -157,11 +155,11 @@ def ultra_hdr(
         parts.append((0xE2, ISO_URN + struct.pack(">HHB", 0, 0, flags) + fractions))
     appended = with_segments(encoded_jpeg(values), *parts)
     if "xmp" in forms or listed:
-        items = b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>'
-        items += b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg"'
-        items += b' Item:Length="%d"/></rdf:li>%s' % (len(appended), listed)
+        items = container_item(b"Primary", b"image/jpeg", 0) + container_item(b"GainMap", b"image/jpeg", len(appended))
         held = b' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"' + CONTAINER + camera
-        directory = b"><Container:Directory><rdf:Seq>" + items + b"</rdf:Seq></Container:Directory></rdf:Description></rdf:RDF>"
+        directory = (
+            b"><Container:Directory><rdf:Seq>" + items + b"</rdf:Seq></Container:Directory></rdf:Description></rdf:RDF>"
+        )
         packet = (XMP % held).replace(b"/></rdf:RDF>", directory)
         segments = (*segments, (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
     if "iso" in forms:
@@ -177,6 +175,12 @@ def ultra_hdr(
     assert len(photo) == size
     path.write_bytes(photo + appended + after)
     return path
+
+
+def container_item(name: bytes, kind: bytes, size: int) -> bytes:
+    """An item of Google's directory of appended files."""
+    described = b'<Container:Item Item:Semantic="%s" Item:Mime="%s" Item:Length="%d"/>' % (name, kind, size)
+    return b'<rdf:li rdf:parseType="Resource">%s</rdf:li>' % described
 
 
 def encoded_jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -363,9 +363,7 @@ def test_an_extended_packet_stays_linked(tmp_path: Path) -> None:
     more = make.XMP.replace(b"Rating", b"Nickname") % b""
     from expcorr_core.photos.xmp import guid
 
-    main_packet = make.XMP % (
-        b' xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="%s"' % guid(more).encode()
-    )
+    main_packet = make.XMP % (b' xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="%s"' % guid(more).encode())
     metadata = replace(photo.metadata, xmp=main_packet, extended_xmp=more)
     write_photo(tmp_path / "b.jpg", replace(photo, metadata=metadata))
     again = read_photo(tmp_path / "b.jpg").metadata
@@ -391,10 +389,7 @@ VIDEO = box(b"ftyp", b"mp42" + bytes(12)) + box(b"mdat", b"GPS 52N " * 40) + box
 CAMERA = b' xmlns:G="http://ns.google.com/photos/1.0/camera/"'
 MOTION = CAMERA + b' G:MotionPhoto="1" G:MotionPhotoVersion="1" G:MotionPhotoPresentationTimestampUs="70"'
 MICRO = CAMERA + b' G:MicroVideo="1" G:MicroVideoVersion="1" G:MicroVideoOffset="%d"' % len(VIDEO)
-ITEM = (
-    b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="MotionPhoto" Item:Mime="video/mp4" Item:Length="%d"/></rdf:li>'
-    % len(VIDEO)
-)
+ITEM = make.container_item(b"MotionPhoto", b"video/mp4", len(VIDEO))
 
 
 def video_by_google(content: bytes) -> bytes:
@@ -413,7 +408,7 @@ def test_motion_photos_keep_their_video(tmp_path: Path, default_corrector: Corre
         assert write_photo(tmp_path / "b.jpg", default_corrector.correct_photo(photo), overwrite=True) == ()
         content = (tmp_path / "b.jpg").read_bytes()
         assert video_by_google(content) == VIDEO
-        assert content.count(b"GCamera:MotionPhotoPresentationTimestampUs=\"70\"") == (source == with_map)
+        assert content.count(b'GCamera:MotionPhotoPresentationTimestampUs="70"') == (source == with_map)
         assert (read_photo(tmp_path / "b.jpg").metadata.gain_map is not None) == (source == with_map)
         # Once more.
         write_photo(tmp_path / "c.jpg", read_photo(tmp_path / "b.jpg"), overwrite=True)
