@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
@@ -21,6 +22,8 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.image.metrics import psnr
 from expcorr_core.photos import icc
 from expcorr_core.photos.icc import colour_space
+from expcorr_core.photos.metadata import Metadata
+from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
 from expcorr_core.photos.writing import write_photo
 from expcorr_core.settings import Settings
@@ -102,10 +105,10 @@ def test_adobe_rgb_that_only_exif_names(
     tmp_path: Path, scene: NDArray[np.uint8], suffix: str, space: int, index: str
 ) -> None:
     """The same result as with the profile attached."""
-    image, exif = Image.fromarray(scene // 2), exif_of(space, index)
-    (tmp_path / "with").mkdir()
-    image.save(tmp_path / f"a.{suffix}", exif=exif)
-    image.save(tmp_path / "with" / f"a.{suffix}", exif=exif, icc_profile=icc.ADOBE_RGB)
+    metadata = Metadata(exif=exif_of(space, index).tobytes()[6:])
+    write_photo(tmp_path / f"a.{suffix}", Photo(scene // 2, metadata=metadata))
+    metadata = replace(metadata, icc_profile=icc.ADOBE_RGB)
+    write_photo(tmp_path / "with" / f"a.{suffix}", Photo(scene // 2, metadata=metadata))
     results = []
     for source in (tmp_path, tmp_path / "with"):
         out = source / f"out.{suffix}"
