@@ -469,6 +469,15 @@ def test_further_pictures_are_left_out_and_named(tmp_path: Path) -> None:
     assert photo.metadata.left_out == ("the directory of further pictures", "further pictures of the file")
 
 
+def test_apples_form_is_left_out_and_named(tmp_path: Path) -> None:
+    packet = make.XMP % b' xmlns:HDRGainMap="http://ns.apple.com/HDRGainMap/1.0/" HDRGainMap:HDRGainMapVersion="65536"'
+    apples = make.with_segments(
+        make.encoded_jpeg(make.gradient(8, 8)), (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet)
+    )
+    left_out = write_photo(tmp_path / "b.jpg", read_photo(make.jpeg(tmp_path / "a.jpg", after=apples)))
+    assert left_out == ("the gain map, which is in Apple's form",)
+
+
 def test_thousands_of_appended_pictures_take_no_time(tmp_path: Path) -> None:
     photo = read_photo(make.jpeg(tmp_path / "a.jpg", after=b"\xff\xd8\xff\xd9" * 500_000))
     assert "further pictures of the file" in photo.metadata.left_out

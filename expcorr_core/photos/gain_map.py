@@ -28,6 +28,7 @@ from torch import Tensor
 from ..image.colour import luminance, srgb_to_linear
 from . import xmp
 
+APPLE = b"http://ns.apple.com/HDRGainMap/"
 SPACE = "http://ns.adobe.com/hdr-gain-map/1.0/"
 ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 Three = tuple[float, float, float]
@@ -38,7 +39,7 @@ _LEAST_RANGE = 0.001  # stops
 _NEAR_BLACK = 1 / 64  # light that is added before ratios are taken: near black they say nothing
 _HIGHLIGHTS = (0.2, 1.0)  # HDR light between which the ratio of the mid-tones takes over
 _QUALITY = 95
-_MOST_BYTES, _MOST_RATIO = 2**25, 4000  # a map that claims more pixels than both is damaged
+_MOST_PIXELS, _MOST_RATIO = 2**22, 1000  # a map that claims more pixels, and more per byte, is damaged
 
 
 class GainMapError(ValueError):
@@ -71,9 +72,9 @@ class Recipe:
         # Not abs(x) > _LARGEST, which NaN passes.
         if not all(abs(number) <= _LARGEST for number in numbers) or not ascending or min(self.gamma) <= 0.01:
             raise GainMapError("which is damaged")
-        if min(*self.offset_sdr, *self.offset_hdr, self.capacity[0]) < 0:
+        if min(*self.offset_sdr, *self.offset_hdr, self.capacity[0]) < 0 or self.capacity[0] == self.capacity[1]:
             raise GainMapError("which is damaged")
-        if self.capacity[0] >= self.capacity[1]:
+        if self.capacity[0] > self.capacity[1]:
             raise GainMapError("which leads from HDR to SDR")
 
     @property
@@ -203,6 +204,8 @@ class GainMap:
         Raises:
             GainMapError: the map is damaged, or of a kind that is not supported.
         """
+        if APPLE in packet:
+            raise GainMapError("which is in Apple's form")
         in_xmp = Recipe.of_xmp(packet)
         recipe = Recipe.of_iso(iso) if iso else in_xmp
         if recipe is None:
@@ -215,7 +218,7 @@ class GainMap:
         """``(H, W)`` or ``(H, W, 3)``; GainMapError if they cannot be decoded."""
         try:
             with Image.open(io.BytesIO(self.picture), formats=["JPEG"]) as image:
-                if image.width * image.height > max(_MOST_BYTES, _MOST_RATIO * len(self.picture)):
+                if image.width * image.height > max(_MOST_PIXELS, _MOST_RATIO * len(self.picture)):
                     raise GainMapError("which is damaged")
                 return np.array(image if image.mode == "L" else image.convert("RGB"))
         except Exception as error:  # damaged files make decoders raise almost anything

@@ -105,8 +105,10 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         return xmp, []
     copied = _copied(xmp, _Copy(unwanted, _SWAPPED if sideways else None))
     if copied:
-        rest = _EMPTY.sub(b"", copied) if copied != xmp else xmp
-        return b"" if _NOTHING.search(rest) else rest, list(said)
+        if copied != xmp:
+            copied = _EMPTY.sub(b"", copied)
+            copied = b"" if _NOTHING.search(copied) else copied
+        return copied, list(said)
     if re.search(rb"gain-map|GainMap|/container/|MotionPhoto|MicroVideo", xmp):
         return b"", ["XMP, which is damaged"]
     # A parser cannot read it, but a person may.
