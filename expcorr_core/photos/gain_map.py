@@ -32,12 +32,14 @@ APPLE = b"http://ns.apple.com/HDRGainMap/"
 SPACE = "http://ns.adobe.com/hdr-gain-map/1.0/"
 ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 Three = tuple[float, float, float]
+Rows = Callable[[slice], Tensor]
 _MULTICHANNEL, _BASE_SPACE, _FROM_HDR, _COMMON = 0x80, 0x40, 0x04, 0x08  # ISO's flags
 _PARTS = 10**6  # denominator of ISO's fractions
 _LARGEST = 100.0  # of any number: larger ones are damage
 _LEAST_RANGE = 0.001  # stops
 _NEAR_BLACK = 1 / 64  # light that is added before ratios are taken: near black they say nothing
 _HIGHLIGHTS = (0.2, 1.0)  # HDR light between which the ratio of the mid-tones takes over
+_STRIP = 64  # rows of a map that are computed at once: as floating-point numbers, large maps would take much memory
 _QUALITY = 95
 _MOST_PIXELS, _MOST_RATIO = 2**22, 1000  # a map that claims more pixels, and more per byte, is damaged
 
@@ -226,49 +228,80 @@ class GainMap:
 
     def gains(self) -> Tensor:
         """The gains in stops, ``(C, H, W)`` float32: one channel for all colours, or three."""
-        values = torch.from_numpy(self.values()).float() / 255
-        channels = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
-        low, high, gamma = map(_spread, self.recipe._channels[:3])
-        return low + (high - low) * channels ** (1 / gamma)
+        return self._gains_of(self.values())
+
+    def _gains_of(self, values: NDArray[np.uint8]) -> Tensor:
+        low, high, gamma = (_spread(three)[..., 0] for three in self.recipe._channels[:3])
+        steps = low + (high - low) * (torch.arange(256) / 255) ** (1 / gamma)  # (1 or 3, 256)
+        channels = torch.from_numpy(values).long()
+        channels = channels[None] if values.ndim == 2 else channels.permute(2, 0, 1)
+        count = max(len(steps), len(channels))
+        return torch.stack([steps[c % len(steps)][channels[c % len(channels)]] for c in range(count)])
 
     def turned(self, turn: Callable[[NDArray[Any]], NDArray[Any]]) -> GainMap:
         """The map, turned as the photo is."""
         return replace(self, picture=_encoded(np.ascontiguousarray(turn(self.values()))))
 
-    def corrected(self, before: Tensor, after: Tensor) -> GainMap:
+    def corrected(self, height: int, before: Rows, after: Rows) -> GainMap:
         """The map for the corrected photo; this one if the photo is unchanged.
 
         Args:
-            before: the photo, ``(1, 3, H, W)``, 0..1, with sRGB's tone curve.
-            after: the corrected photo, same shape.
+            height: rows of the photo.
+            before: gives rows of the photo, ``(1, 3, rows, W)``, 0..1, with sRGB's tone curve.
+            after: gives rows of the corrected photo.
         """
-        gains, recipe = self.gains(), self.recipe
-        size = gains.shape[1:]
-        shown, result = (F.interpolate(luminance(image)[None], size=size, mode="area")[0] for image in (before, after))
+        values, recipe = self.values(), self.recipe
+        shown, result = (_reduced(height, rows, values.shape[:2]) for rows in (before, after))
         if torch.equal(shown, result):
             return self
-        old, new = srgb_to_linear(shown.float()), srgb_to_linear(result.float())
-        ratio = torch.log2((new + _NEAR_BLACK) / (old + _NEAR_BLACK))
-        middle = (shown * (1 - shown)).clamp_min(0).square()
-        typical = (middle * ratio).sum() / middle.sum().clamp_min(1e-12)
-        offsets = [sum(three) / 3 for three in (recipe.offset_sdr, recipe.offset_hdr)]
-        light = (old + offsets[0]) * torch.exp2(gains.mean(0, keepdim=True)) - offsets[1]
-        step = ((light - _HIGHLIGHTS[0]) / (_HIGHLIGHTS[1] - _HIGHLIGHTS[0])).clamp(0, 1)
-        change = step * step * (3 - 2 * step) * (typical - ratio)
-        changed = torch.maximum(gains + change, gains.clamp_max(0))
+        strips = [slice(top, top + _STRIP) for top in range(0, len(values), _STRIP)]
+        total, weight = 0.0, 1e-12
+        for rows in strips:
+            middle = (shown[rows] * (1 - shown[rows])).square()
+            total += float((middle * _ratio(shown[rows], result[rows])).sum())
+            weight += float(middle.sum())
         most = max(*recipe.highest, recipe.capacity[1])
-        return self._of_gains(changed.clamp_max(most))
+        sdr, hdr = (sum(three) / 3 for three in (recipe.offset_sdr, recipe.offset_hdr))
 
-    def _of_gains(self, gains: Tensor) -> GainMap:
-        """This map with other gains, in stops."""
-        flat = gains.flatten(1) if len(gains) == 3 and not self.recipe.alike else gains.flatten()[None]
-        lowest, highest = (_three(limit) for limit in (flat.amin(1), flat.amax(1)))
-        highest = _three(torch.tensor(highest).maximum(torch.tensor(lowest) + _LEAST_RANGE))
-        low, high, gamma = map(_spread, (lowest, highest, self.recipe.gamma))
-        values = (((gains - low) / (high - low)).clamp(0, 1) ** gamma).mul(255).round().byte().numpy()
-        recipe = replace(self.recipe, lowest=lowest, highest=highest)
-        channels = values[0] if len(values) == 1 else np.ascontiguousarray(values.transpose(1, 2, 0))
-        return replace(self, picture=_encoded(channels), recipe=recipe)
+        def changed(rows: slice) -> Tensor:
+            gains = self._gains_of(values[rows])
+            light = (srgb_to_linear(shown[rows]) + sdr) * torch.exp2(gains.mean(0)) - hdr
+            step = ((light - _HIGHLIGHTS[0]) / (_HIGHLIGHTS[1] - _HIGHLIGHTS[0])).clamp(0, 1)
+            more = step * step * (3 - 2 * step) * (total / weight - _ratio(shown[rows], result[rows]))
+            return torch.maximum(gains + more, gains.clamp_max(0)).clamp_max(most)
+
+        limits = [(part.amin((1, 2)), part.amax((1, 2))) for part in map(changed, strips)]
+        lowest, highest = (
+            torch.stack([low for low, _ in limits]).amin(0),
+            torch.stack([high for _, high in limits]).amax(0),
+        )
+        if recipe.alike:
+            lowest, highest = lowest.min()[None], highest.max()[None]
+        ends = _three(lowest), _three(highest.maximum(lowest + _LEAST_RANGE))
+        low, high, gamma = map(_spread, (*ends, recipe.gamma))
+        parts = [
+            (((changed(rows) - low) / (high - low)).clamp(0, 1) ** gamma).mul(255).round().byte().numpy()
+            for rows in strips
+        ]
+        joined = np.concatenate(parts, 1)
+        channels = joined[0] if len(joined) == 1 else np.ascontiguousarray(joined.transpose(1, 2, 0))
+        return replace(self, picture=_encoded(channels), recipe=replace(recipe, lowest=ends[0], highest=ends[1]))
+
+
+def _reduced(height: int, image: Rows, size: tuple[int, ...]) -> Tensor:
+    """The luminance of an image at a map's size, ``(H, W)`` float32, 0..1, strip by strip."""
+    parts = []
+    for top in range(0, size[0], _STRIP):
+        bottom = min(top + _STRIP, size[0])
+        rows = luminance(image(slice(top * height // size[0], -(-bottom * height // size[0]))).float())
+        parts.append(F.interpolate(rows[None], size=(bottom - top, size[1]), mode="area")[0, 0])
+    return torch.cat(parts).clamp_(0, 1)
+
+
+def _ratio(shown: Tensor, result: Tensor) -> Tensor:
+    """Stops by which a correction brightens, from display values."""
+    before, after = (srgb_to_linear(values) + _NEAR_BLACK for values in (shown, result))
+    return torch.log2(after / before)
 
 
 def _three(limit: Tensor) -> Three:

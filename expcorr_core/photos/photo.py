@@ -65,7 +65,12 @@ class Photo:
         """
         metadata = self.metadata
         if metadata.gain_map:
-            metadata = replace(metadata, gain_map=metadata.gain_map.corrected(self.to_tensor(), image))
+            changed = metadata.gain_map.corrected(
+                len(self.pixels),
+                lambda rows: replace(self, pixels=self.pixels[rows]).to_tensor(),
+                lambda rows: image[:, :, rows],
+            )
+            metadata = replace(metadata, gain_map=changed)
         if self.tone:
             numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
             return replace(self, pixels=numbers.round().astype(self.pixels.dtype), metadata=metadata)
