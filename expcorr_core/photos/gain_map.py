@@ -39,7 +39,7 @@ _LARGEST = 100.0  # of any number: larger ones are damage
 _LEAST_RANGE = 0.001  # stops
 _NEAR_BLACK = 1 / 64  # light that is added before ratios are taken: near black they say nothing
 _HIGHLIGHTS = (0.2, 1.0)  # HDR light between which the ratio of the mid-tones takes over
-_STRIP = 64  # rows of a map that are computed at once: as floating-point numbers, large maps would take much memory
+_STRIP = 2**18  # pixels of a map that are computed at once: as floating-point numbers, large maps take much memory
 _QUALITY = 95
 _MOST_PIXELS, _MOST_RATIO = 2**22, 1000  # a map that claims more pixels, and more per byte, is damaged
 
@@ -251,10 +251,11 @@ class GainMap:
             after: gives rows of the corrected photo.
         """
         values, recipe = self.values(), self.recipe
-        shown, result = (_reduced(height, rows, values.shape[:2]) for rows in (before, after))
+        size = values.shape[0], values.shape[1]
+        shown, result = (_reduced(height, rows, size) for rows in (before, after))
         if torch.equal(shown, result):
             return self
-        strips = [slice(top, top + _STRIP) for top in range(0, len(values), _STRIP)]
+        strips = _strips(*size)
         total, weight = 0.0, 1e-12
         for rows in strips:
             middle = (shown[rows] * (1 - shown[rows])).square()
@@ -288,13 +289,19 @@ class GainMap:
         return replace(self, picture=_encoded(channels), recipe=replace(recipe, lowest=ends[0], highest=ends[1]))
 
 
-def _reduced(height: int, image: Rows, size: tuple[int, ...]) -> Tensor:
+def _strips(height: int, width: int) -> list[slice]:
+    """Rows of a map that are computed at once."""
+    rows = max(1, _STRIP // width)
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _reduced(height: int, image: Rows, size: tuple[int, int]) -> Tensor:
     """The luminance of an image at a map's size, ``(H, W)`` float32, 0..1, strip by strip."""
     parts = []
-    for top in range(0, size[0], _STRIP):
-        bottom = min(top + _STRIP, size[0])
-        rows = luminance(image(slice(top * height // size[0], -(-bottom * height // size[0]))).float())
-        parts.append(F.interpolate(rows[None], size=(bottom - top, size[1]), mode="area")[0, 0])
+    for strip in _strips(*size):
+        seen = slice(strip.start * height // size[0], -(-strip.stop * height // size[0]))
+        shown = luminance(image(seen).float())
+        parts.append(F.interpolate(shown[None], size=(strip.stop - strip.start, size[1]), mode="area")[0, 0])
     return torch.cat(parts).clamp_(0, 1)
 
 
