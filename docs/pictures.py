@@ -18,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from torch import Tensor
 
+from benchmarks.gain_maps import with_map
 from expcorr_core.corrector import Corrector
-from expcorr_core.image.colour import srgb_to_linear
+from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
@@ -136,6 +138,27 @@ def raw_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
+def darker_rendition(photo: Photo) -> Tensor:
+    """The HDR rendition of a photo with a gain map, two stops darker, as an SDR picture."""
+    gain_map = photo.metadata.gain_map
+    assert gain_map
+    base, offset = srgb_to_linear(photo.to_tensor()), 1 / 64
+    gains = F.interpolate(gain_map.gains()[None], base.shape[2:], mode="bilinear")
+    return linear_to_srgb((((base + offset) * 2**gains - offset) / 4).clamp(0, 1))
+
+
+def gain_map_sheet(corrector: Corrector, path: Path) -> None:
+    """An over-exposed HDR photo made of a photograph, before and after, and what lies above white."""
+    light = srgb_to_linear(photograph("coffee"))[0].permute(1, 2, 0).numpy()
+    photo = with_map(((light + 3 * light**3) * 2**1.5).clip(0, 8))
+    result = corrector.correct_photo(photo)
+    rows = [
+        [(f"{name}: the photo", part.to_tensor()), ("its HDR rendition, two stops darker", darker_rendition(part))]
+        for name, part in (("input", photo), ("corrected", result))
+    ]
+    sheet(rows, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
@@ -156,6 +179,7 @@ def main() -> None:
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
+    gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")
     good = photograph("astronaut")
     sheet([[("well exposed", good), ("corrected", corrector(good))]], ROOT / "docs" / "well_exposed.jpg")
     bands = laplacian_pyramid(photograph("coffee"), 4)

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
+import photo_files
 import pyvips
 import raw_files
 import tifffile
@@ -79,7 +80,7 @@ def originals() -> dict[str, bytes]:
         "jpeg": saved(photo, "JPEG", **rich),
         "jpeg progressive": saved(photo, "JPEG", progressive=True, restart_marker_blocks=4),
         "jpeg cmyk": saved(photo.convert("CMYK"), "JPEG"),
-        "jpeg gain map": saved(photo, "MPO", save_all=True, append_images=[photo.reduce(2)]),
+        "jpeg gain map": with_gain_map(),
         "png": saved(photo, "PNG", **{**rich, "xmp": None}),
         "png palette": saved(photo.convert("P"), "PNG", transparency=3),
         "png alpha": saved(photo.convert("RGBA"), "PNG"),
@@ -108,6 +109,26 @@ def originals() -> dict[str, bytes]:
         save_weights(Path(folder) / "w", ExposureNetwork(Architecture((1, 1), (4, 4))), {})
         found["weights"] = (Path(folder) / "w").read_bytes()
     return found
+
+
+def with_gain_map() -> bytes:
+    """A motion photo with a gain map whose numbers differ by channel, in both forms."""
+    values = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    rows = [(-0.5, 2.0 + n, 1.0, 1 / 64, 1 / 64) for n in range(3)]
+    video = struct.pack(">I8s", 12, b"ftypmp42") + struct.pack(">I4s", 40, b"mdat") + bytes(32)
+    camera = b' xmlns:G="http://ns.google.com/photos/1.0/camera/" G:MotionPhoto="1"'
+    block = b"Exif\0\0" + photo_files.exif_block(orientation=6)
+    with tempfile.TemporaryDirectory() as folder:
+        path = photo_files.ultra_hdr(
+            Path(folder) / "a.jpg",
+            values,
+            (rows, (0.0, 4.0)),
+            (0xE1, block),
+            after=video,
+            listed=photo_files.container_item(b"MotionPhoto", b"video/mp4", len(video)),
+            camera=camera,
+        )
+        return path.read_bytes()
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -186,6 +207,8 @@ def attempt(path: Path) -> str:
         assert photo.space is None or photo.to_tensor().isfinite().all()
         number = int(path.stem) if path.stem.isdecimal() else 0
         suffix, kept = ("jpg", "png", "tif", "webp")[number % 4], ("all", "no-gps")[number // 4 % 2]
+        if photo.metadata.gain_map:
+            photo = photo.with_tensor(photo.to_tensor() ** 0.5)
         written = path.with_name(f"written.{suffix}")
         write_photo(written, photo.with_metadata(kept), overwrite=True)
         read_photo(written)

@@ -95,10 +95,103 @@ def jpeg(path: Path, *segments: tuple[int, bytes], after: bytes = b"") -> Path:
     """A JPEG file with some segments (marker and content), and something after the picture."""
     file = io.BytesIO()
     Image.fromarray(gradient()).save(file, "JPEG", quality=95, subsampling=0)
-    data = file.getvalue()
-    held = b"".join(struct.pack(">BBH", 0xFF, marker, len(part) + 2) + part for marker, part in segments)
-    path.write_bytes(data[:2] + held + data[2:] + after)
+    path.write_bytes(with_segments(file.getvalue(), *segments) + after)
     return path
+
+
+ISO_URN = b"urn:iso:std:iso:ts:21496:-1\0"
+CONTAINER = b' xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
+# Numbers of a gain map: lowest, highest, gamma, offset of SDR, offset of HDR, for each channel; capacities.
+Gains = tuple[list[tuple[float, float, float, float, float]], tuple[float, float]]
+GAINS: Gains = ([(0.0, 2.0, 1.0, 1 / 64, 1 / 64)], (0.0, 2.0))
+
+
+def ultra_hdr(
+    path: Path,
+    values: NDArray[np.uint8] | None = None,
+    gains: Gains = GAINS,
+    *segments: tuple[int, bytes],
+    pixels: NDArray[np.uint8] | None = None,
+    forms: str = "xmp iso",
+    after: bytes = b"",
+    listed: bytes = b"",
+    camera: bytes = b"",
+) -> Path:
+    """A JPEG file with a gain map, in Adobe's form (XMP), in ISO's, or in both.
+
+    Args:
+        path: the file.
+        values: of the map; by default they rise from left to right.
+        gains: what they mean.
+        segments: further ones of the photo.
+        pixels: of the photo.
+        forms: which of ``xmp`` and ``iso`` to write.
+        after: what follows the map.
+        listed: further items of the container.
+        camera: further attributes of the photo's XMP.
+    """
+    if values is None:
+        values = np.tile(np.linspace(0, 255, 24, dtype=np.uint8), (16, 1))
+    channels, capacity = gains
+    parts = []
+    if "xmp" in forms:
+        held = b' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"'
+        held += b' hdrgm:HDRCapacityMin="%f" hdrgm:HDRCapacityMax="%f"' % capacity
+        rows = list(zip(*channels, strict=True))
+        names = (b"GainMapMin", b"GainMapMax", b"Gamma", b"OffsetSDR", b"OffsetHDR")
+        lists = b""
+        for name, row in zip(names, rows, strict=True):
+            if len(row) == 1:
+                held += b' hdrgm:%s="%f"' % (name, row[0])
+            else:
+                items = b"".join(b"<rdf:li>%f</rdf:li>" % value for value in row)
+                lists += b"<hdrgm:%s><rdf:Seq>%s</rdf:Seq></hdrgm:%s>" % (name, items, name)
+        packet = (XMP % held).replace(b"/></rdf:RDF>", b">" + lists + b"</rdf:Description></rdf:RDF>")
+        parts.append((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
+    if "iso" in forms:
+        numbers = [*capacity, *(number for channel in channels for number in channel)]
+        flags = 0x40 | 0x80 * (len(channels) == 3)
+        fractions = b"".join(struct.pack(">iI", round(number * 2**20), 2**20) for number in numbers)
+        parts.append((0xE2, ISO_URN + struct.pack(">HHB", 0, 0, flags) + fractions))
+    appended = with_segments(encoded_jpeg(values), *parts)
+    if "xmp" in forms or listed:
+        items = container_item(b"Primary", b"image/jpeg", 0) + container_item(b"GainMap", b"image/jpeg", len(appended))
+        held = b' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"' + CONTAINER + camera
+        directory = (
+            b"><Container:Directory><rdf:Seq>" + items + b"</rdf:Seq></Container:Directory></rdf:Description></rdf:RDF>"
+        )
+        packet = (XMP % held).replace(b"/></rdf:RDF>", directory)
+        segments = (*segments, (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
+    if "iso" in forms:
+        segments = (*segments, (0xE2, ISO_URN + bytes(4)))
+    photo = with_segments(encoded_jpeg(gradient() if pixels is None else pixels), *segments)
+    at = photo.index(b"\xff\xdb\0\x43")  # where the pixels' segments begin
+    size = len(photo) + 90
+    directory = struct.pack("<HHHI4sHHII", 3, 0xB000, 7, 4, b"0100", 0xB001, 4, 1, 2)
+    directory += struct.pack("<HHIII", 0xB002, 7, 32, 50, 0)
+    directory += struct.pack("<IIIIIII4x", 0x20030000, size, 0, 0, 0, len(appended), size - at - 8)
+    listing = b"MPF\0II*\0" + struct.pack("<I", 8) + directory
+    photo = photo[:at] + struct.pack(">BBH", 0xFF, 0xE2, len(listing) + 2) + listing + photo[at:]
+    assert len(photo) == size
+    path.write_bytes(photo + appended + after)
+    return path
+
+
+def container_item(name: bytes, kind: bytes, size: int) -> bytes:
+    """An item of Google's directory of appended files."""
+    described = b'<Container:Item Item:Semantic="%s" Item:Mime="%s" Item:Length="%d"/>' % (name, kind, size)
+    return b'<rdf:li rdf:parseType="Resource">%s</rdf:li>' % described
+
+
+def encoded_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=98, subsampling=0)
+    return file.getvalue()
+
+
+def with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
+    held = b"".join(struct.pack(">BBH", 0xFF, marker, len(part) + 2) + part for marker, part in segments)
+    return data[:2] + held + data[2:]
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

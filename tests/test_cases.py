@@ -311,15 +311,15 @@ def test_what_a_folder_holds_in_other_formats_is_told(
 def test_what_was_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    source = make.jpeg(folder / "a.jpg", after=b"\0\0\0\x18ftypmp42" + bytes(99))
+    source = make.jpeg(folder / "a.jpg", after=b"odd data")
     command = ["correct", "--strength", "0", "--quiet", "-o", str(tmp_path / "out")]
     assert run(*command, source) == 0
-    assert "a.jpg: left out: a video after the picture" in capsys.readouterr().err
+    assert "a.jpg: left out: data after the picture" in capsys.readouterr().err
     for number in range(8):
         (folder / f"{number}.jpg").write_bytes(source.read_bytes())
     assert run(*command, "--overwrite", folder) == 0
-    assert capsys.readouterr().err == "expcorr: a video after the picture: left out of 9 photos\n"
-    assert (tmp_path / "out" / "expcorr-report.csv").read_text().count(",a video after the picture") == 9
+    assert capsys.readouterr().err == "expcorr: data after the picture: left out of 9 photos\n"
+    assert (tmp_path / "out" / "expcorr-report.csv").read_text().count(",data after the picture") == 9
 
 
 PLACES = make.XMP % (

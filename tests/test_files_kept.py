@@ -26,7 +26,7 @@ SUFFIXES = ("jpg", "png", "tif", "webp")
 EXIF, XMP_SEGMENT = (0xE1, b"Exif\0\0"), (0xE1, b"http://ns.adobe.com/xap/1.0/\0")
 EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 DEEP = make.gradient().astype(np.uint16) * 257 + 3
-HDR = b' xmlns:h="http://ns.adobe.com/hdr-gain-map/1.0/" h:Version="1.0"'
+MOTION = b' xmlns:G="http://ns.google.com/photos/1.0/camera/" G:MicroVideo="1" G:MicroVideoOffset="24"'
 MORE_XMP = (make.XMP % (b' xmp:Label="%s"' % (b"long " * 20_000))).replace(b"xmp:Rating", b"xmp:Nickname")
 LONG_XMP = make.XMP % (b' xmp:Label="%s"' % (b"long " * 20_000))
 
@@ -94,17 +94,24 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
     "TIFF's IPTC": lambda path: make.tiff(named(path, "tif"), (33723, 7, 10, b"\x1c\2\x19\0\5night")),
     "16 bits a channel": lambda path: make.png(named(path, "png"), pixels=DEEP),
     "alpha": lambda path: with_alpha(named(path, "png")),
-    "further pictures, appended video": lambda path: make.jpeg(
-        named(path, "jpg"), (0xE2, b"MPF\0II*\0"), after=b"\0\0\0\x18ftypmp42" + bytes(99)
-    ),
-    "gain map": lambda path: make.jpeg(
+    "further pictures": lambda path: make.jpeg(named(path, "jpg"), (0xE2, b"MPF\0II*\0"), after=make.PICTURE),
+    "video of a motion photo": lambda path: make.jpeg(
         named(path, "jpg"),
-        (XMP_SEGMENT[0], XMP_SEGMENT[1] + make.XMP % HDR),
-        (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"),
+        (XMP_SEGMENT[0], XMP_SEGMENT[1] + make.XMP % MOTION),
+        after=b"\0\0\0\x18ftypmp42" + bytes(12),
     ),
+    "gain map": lambda path: make.ultra_hdr(named(path, "jpg")),
+    "Adobe RGB that only EXIF names": lambda path: in_adobe_rgb(named(path, "jpg")),
     "layers": lambda path: make.tiff(named(path, "tif"), (37724, 7, 40, b"Adobe Photoshop Document Data Block\0layr")),
     "content credentials": lambda path: make.jpeg(named(path, "jpg"), (0xEB, b"JP\0\1\0\0\0\1" + b"jumbc2pa")),
 }  # fmt: skip
+
+
+def in_adobe_rgb(path: Path) -> Path:
+    exif = Image.Exif()
+    exif.get_ifd(34665).update({40961: 65535, 40965: {1: "R03"}})
+    Image.fromarray(make.gradient()).save(path, exif=exif, quality=95, subsampling=0)
+    return path
 
 
 def with_alpha(path: Path) -> Path:
@@ -143,8 +150,10 @@ def carried(path: Path, photo: Photo) -> dict[str, Any]:
             "TIFF's IPTC": b"\x1c\2\x19\0\5night" in plain,
             "16 bits a channel": photo.deep and bool((photo.pixels % 257 == 3).all()),
             "alpha": photo.alpha is not None and photo.alpha[0, 0] < 5 and photo.alpha[-1, -1] > 250,
-            "further pictures, appended video": b"ftyp" in content or b"MPF\0" in content,
-            "gain map": b"hdr-gain-map" in content or b"21496" in content,
+            "further pictures": b"MPF\0" in content or b"old picture" in content,
+            "video of a motion photo": b"ftypmp42" in content and b'MicroVideoOffset="24"' in content,
+            "gain map": b"hdr-gain-map" in content and b"21496" in content and found.gain_map is not None,
+            "Adobe RGB that only EXIF names": b"Adobe RGB (1998)" in (info.get("icc_profile") or b""),
             "layers": b"layr" in content,
             "content credentials": b"jumb" in content,
         }  # fmt: skip

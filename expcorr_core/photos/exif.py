@@ -33,6 +33,8 @@ XMP, IPTC, PHOTOSHOP, LAYERS, ICC = 700, 33723, 34377, 37724, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 34665, 34853, 40965
 MAKER_NOTE, USER_COMMENT = 37500, 37510
+_COLOUR_SPACE, _UNCALIBRATED, _ADOBE = 40961, 65535, 2
+_INDEX, _OPTIONAL_FILE = 1, b"R03"  # DCF's name for files in Adobe RGB
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY)
 _COMPRESSION, _STRIPS, _THUMBNAIL, _THUMBNAIL_LENGTH = 259, 273, 513, 514
 # GeoTIFF's tags, and those for GPS positions in GDAL's and Microsoft's notes.
@@ -129,6 +131,21 @@ def has_maker_notes(block: bytes) -> bool:
     found = Block(block)
     inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
     return bool(inner and MAKER_NOTE in inner.entries)
+
+
+def is_adobe_rgb(block: bytes) -> bool:
+    """Whether a block tells that colours are those of Adobe RGB; ExifError if it is damaged.
+
+    DCF's way is an uncalibrated space and the interoperability index R03; some cameras number the space 2.
+    """
+    found = Block(block)
+    inner = found.below(found.directory(found.first), EXIF_DIRECTORY)
+    space = found.numbers(inner.entries.get(_COLOUR_SPACE)) if inner else ()
+    if not inner or space != (_UNCALIBRATED,):
+        return space == (_ADOBE,)
+    below = found.below(inner, INTEROPERABILITY)
+    index = below.entries.get(_INDEX) if below else None
+    return index is not None and found.values(index).startswith(_OPTIONAL_FILE)
 
 
 def thumbnail_size(block: bytes) -> int:

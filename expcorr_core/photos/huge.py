@@ -147,7 +147,7 @@ def find_huge(path: Path, pixels: int) -> HugePhoto | None:
         return None
     claimed = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
     check_claim(path, path.stat().st_size, image.width, image.height, claimed)
-    metadata = _metadata_of(path)
+    metadata = _metadata_of(path).with_space_of_exif()
     types: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
     dtype = types.get(image.format)
     if dtype is None or image.bands not in (3, 4) or image.interpretation not in ("srgb", "rgb16", "rgb"):

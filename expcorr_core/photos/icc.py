@@ -35,6 +35,38 @@ Curve = Callable[[Floats], Floats]
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 
 
+def _matrix_profile(name: str, columns: tuple[tuple[float, float, float], ...], gamma: float) -> bytes:
+    """A profile (ICC version 2) of three primaries and one gamma.
+
+    Args:
+        name: its description.
+        columns: XYZ of white, and of red, green and blue as seen under D50.
+        gamma: exponent, rounded to 1/256.
+    """
+    text = name.encode() + b"\0"
+    held = [b"desc" + struct.pack(">4xI", len(text)) + text + bytes(78), b"text" + bytes(4) + b"No copyright\0"]
+    held += [b"XYZ " + struct.pack(">4x3i", *(round(value * 65536) for value in column)) for column in columns]
+    held += [b"curv" + struct.pack(">4xIH", 1, round(gamma * 256))]
+    names = (b"desc", b"cprt", b"wtpt", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC")
+    table, body, places = b"", b"", []
+    for data in held:
+        places.append((132 + 12 * len(names) + len(body), len(data)))
+        body += data + bytes(-len(data) % 4)
+    for tag, place in zip(names, (*places, *places[-1:] * 2), strict=True):
+        table += struct.pack(">4sII", tag, *place)
+    white = struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))  # of the space between
+    head = struct.pack(">8xI4s4s4s12x4s28x", 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp") + white + bytes(48)
+    return struct.pack(">I", len(head) + 4 + len(table) + len(body)) + head[4:] + struct.pack(">I", 9) + table + body
+
+
+# Adobe RGB (1998), specification of May 2005: primaries, adapted from D65 to D50 by Bradford's matrix, and gamma 2.2.
+ADOBE_RGB = _matrix_profile(
+    "Compatible with Adobe RGB (1998)",
+    ((0.95046, 1.0, 1.08906), (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+    2.19921875,
+)
+
+
 @dataclass(frozen=True)
 class ColourSpace:
     """The space of an RGB profile, with LittleCMS's transforms from and to sRGB."""

@@ -7,25 +7,29 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from . import appended
 from .directories import ExifError
 from .exif import shortened
+from .gain_map import ISO, GainMap, GainMapError
 from .metadata import Metadata, Own
-from .xmp import guid, split
+from .xmp import guid, joined, split
 
 _JFIF, _JFXX, _EXIF, _ICC = b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0"
 _XMP, _EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
-_PHOTOSHOP, _PICTURES, _ADOBE = b"Photoshop 3.0\0", b"MPF\0", b"Adobe"
+_PHOTOSHOP, _ADOBE = b"Photoshop 3.0\0", b"Adobe"
+_DIRECTORY, _MAP = "the directory of further pictures", "the gain map"
 # Segments that describe the original pixels, with their names.
 _OF_THE_PIXELS = {
     _JFXX: "the thumbnail",
-    _PICTURES: "the directory of further pictures",
-    b"urn:iso:std:iso:ts:21496:-1": "the gain map",
+    appended.MPF: _DIRECTORY,
+    ISO[:-1]: _MAP,
     b"JP": "content credentials",
-    b"HDR_RI": "the gain map",
+    b"HDR_RI": _MAP,
 }
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of pictures
 _SOI, _EOI, _SOS = b"\xff\xd8", 0xD9, 0xDA
+_MOST_PICTURES = 16  # that are looked at
 _MOST = 65_533  # bytes in a segment
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in compressed pixels, a marker
@@ -117,8 +121,7 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
     if len(profile) < pieces:
         profile.clear()
         left_out.append("the colour profile, of which a part is missing")
-    if trailer := found.trailer.strip(b"\0\r\n "):
-        left_out.append(_trailing(trailer))
+    gain_map, video = _appended(found.trailer, xmp, left_out)
     metadata = Metadata(
         kind="JPEG",
         exif=exif,
@@ -129,6 +132,8 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         comments=tuple(comments),
         resolution=resolution,
         own=tuple(own),
+        gain_map=gain_map,
+        video=video,
         left_out=tuple(left_out),
     )
     return metadata, _SOI + _needed(content, found)
@@ -179,10 +184,49 @@ def _name(marker: int, data: bytes) -> str:
     return f"APP{marker - _APP0}" + (f" ({text[0].decode().strip()})" if text else "")
 
 
-def _trailing(trailer: bytes) -> str:
-    if b"ftyp" in trailer[:4096]:
+def _appended(trailer: bytes, xmp: bytes, left_out: list[str]) -> tuple[GainMap | None, appended.Video | None]:
+    """The gain map and the video that follow a picture; ``left_out`` names what else does."""
+    gain_map, others, rest = None, False, trailer
+    for _ in range(_MOST_PICTURES):
+        begins = rest.lstrip(appended.PADDING)
+        if not begins.startswith(_SOI):
+            break
+        try:
+            rest = _segments_of(begins).trailer
+            picture = begins[: len(begins) - len(rest)]
+            found = _gain_map_of(picture)
+        except (struct.error, IndexError):  # cut off
+            others, rest = True, b""
+            break
+        except GainMapError as error:
+            left_out.append(f"{_MAP}, {error}")
+            continue
+        gain_map, others = gain_map or found, others or not found or bool(gain_map)
+    if gain_map:
+        kept = {_MAP} if others else {_MAP, _DIRECTORY}
+        left_out[:] = [name for name in left_out if name not in kept]
+    if others:
+        left_out.append("further pictures of the file")
+    video = appended.video_of(rest, xmp)
+    rest = rest[len(video.content) :] if video else rest
+    if rest.strip(appended.PADDING):
+        left_out.append(_trailing(rest))
+    return gain_map, video
+
+
+def _gain_map_of(picture: bytes) -> GainMap | None:
+    """The gain map that a further picture is, if it is one; GainMapError if it cannot be used."""
+    metadata, values = read(picture)
+    places = _segments_of(picture).places
+    found = (picture[start + 4 : end] for marker, start, end in places if marker == _APP2)
+    iso = next((data[len(ISO) :] for data in found if data.startswith(ISO)), b"")
+    return GainMap.of(values, metadata.xmp, iso, metadata.icc_profile)
+
+
+def _trailing(rest: bytes) -> str:
+    if b"ftyp" in rest[:4096]:
         return "a video after the picture"
-    return "further pictures of the file" if _SOI in trailer else "data after the picture"
+    return "further pictures of the file" if _SOI in rest else "data after the picture"
 
 
 def write(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[str]]:
@@ -197,23 +241,48 @@ def write(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[str]]:
             left_out += gone
         except ExifError:
             left_out.append("EXIF, which is damaged")
-    if len(xmp) > _MOST - len(_XMP):
-        xmp, extended = split(xmp)
+    gain_map, video = metadata.gain_map, metadata.video
+    mapped = _encoded_map(gain_map) if gain_map else b""
+    listed = appended.listing(len(mapped) if gain_map and gain_map.in_xmp else None, video)
+    if len(xmp) + 2 * len(listed) > _MOST - len(_XMP):  # joining repeats declarations
+        xmp, extended = split((joined(xmp, extended) if extended else b"") or xmp)
+    if listed:
+        both = joined(xmp, listed, linked=bool(extended)) if xmp else listed
+        if not both:
+            left_out.append("XMP, which is damaged")
+            extended = b""
+        xmp = both or listed
     if xmp:
         segments.append((_APP1, _XMP + xmp))
         head = _EXTENDED + guid(extended).encode() + struct.pack(">I", len(extended))
         for place in range(0, len(extended), 65_000):
             segments.append((_APP1, head + struct.pack(">I", place) + extended[place : place + 65_000]))
-    parts = _cut(metadata.icc_profile, _MOST - 14)
-    if len(parts) < 256:
-        segments += [(_APP2, _ICC + bytes((n, len(parts))) + part) for n, part in enumerate(parts, 1)]
+    profile = _cut(metadata.icc_profile, _MOST - 14)
+    if len(profile) < 256:
+        segments += [(_APP2, _ICC + bytes((n, len(profile))) + part) for n, part in enumerate(profile, 1)]
     else:
         left_out.append("the colour profile, which is too long")
     segments += [(_APP13, _PHOTOSHOP + part) for part in _cut(metadata.photoshop, _MOST - len(_PHOTOSHOP))]
     segments += [(own.mark[0], own.data) for own in metadata.own]
     segments += [(_COMMENT, part) for comment in metadata.comments for part in _cut(comment, _MOST) or [b""]]
     head, rest = _dense(encoded, metadata.resolution)
-    return b"".join((head, *_encoded(segments), rest)), left_out
+    if gain_map and gain_map.in_iso:
+        segments.append((_APP2, ISO + bytes(4)))  # versions; the rest is in the map's file
+    parts = [head, *_encoded(segments)]
+    if gain_map:
+        place = sum(map(len, parts)) + 4
+        parts += _encoded([(_APP2, appended.pictures(place, len(rest), len(mapped)))])
+    return b"".join((*parts, rest, mapped, video.content if video else b"")), left_out
+
+
+def _encoded_map(gain_map: GainMap) -> bytes:
+    """The file of a gain map, with its metadata."""
+    metadata = Metadata(
+        xmp=gain_map.recipe.to_xmp() if gain_map.in_xmp else b"",
+        icc_profile=gain_map.icc_profile,
+        own=(Own("", bytes((_APP2,)), ISO + gain_map.recipe.to_iso()),) if gain_map.in_iso else (),
+    )
+    return write(gain_map.picture, metadata)[0]
 
 
 def _cut(data: bytes, size: int) -> list[bytes]:
@@ -229,7 +298,7 @@ def _encoded(segments: Iterable[tuple[int, bytes]]) -> Iterable[bytes]:
 def _dense(encoded: bytes, resolution: tuple[float, float] | None) -> tuple[bytes, bytes]:
     """A picture's beginning with the JFIF segment, which specifies the resolution, and the rest."""
     (size,) = struct.unpack_from(">H", encoded, 4)
-    end = 4 + size
+    end = 4 + size if encoded[3] == _APP0 else 2
     head = bytearray(encoded[:end])
     if resolution:
         for unit in (1, 2) if all(value == int(value) for value in resolution) else (2, 1):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import iptc, xmp
+from .appended import Video
 from .directories import Block, ExifError
 from .exif import (
     IPTC,
@@ -16,14 +17,18 @@ from .exif import (
     XMP,
     has_maker_notes,
     has_private,
+    is_adobe_rgb,
     resolution_of,
     turned_upright,
     without_places,
     without_subject,
 )
+from .gain_map import GainMap
+from .icc import ADOBE_RGB
 
 # Parts of the names of texts that reveal a location.
 _PLACES = ("gps", "location", "latitude", "longitude", "city", "country", "place", "geo")
+_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # PNG's chunks on the colour space
 _SHAPES = (b"oFFs", b"sTER")  # PNG's chunks on positions and stereo sides
 
 
@@ -60,6 +65,8 @@ class Metadata:
         comments: of JPEG and PNG files.
         resolution: pixels per inch, across and down.
         own: what only the file's own format can hold.
+        gain_map: what makes an HDR photo of it.
+        video: of a motion photo, appended to the file.
         left_out: names of what is not kept.
     """
 
@@ -73,6 +80,8 @@ class Metadata:
     comments: tuple[bytes, ...] = ()
     resolution: tuple[float, float] | None = None
     own: tuple[Own, ...] = ()
+    gain_map: GainMap | None = None
+    video: Video | None = None
     left_out: tuple[str, ...] = ()
 
     def without(self, *names: str) -> Metadata:
@@ -99,6 +108,21 @@ class Metadata:
         except ExifError:
             return None
 
+    def with_space_of_exif(self) -> Metadata:
+        """The same, with a profile where only EXIF tells that the colours are those of Adobe RGB."""
+        if self.icc_profile or not self.exif or any(own.mark in _COLOURS for own in self.own):
+            return self
+        try:
+            return replace(self, icc_profile=ADOBE_RGB) if is_adobe_rgb(self.exif) else self
+        except ExifError:
+            return self
+
+    @property
+    def _written_anew(self) -> tuple[str, ...]:
+        """What is removed from XMP and written anew for the new file."""
+        held = ("the gain map",) if self.gain_map else ()
+        return (*held, "the directory of appended files") if self.gain_map or self.video else ()
+
     def of_upright(self) -> Metadata:
         """The metadata for pixels that were turned upright according to :attr:`orientation`, and changed."""
         orientation = self.orientation
@@ -108,7 +132,7 @@ class Metadata:
         for packet in (self.xmp, self.extended_xmp):
             changed, gone = xmp.of_upright(packet, turned, sideways) if packet else (b"", [])
             packets.append(changed)
-            left_out += gone
+            left_out += [name for name in gone if name not in self._written_anew]
         exif = self.exif
         if exif:
             try:
@@ -166,6 +190,8 @@ class Metadata:
                 left_out.append("EXIF, which is damaged")
         checked = [own for own in self.own if own.checked and not _tells_place(own)]
         left_out += [f"{own.name}, which may reveal the location" for own in self.own if own not in checked]
+        if self.video:
+            left_out.append("the video after the picture, which may reveal the location")
         main, extended = (xmp.without_places(packet) if packet else b"" for packet in (self.xmp, self.extended_xmp))
         if (self.xmp and not main) or (self.extended_xmp and not extended):
             left_out.append("XMP, which may reveal the location")
@@ -181,13 +207,20 @@ class Metadata:
             photoshop=iptc.without_places(self.photoshop),
             iptc=records,
             own=tuple(checked),
+            video=None,
         )
         return kept.without(*left_out)
 
     def only_pixels(self) -> Metadata:
-        """Only the colour space and the resolution."""
-        colours = tuple(own for own in self.own if own.mark in (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"))
-        return Metadata(kind=self.kind, icc_profile=self.icc_profile, resolution=self.density, own=colours)
+        """Only the colour space, the gain map and the resolution."""
+        colours = tuple(own for own in self.own if own.mark in (*_COLOURS, b"sBIT"))
+        return Metadata(
+            kind=self.kind,
+            icc_profile=self.icc_profile,
+            resolution=self.density,
+            own=colours,
+            gain_map=self.gain_map,
+        )
 
     def kept(self, which: str) -> Metadata:
         """``all``, all except where the photo was taken (``no-gps``), or ``none`` except colours and resolution."""

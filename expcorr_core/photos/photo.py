@@ -58,15 +58,23 @@ class Photo:
         return (values.float() * scale).permute(2, 0, 1)[None]
 
     def with_tensor(self, image: Tensor) -> Photo:
-        """The same photo with other pixels, rounded to its own depth.
+        """The same photo with other pixels, rounded to its own depth, and its gain map adapted to them.
 
         Args:
             image: ``(1, 3, H, W)``, 0..1, with sRGB's tone curve, on the CPU.
         """
+        metadata = self.metadata
+        if metadata.gain_map:
+            changed = metadata.gain_map.corrected(
+                len(self.pixels),
+                lambda rows: replace(self, pixels=self.pixels[rows]).to_tensor(),
+                lambda rows: image[:, :, rows],
+            )
+            metadata = replace(metadata, gain_map=changed)
         if self.tone:
             numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
-            return replace(self, pixels=numbers.round().astype(self.pixels.dtype))
-        return replace(self, pixels=_quantise(image, self.pixels.dtype))
+            return replace(self, pixels=numbers.round().astype(self.pixels.dtype), metadata=metadata)
+        return replace(self, pixels=_quantise(image, self.pixels.dtype), metadata=metadata)
 
     def with_metadata(self, kept: str) -> Photo:
         """The same photo with ``all`` metadata, all but locations (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""

@@ -224,6 +224,8 @@ def _upright(photo: Photo) -> Photo:
     turn = _TURNS.get(photo.metadata.orientation)
     if turn is None:
         return replace(photo, metadata=metadata)
+    if metadata.gain_map:
+        metadata = replace(metadata, gain_map=metadata.gain_map.turned(turn))
     alpha = None if photo.alpha is None else np.ascontiguousarray(turn(photo.alpha))
     return replace(photo, pixels=np.ascontiguousarray(turn(photo.pixels)), alpha=alpha, metadata=metadata)
 
@@ -306,7 +308,7 @@ def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) 
     if not page.photometric:  # each was read as if black were 0
         pixels = np.iinfo(pixels.dtype).max - pixels
     alpha = None if page.alpha is None else planes[page.colours + page.alpha]
-    photo = Photo(pixels, alpha, page.colours == 1, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
+    photo = _photo(pixels, alpha, page.colours == 1, metadata)
     return _divided(photo) if page.alpha is not None and page.extra[page.alpha] == 1 else photo
 
 
@@ -323,10 +325,20 @@ def _decode_odd(content: bytes, path: Path, metadata: Metadata, page: tiff.Page)
         alpha = np.ascontiguousarray(
             extra.cast("uchar").numpy().reshape(image.height, image.width, -1)[..., page.alpha]
         )
-    if metadata.icc_profile and inks != 1 and image.interpretation not in ("srgb", "rgb"):
+    converted = inks != 1 and image.interpretation not in ("srgb", "rgb")
+    if metadata.icc_profile and converted:
         metadata = replace(metadata, icc_profile=b"").without("the CMYK or Lab profile (the colours are sRGB now)")
     rgb = np.repeat(pixels, 3, 2) if inks == 1 else pixels
-    return Photo(np.ascontiguousarray(rgb), alpha, inks == 1, metadata, tone=tone_of(metadata.icc_profile, rgb.dtype))
+    return _photo(np.ascontiguousarray(rgb), alpha, inks == 1, metadata, converted)
+
+
+def _photo(
+    pixels: NDArray[Any], alpha: NDArray[Any] | None, grey: bool, metadata: Metadata, converted: bool = False
+) -> Photo:
+    """A photo in the space of its profile or, unless it was ``converted`` to sRGB, the one that only EXIF names."""
+    if not (grey or converted):
+        metadata = metadata.with_space_of_exif()
+    return Photo(pixels, alpha, grey, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
 
 
 def _divided(photo: Photo) -> Photo:
@@ -356,7 +368,8 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
             image.draft(None, (at_least, at_least))
         image.load()
         shown: Image.Image = image
-        if space := {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode):
+        space = {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode)
+        if space:
             shown = _cmyk_to_srgb(image, metadata.icc_profile) if space == "CMYK" else image.convert("RGB")
             if metadata.icc_profile:
                 gone = f"the {space} profile (the colours are sRGB now)"
@@ -366,7 +379,7 @@ def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least
         rgba = np.array(shown.convert("RGBA" if has_alpha else "RGB"))
     pixels = np.ascontiguousarray(rgba[..., :3])
     alpha = np.ascontiguousarray(rgba[..., 3]) if has_alpha else None
-    return Photo(pixels, alpha, grey, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
+    return _photo(pixels, alpha, grey, metadata, bool(space))
 
 
 def photo_size(source: Path | io.BytesIO) -> int:
@@ -448,5 +461,4 @@ def _decode_deep(content: bytes, path: Path, metadata: Metadata, page: tiff.Page
         place = colours if image.hasalpha() else None
     rgb = pixels[..., :3] if colours >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     alpha = None if place is None else np.ascontiguousarray(pixels[..., place])
-    tone = tone_of(metadata.icc_profile, pixels.dtype)
-    return Photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata, tone=tone)
+    return _photo(np.ascontiguousarray(rgb), alpha, colours < 3, metadata)

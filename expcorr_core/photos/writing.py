@@ -120,6 +120,10 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
         if any(own.mark == b"cICP" and own.data[:1] != b"\1" for own in metadata.own) and not metadata.icc_profile:
             gone.append("the colour space of PNG's cICP")
         metadata = replace(metadata, own=()).without(*gone)
+    if kind != "JPEG":
+        gone = ["the gain map"] if metadata.gain_map else []
+        gone += ["the video after the picture"] if metadata.video else []
+        metadata = replace(metadata, gain_map=None, video=None).without(*gone)
     if kind != "TIFF" and metadata.iptc:
         if not records_of(metadata.photoshop):
             metadata = replace(metadata, photoshop=metadata.photoshop + resource(IPTC, metadata.iptc))

@@ -16,7 +16,7 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _XMP, _NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
 _GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
-_APPENDED = re.compile("MotionPhoto|MicroVideo|VideoLength")
+APPENDED = re.compile("MotionPhoto|MicroVideo|VideoLength")
 _WGS84 = "http://www.w3.org/2003/01/geo/wgs84_pos#"
 _SETTINGS = ("http://ns.adobe.com/camera-raw-settings/1.0/", "http://ns.adobe.com/camera-raw-defaults/1.0/")
 _CREDENTIALS = ("http://purl.org/dc/terms/", "provenance")
@@ -43,9 +43,11 @@ _SWAPPED = {
 }
 _ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
+# Descriptions of which nothing is left but declarations.
 _EMPTY = re.compile(
-    rb"""<(\w+):Description(?:\s+(?:xmlns:\w+|\1:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*></\1:Description>"""
+    rb"""<(\w+):Description(?:\s+(?:xmlns(?::[\w.-]+)?|\1:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*></\1:Description>"""
 )
+_NOTHING = re.compile(rb"<rdf:RDF[^<>]*>\s*</rdf:RDF>")
 
 Unwanted = Callable[[str, str], bool]
 
@@ -83,7 +85,7 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
             reason = "the XMP's thumbnail"
         elif space in _GAIN_MAPS:
             reason = "the gain map"
-        elif "/container/" in space or _APPENDED.match(name):
+        elif "/container/" in space or APPENDED.match(name):
             reason = "the directory of appended files"
         elif (space, name) == _CREDENTIALS:
             reason = "content credentials"
@@ -106,11 +108,27 @@ def of_upright(xmp: bytes, turned: bool, sideways: bool) -> tuple[bytes, list[st
         return xmp, []
     copied = _copied(xmp, _Copy(unwanted, _SWAPPED if sideways else None))
     if copied:
+        if copied != xmp:
+            copied = _EMPTY.sub(b"", copied)
+            copied = b"" if _NOTHING.search(copied) else copied
         return copied, list(said)
     if re.search(rb"gain-map|GainMap|/container/|MotionPhoto|MicroVideo", xmp):
         return b"", ["XMP, which is damaged"]
     # A parser cannot read it, but a person may.
     return _ORIENTATION.sub(lambda found: found[0].replace(found[1], b"1"), xmp), []
+
+
+def properties(xmp: bytes, space: str) -> dict[str, list[str]]:
+    """The values of all properties of a namespace, by name; empty if the packet cannot be read."""
+    if space.encode() not in xmp and b"\0" not in xmp[:64]:  # UTF-16
+        return {}
+    reading = _Properties(space)
+    return reading.found if _parse(xmp, reading) else {}
+
+
+def packet_of(attributes: str, elements: str = "") -> bytes:
+    """A packet of one description with these attributes and elements."""
+    return packet(f'<rdf:Description rdf:about="" {attributes}>{elements}</rdf:Description>')
 
 
 def without_places(xmp: bytes) -> bytes:
@@ -133,11 +151,7 @@ def without_settings(xmp: bytes) -> bytes:
 
 def split(xmp: bytes) -> tuple[bytes, bytes]:
     """A packet for one segment, and the extended packet with the properties."""
-    described = (
-        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""'
-        f' xmlns:xmpNote="{_NOTE}" xmpNote:HasExtendedXMP="{guid(xmp)}"/></rdf:RDF></x:xmpmeta>'
-    )
-    return _BEGIN + described.encode() + _END, xmp
+    return packet_of(f'xmlns:xmpNote="{_NOTE}" xmpNote:HasExtendedXMP="{guid(xmp)}"'), xmp
 
 
 def guid(extended: bytes) -> str:
@@ -145,9 +159,15 @@ def guid(extended: bytes) -> str:
     return hashlib.md5(extended, usedforsecurity=False).hexdigest().upper()
 
 
-def joined(xmp: bytes, extended: bytes) -> bytes:
-    """One packet with the properties of two; empty if one is damaged."""
-    first, second = (_descriptions(packet) for packet in (xmp, extended))
+def joined(xmp: bytes, other: bytes, linked: bool = False) -> bytes:
+    """One packet with the properties of two; empty if one is damaged.
+
+    Args:
+        xmp: a packet.
+        other: its extended packet, or further properties.
+        linked: keep the reference to an extended packet.
+    """
+    first, second = (_descriptions(packet, linked) for packet in (xmp, other))
     if first is None or second is None:
         return b""
     return packet(first + second)
@@ -265,11 +285,39 @@ class _Orientation(_Copy):
             self.found = self.found or text.strip()
 
 
+class _Properties(_Copy):
+    """Collects the values of a namespace's attributes and elements, several from lists."""
+
+    def __init__(self, space: str) -> None:
+        super().__init__(lambda space, name: False)
+        self.found: dict[str, list[str]] = {}
+        self._space = space
+        self._open: list[str] = []  # by open element: the name, for those of the namespace and all within
+
+    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+        super().begin(tag, attributes)
+        self.written.clear()
+        for key, value in attributes.items():
+            space, name = self.space_of(key)
+            if space == self._space and not _is_declaration(key):
+                self.found.setdefault(name, []).append(value.strip())
+        space, name = self.space_of(tag)
+        self._open.append(name if space == self._space else self._open[-1] if self._open else "")
+
+    def end(self, tag: str) -> None:
+        super().end(tag)
+        self._open.pop()
+
+    def text(self, text: str) -> None:
+        if self._open[-1:] != [""] and text.strip():
+            self.found.setdefault(self._open[-1], []).append(text.strip())
+
+
 class _Inside(_Copy):
     """Copies the content of ``rdf:RDF``, each child with all namespace declarations in effect there."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda space, name: (space, name) == (_NOTE, "HasExtendedXMP"))
+    def __init__(self, linked: bool) -> None:
+        super().__init__(lambda space, name: not linked and (space, name) == (_NOTE, "HasExtendedXMP"))
         self.found: str | None = None
         self._depth = self._top = 0  # of the current element, and of rdf:RDF
 
@@ -323,6 +371,6 @@ def _copied(xmp: bytes, copy: _Copy) -> bytes:
     return _BEGIN + "".join(copy.written).encode() + _END if copy.changed else xmp
 
 
-def _descriptions(xmp: bytes) -> str | None:
-    copy = _Inside()
+def _descriptions(xmp: bytes, linked: bool) -> str | None:
+    copy = _Inside(linked)
     return copy.found if _parse(xmp, copy) else None
