@@ -14,7 +14,7 @@ from pathlib import Path
 from . import __version__
 from .hub import REPOSITORY, download_weights
 from .method.weights_file import DEFAULT_NAME, weights_path
-from .settings import TIME_LIMIT, WORKING_SIZE, Settings, Smoothing, UsageError
+from .settings import FORMAT_NAMES, TIME_LIMIT, WORKING_SIZE, Settings, Smoothing, UsageError
 
 
 def _gains(text: str) -> tuple[float, ...]:
@@ -109,6 +109,11 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("corrected"),
         help="output folder, or a file name if there is one photo (default: corrected/)",
+    )
+    correct.add_argument(
+        "--format",
+        choices=FORMAT_NAMES,
+        help="format to write (default: that of each photo, or of the file name given with -o)",
     )
     correct.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
     correct.add_argument(

@@ -36,8 +36,9 @@ from .machine import cores
 from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
 from .method.weights import load_weights, read_metadata, weights_path
+from .photos.newer import require
 from .photos.photo import Photo
-from .photos.reading import read_photo
+from .photos.reading import MISSING, read_photo
 from .photos.writing import write_photo
 from .settings import UsageError
 from .video.sequence import SequenceCorrector
@@ -68,7 +69,9 @@ def pick_device(name: str) -> torch.device:
 def command_correct(args: argparse.Namespace) -> int:
     bulk = is_bulk(args.inputs)
     one_file = is_one_photo(args.output)
-    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
+    if args.format:
+        require(args.format.upper(), f"the format {args.format}")  # before the work, not after its first photo
+    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, args.format)
     work = Work(
         settings=args.settings,
         weights=args.weights,
@@ -79,9 +82,13 @@ def command_correct(args: argparse.Namespace) -> int:
         resume=bulk,
         time_limit=args.time_limit,
     )
-    if others := unread(args.inputs, args.output):
-        counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+    others = unread(args.inputs, args.output)
+    if counts := ", ".join(f"{count} {suffix}" for suffix, count in others.items() if suffix not in MISSING):
         print(f"expcorr: skipped, because their formats cannot be read: {counts}; convert them first", file=sys.stderr)
+    if counts := ", ".join(f"{count} {suffix}" for suffix, count in others.items() if suffix in MISSING):
+        packages = " and ".join(dict.fromkeys(MISSING[suffix] for suffix in others if suffix in MISSING))
+        advice = f"they need {packages}: pip install 'expcorr[heif]'"
+        print(f"expcorr: skipped, because a package is missing: {counts}; {advice}", file=sys.stderr)
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import files_of
-from ..photos.reading import SUFFIXES, UNREAD
+from ..photos.reading import FORMATS, SUFFIXES, UNREAD
 from ..settings import UsageError
 from .bulk import Job
 
@@ -83,8 +83,14 @@ def is_bulk(patterns: Sequence[str]) -> bool:
     )  # fmt: skip
 
 
-def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) -> list[Job]:
+def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool, form: str | None = None) -> list[Job]:
     """Decide which file each result is written to.
+
+    Args:
+        inputs: photos, each with its name below the output.
+        output: folder, or file for one photo.
+        compare: also write comparisons.
+        form: format to write, one of :data:`~.settings.FORMAT_NAMES`; None for that of each name.
 
     Raises:
         UsageError: two inputs would be written to one file, an output would replace an input, or the output is no
@@ -94,11 +100,15 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
         if len(inputs) > 1:
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
         targets = [output]
+        if form and output.suffix.lower() not in FORMATS[form.upper()]:
+            raise UsageError(
+                f"{output} does not name a file of the format {form}; leave out --format, or name a folder"
+            )
     else:
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
-        targets = [output / name for _, name in inputs]
+        targets = [output / (_renamed(name, form) if form else name) for _, name in inputs]
     jobs = [
         Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
         for (source, _), target in zip(inputs, targets, strict=True)
@@ -123,6 +133,14 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
             )
         planned.append(job._replace(refusal=refusal))
     return planned
+
+
+def _renamed(name: Path, form: str) -> Path:
+    """A name with the suffix of a format, unless it has one."""
+    suffixes = FORMATS[form.upper()]
+    if name.suffix.lower() in suffixes:
+        return name
+    return name.with_suffix(suffixes[0]) if _is_photo_name(name) else name.with_name(name.name + suffixes[0])
 
 
 def _folded(name: str) -> str:

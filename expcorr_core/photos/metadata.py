@@ -61,6 +61,8 @@ class Metadata:
         resolution: pixels per inch, across and down.
         own: what only the file's own format can hold.
         left_out: names of what is not kept.
+        container: orientation that a container specifies, which decoders apply and which counts instead of EXIF's; 0
+            where there is no such thing.
     """
 
     kind: str = ""
@@ -74,6 +76,7 @@ class Metadata:
     resolution: tuple[float, float] | None = None
     own: tuple[Own, ...] = ()
     left_out: tuple[str, ...] = ()
+    container: int = 0
 
     def without(self, *names: str) -> Metadata:
         """The same, with more names in ``left_out``."""
@@ -81,7 +84,9 @@ class Metadata:
 
     @cached_property
     def orientation(self) -> int:
-        """Orientation of the pixels in the file, 1 to 8 (1: upright), from EXIF or else XMP."""
+        """Orientation of the pixels in the file, 1 to 8 (1: upright), from the container, EXIF or else XMP."""
+        if self.container:
+            return self.container
         try:
             found = Block(self.exif).orientation if self.exif else 0
         except ExifError:
@@ -142,6 +147,7 @@ class Metadata:
             photoshop=photoshop,
             resolution=resolution,
             own=own,
+            container=0,
         )
         return changed_all.without(*left_out)
 

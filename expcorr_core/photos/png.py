@@ -209,7 +209,7 @@ def read(content: bytes) -> tuple[Metadata, bytes]:
         found.left_out += [f"{own.name}, since the channels have changed" for own in gone]
     metadata = Metadata(
         kind="PNG",
-        **found.found,
+        **found.found,  # type: ignore[arg-type]
         comments=tuple(found.comments),
         resolution=found.resolution,
         own=tuple(found.own),
