@@ -101,9 +101,7 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool, 
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
         targets = [output]
         if form and output.suffix.lower() not in FORMATS[form.upper()]:
-            raise UsageError(
-                f"{output} does not name a file of the format {form}; leave out --format, or name a folder"
-            )
+            raise UsageError(f"{output} names no file of the format {form}; leave out --format, or name a folder")
     else:
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
