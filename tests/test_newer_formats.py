@@ -364,6 +364,21 @@ def test_damaged_files_are_refused_in_one_sentence(
         assert told.count("\n") == 1
 
 
+def test_a_mistake_of_the_decoder_is_no_crash(
+    tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """As Rust's panics are raised."""
+
+    def panic(content: bytes) -> None:
+        raise Panic("assertion failed")
+
+    path = saved(Photo(scene), tmp_path / "a.jxl")
+    monkeypatch.setattr(pyjpegxl, "decode_to_numpy", panic)
+    assert main(["correct", str(path), "-o", str(tmp_path / "out"), "--quiet"]) == 1
+    assert "a.jxl is damaged or cut off (its decoder gave up)" in capsys.readouterr().err
+
+
 def bomb(suffix: str, side: int, scene: NDArray[np.uint8]) -> bytes:
     """A file that claims to be a square of this side."""
     if suffix == "jxl":
