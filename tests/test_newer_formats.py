@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import photo_files as make
 import pytest
@@ -211,6 +212,28 @@ def test_jpeg_xl_is_turned_once(tmp_path: Path, scene: NDArray[np.uint8]) -> Non
     assert (read_photo(saved(photo, tmp_path / "b.jxl")).pixels == photo.pixels).all()
 
 
+def test_jpeg_xl_of_the_reference_encoder(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    """A JPEG file coded again, with compressed metadata; and colours that the decoder cannot give as they are."""
+    needs("cjxl")
+    make.jpeg(tmp_path / "a.jpg", (0xE1, b"Exif\0\0" + make.exif_block(thumbnail=b"")))
+    subprocess.run(["cjxl", tmp_path / "a.jpg", tmp_path / "a.jxl"], check=True, capture_output=True)
+    photo = read_photo(tmp_path / "a.jxl")
+    assert make.AUTHOR in photo.metadata.exif
+    assert not photo.lossless
+    assert not photo.metadata.left_out
+    # Not a space that the encoder knows by a code.
+    odd = imagecodecs.cms_profile(
+        "rgb", whitepoint=(0.3127, 0.329), primaries=(0.7, 0.29, 0.2, 0.7, 0.15, 0.05), gamma=2.2
+    )
+    Image.fromarray(scene).save(tmp_path / "b.png", icc_profile=odd)
+    subprocess.run(["cjxl", "-d", "1", tmp_path / "b.png", tmp_path / "b.jxl"], check=True, capture_output=True)
+    assert jxl.header_of((tmp_path / "b.jxl").read_bytes()).profile
+    photo = read_photo(tmp_path / "b.jxl")
+    assert photo.metadata.left_out == ("the colour profile (the colours are sRGB now)",)
+    assert not photo.metadata.icc_profile
+    assert np.abs(photo.pixels.astype(float) - independent(tmp_path / "b.jxl")[0]).max() <= 1
+
+
 def test_exif_does_not_turn_what_the_container_does_not_turn(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     """As the standards say, and other decoders do."""
     block = make.exif_block(orientation=6, thumbnail=b"")
@@ -262,7 +285,6 @@ def test_profiles_of_coded_colours_are_right() -> None:
     assert colour_space(profile_of(*PRIMARIES[1])) is None
     assert colour_space(DISPLAY_P3)
     assert tone_of(DISPLAY_P3, np.dtype(np.uint8)) is None
-    imagecodecs = pytest.importorskip("imagecodecs")
     for primaries, name in PRIMARIES.values():
         known = imagecodecs.cms_profile("rgb", whitepoint=primaries[:2], primaries=primaries[2:], gamma=2.2)
         ours = profile_of(primaries, name, 2.2)
