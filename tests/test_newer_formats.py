@@ -478,12 +478,14 @@ def test_format_collisions_are_told(
 def test_without_the_packages_it_is_said_what_to_install(
     tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, package in (("a.heic", "pillow-heif"), ("a.jxl", "pyjpegxl")):
+    for name, package in (("a.heic", "pillow_heif"), ("a.jxl", "pyjpegxl")):
         path = saved(Photo(scene), tmp_path / name)
         with monkeypatch.context() as missing:
-            missing.setitem(sys.modules, package.replace("-", "_"), None)
+            missing.setitem(sys.modules, package, None)
             for attempt in (lambda p=path: read_photo(p), lambda p=path: saved(Photo(scene), p)):
-                with pytest.raises(ImageError, match=rf"needs {package}: pip install 'expcorr\[heif\]'"):
+                with pytest.raises(
+                    ImageError, match=rf"needs {package.replace('_', '-')}.*: pip install 'expcorr\[heif\]'"
+                ):
                     attempt()
 
 
@@ -492,6 +494,7 @@ def test_without_the_packages_folders_count_such_files(
 ) -> None:
     missing = {".heic": "pillow-heif", ".jxl": "pyjpegxl"}
     monkeypatch.setattr("expcorr_core.commands.MISSING", missing)
+    monkeypatch.setattr(inputs, "MISSING", missing)
     monkeypatch.setattr(inputs, "SUFFIXES", tuple(s for s in reading.SUFFIXES if s not in missing))
     monkeypatch.setattr(inputs, "UNREAD", (*reading.UNREAD, *missing))
     for name in ("b.heic", "c.HEIC", "d.jxl", "e.psd"):
@@ -501,6 +504,15 @@ def test_without_the_packages_folders_count_such_files(
     packages = "they need pillow-heif and pyjpegxl: pip install 'expcorr[heif]'"
     assert f"skipped, because a package is missing: 2 .heic, 1 .jxl; {packages}" in told
     assert "cannot be read: 1 .psd; convert them first" in told
+    assert main(["correct", str(photo), "-o", str(tmp_path / "b.heic")]) == 2
+    assert "b.heic can only be written with pillow-heif: pip install 'expcorr[heif]'" in capsys.readouterr().err
+    found = inputs.find_inputs([str(photo.parent / "*")], tmp_path / "out")
+    assert {path.suffix for path, _ in found} == {
+        ".jpg",
+        ".heic",
+        ".HEIC",
+        ".jxl",
+    }  # reading these tells what is missing
 
 
 def test_headers_of_jpeg_xl(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import files_of
-from ..photos.reading import FORMATS, SUFFIXES, UNREAD
+from ..photos.reading import FORMATS, MISSING, SUFFIXES, UNREAD
 from ..settings import UsageError
 from .bulk import Job
 
@@ -42,7 +42,9 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 photos = [*files_of(match, SUFFIXES, spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
-            elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
+            elif len(matches) > 1 and (
+                _lies_in(real, results) or not (_is_photo_name(match) or match.suffix.lower() in MISSING)
+            ):
                 continue
             else:
                 inside = [(match, Path(match.name))]
@@ -103,6 +105,9 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool, 
         if form and output.suffix.lower() not in FORMATS[form.upper()]:
             raise UsageError(f"{output} names no file of the format {form}; leave out --format, or name a folder")
     else:
+        if len(inputs) == 1 and output.suffix.lower() in MISSING and not output.is_dir():
+            package = MISSING[output.suffix.lower()]
+            raise UsageError(f"{output} can only be written with {package}: pip install 'expcorr[heif]'")
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)

@@ -43,7 +43,10 @@ FORMATS = {
 }
 _BY_PILLOW = ("JPEG", "PNG", "TIFF", "WEBP")
 # Formats that need a package of the heif extra: its module, its name, and the format's.
-_EXTRAS = {"HEIC": ("pillow_heif", "pillow-heif", "HEIC"), "JXL": ("pyjpegxl", "pyjpegxl", "JPEG XL")}
+_EXTRAS = {
+    "HEIC": ("pillow_heif", "pillow-heif", "HEIC"),
+    "JXL": ("pyjpegxl", "pyjpegxl (Python 3.11 or later)", "JPEG XL"),
+}
 # Suffixes of files that cannot be read because such a package is missing, with its name.
 MISSING = {
     suffix: package
@@ -133,8 +136,7 @@ def module_for(kind: str, name: object) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        advice = "pip install 'expcorr[heif]'" + (", with Python 3.11 or later" if kind == "JXL" else "")
-        raise ImageError(f"{name} is {known}, which needs {package}: {advice}") from error
+        raise ImageError(f"{name} is {known}, which needs {package}: pip install 'expcorr[heif]'") from error
 
 
 @contextmanager
