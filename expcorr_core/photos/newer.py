@@ -22,7 +22,7 @@ from .png import HLG, PQ
 from .reading import ImageError, check_claim, module_for, pyvips_for
 
 # About as close to the picture as JPEG at quality 95 without subsampling, by PSNR of photos, with chroma at full size.
-HEIC_QUALITY, AVIF_QUALITY, JXL_DISTANCE = 80, 93, 0.15
+HEIC_QUALITY, AVIF_QUALITY, JXL_DISTANCE = 70, 93, 0.15
 # The encoders' own presets take minutes for a photo of 24 megapixels, for files that are little smaller.
 _HEIC_PRESET, _AVIF_SPEED, _JXL_SPEED = "ultrafast", 8, "Falcon"
 _NEW_BITS = 10  # of photos with 16, where the format has no more than 12: what most programs can read
@@ -50,9 +50,9 @@ def decode(content: bytes, path: Path, kind: str) -> tuple[Photo, bool]:
     _check(path, header.width, header.height, 4 + 4 * (header.bits > 8), len(content), kind, header.transfer)
     if header.coding != b"av01":
         return _decode_heic(content, path, header, metadata), True
-    require("AVIF", path)
     if header.bits > 8 or header.cropped:
         return _decode_deep_avif(content, path, header, metadata), True
+    require("AVIF", path)
     # Pillow would look at the EXIF block, which may be damaged.
     with Image.open(io.BytesIO(heif.without_exif(content)), formats=["AVIF"]) as image:
         return _photo(np.asarray(image), 8, header.grey, metadata), False
@@ -155,7 +155,6 @@ def encode_heif(kind: str, photo: Photo, channels: NDArray[Any], metadata: Metad
         channels: its 1 to 4 channels, ``(H, W, C)``.
         metadata: what of its metadata the format can hold.
     """
-    require(kind, f"a {kind} file")
     bits = bits_of(photo)
     if bits > 8:
         levels = (channels * (((1 << bits) - 1) / 65535)).round().astype(np.uint16)
@@ -194,6 +193,7 @@ def _heic(channels: NDArray[Any], bits: int, profile: bytes) -> bytes:
 
 
 def _avif(channels: NDArray[Any], profile: bytes) -> bytes:
+    require("AVIF", "the file to write")
     file = io.BytesIO()
     grey = channels.shape[2] == 1
     Image.fromarray(channels[..., 0] if grey else channels).save(
