@@ -1,6 +1,6 @@
 """What files lose: each file of a folder is read, written unchanged (in its own or other formats) and compared.
 
-usage: python -m benchmarks.archive FOLDER [--to jpg png tif webp]
+usage: python -m benchmarks.archive FOLDER [--to jpg png tif webp heic avif jxl]
 
 Pixels are compared as decoded by Pillow or tifffile, metadata as read by ExifTool (which must be installed). Tags that
 describe pixels, sizes, positions within files and thumbnails are not compared.
@@ -91,7 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--to", nargs="+", choices=("jpg", "png", "tif", "webp"), help="formats to write (default: each file's own)"
+        "--to",
+        nargs="+",
+        choices=("jpg", "png", "tif", "webp", "heic", "avif", "jxl"),
+        help="formats to write (default: each file's own)",
     )
     args = parser.parse_args()
     prepare()

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import __version__
 from .hub import REPOSITORY, download_weights
 from .method.weights_file import DEFAULT_NAME, weights_path
-from .settings import TIME_LIMIT, WELL_EXPOSED, WORKING_SIZE, Settings, Smoothing, UsageError
+from .settings import FORMAT_NAMES, TIME_LIMIT, WELL_EXPOSED, WORKING_SIZE, Settings, Smoothing, UsageError
 
 
 def _gains(text: str) -> tuple[float, ...]:
@@ -127,6 +127,11 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("corrected"),
         help="output folder, or a file name if there is one photo (default: corrected/)",
+    )
+    runs.add_argument(
+        "--format",
+        choices=FORMAT_NAMES,
+        help="format to write (default: that of each photo, or of the file name given with -o)",
     )
     runs.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
     runs.add_argument(

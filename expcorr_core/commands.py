@@ -38,9 +38,9 @@ from .machine import cores
 from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
 from .method.weights import load_weights, read_metadata, weights_path
+from .photos.newer import require
 from .photos.photo import Photo
-from .photos.raw_metadata import SUFFIXES as RAW
-from .photos.reading import read_photo
+from .photos.reading import missing, read_photo
 from .photos.writing import write_photo
 from .settings import UsageError
 from .video.sequence import SequenceCorrector
@@ -93,7 +93,9 @@ def command_apply(args: argparse.Namespace) -> int:
 def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str] = ()) -> int:
     bulk = is_bulk(args.inputs)
     one_file = is_one_photo(args.output)
-    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, sidecars)
+    if args.format:
+        require(args.format.upper(), f"the format {args.format}")  # before the work, not after its first photo
+    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, args.format, sidecars)
     work = replace(
         work,
         output=None if one_file else args.output,
@@ -102,10 +104,12 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
         resume=bulk,
         time_limit=args.time_limit,
     )
-    if others := unread(args.inputs, args.output):
-        counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
-        advice = "for raw photos: pip install 'expcorr[raw]'" if set(others) & set(RAW) else "convert them first"
-        print(f"expcorr: skipped, because their formats cannot be read: {counts}; {advice}", file=sys.stderr)
+    others, lacking = unread(args.inputs, args.output), missing()
+    for reason in dict.fromkeys(lacking.get(suffix, "") for suffix in others):
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if lacking.get(suffix, "") == reason)
+        why = f"a package is missing: {counts}; they need {reason}"
+        why = why if reason else f"their formats cannot be read: {counts}; convert them first"
+        print(f"expcorr: skipped, because {why}", file=sys.stderr)
     if args.dry_run:
         return _show_plan(jobs, work)
     report = args.report or (args.output / REPORT if bulk and not one_file else None)
@@ -119,7 +123,7 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
     try:
         with tqdm(total=len(jobs), unit="photo", disable=args.quiet) as bar:
             for outcome in _outcomes(jobs, work, args):
-                found[outcome.target] = outcome
+                found[outcome.source] = outcome
                 bar.update()
                 bar.set_postfix_str(Path(outcome.source).name)
                 if outcome.error:
@@ -132,7 +136,7 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
     except Stopped as stopped:
         raise KeyboardInterrupt from stopped
     finally:  # after a stop too
-        outcomes = [found[str(job.target)] for job in jobs if str(job.target) in found]
+        outcomes = [found[str(job.source)] for job in jobs if str(job.source) in found]
         if bulk:
             remove_leftovers(args.output)  # of workers that were killed
         if report:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 WORKING_SIZE = 512  # longer side of the network's copy (paper section 4.1)
 WELL_EXPOSED = 0.15  # stops of brightness up to which a correction counts as none
 TIME_LIMIT = 300.0  # seconds that a photo may take in a bulk run
+FORMAT_NAMES = ("jpeg", "png", "tiff", "webp", "heic", "avif", "jxl")  # of photos, as the command line takes them
 REACH = 3.0  # smoothing times that keyframes count for, in both directions
 
 

@@ -20,6 +20,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,10 +28,13 @@ from typing import NamedTuple
 import imagecodecs
 import numpy as np
 import photo_files
+import pillow_heif
+import pyjpegxl
 import pyvips
 import raw_files
 import tifffile
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -39,8 +43,10 @@ from expcorr_core.batch.pool import Task, spread
 from expcorr_core.machine import cores
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import WeightsError, load_weights, save_weights
+from expcorr_core.photos.metadata import Metadata
+from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import ImageError, read_photo
-from expcorr_core.photos.writing import write_photo
+from expcorr_core.photos.writing import encode_photo, write_photo
 
 BATCH = 100
 SECONDS, BYTES = 10.0, 2 * 2**30
@@ -98,6 +104,7 @@ def originals() -> dict[str, bytes]:
         file = io.BytesIO()
         tifffile.imwrite(file, deep, photometric="rgb", metadata=None, iccprofile=PROFILE, **options)
         found[name] = file.getvalue()
+    found |= newer_originals(photo, deep, exif)
     with tempfile.TemporaryDirectory() as folder:
         path = raw_files.write_dng(Path(folder) / "a.dng", raw_files.light_of(pixels), 1.0)
         found["raw"] = path.read_bytes()
@@ -129,6 +136,31 @@ def with_gain_map() -> bytes:
             camera=camera,
         )
         return path.read_bytes()
+
+
+def newer_originals(photo: Image.Image, deep: NDArray[np.uint16], exif: Image.Exif) -> dict[str, bytes]:
+    """HEIC, AVIF and JPEG XL."""
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    metadata = Metadata(exif=block, xmp=b"<x GPSLatitude='1'/>", icc_profile=PROFILE)
+    plain = np.asarray(photo)
+    photos = {
+        "heic": Photo(plain, metadata=metadata),
+        "heic alpha": Photo(deep, deep[..., 0], metadata=metadata),
+        "avif": Photo(plain, metadata=metadata),
+        "avif alpha": Photo(plain, plain[..., 0]),
+        "avif 10 bit": Photo(deep, metadata=metadata),
+        "jxl": Photo(plain, plain[..., 0], metadata=replace(metadata, icc_profile=b"")),
+        "jxl profile": Photo(deep, metadata=metadata, lossless=True),
+    }
+    found = {}
+    for name, one in photos.items():
+        file = io.BytesIO()
+        encode_photo(file, one, name.split()[0].upper())
+        found[name] = file.getvalue()
+    file = io.BytesIO()
+    more = {"tile_size": 32, "thumbnails": [16], "exif": exif.tobytes()}
+    pillow_heif.encode("RGB", photo.size, photo.tobytes(), file, quality=60, **more)
+    return {**found, "heic tiles": file.getvalue(), "jxl jpeg": pyjpegxl.jpeg_to_jxl(saved(photo, "JPEG"))}
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -206,7 +238,8 @@ def attempt(path: Path) -> str:
         photo = read_photo(path)
         assert photo.space is None or photo.to_tensor().isfinite().all()
         number = int(path.stem) if path.stem.isdecimal() else 0
-        suffix, kept = ("jpg", "png", "tif", "webp")[number % 4], ("all", "no-gps")[number // 4 % 2]
+        suffixes = ("jpg", "png", "tif", "webp", "heic", "avif", "jxl")[: 7 if photo.pixels.size < 10**7 else 3]  # slow
+        suffix, kept = suffixes[number % len(suffixes)], ("all", "no-gps")[number // len(suffixes) % 2]
         if photo.metadata.gain_map:
             photo = photo.with_tensor(photo.to_tensor() ** 0.5)
         written = path.with_name(f"written.{suffix}")

@@ -168,9 +168,7 @@ def test_twelve_bits_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avif", "an AVIF photo"),
-        (b"\xff\x0a\xfa\x7f", "a JPEG XL photo"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
         (b"\0\0\0\x14ftypisom\0\0\2\0", "a.jpg is a video, not a photo; use: expcorr video"),
         (b"GIF89a", "a GIF picture"),
         (b"\xff\xd8\xff\xc3\0\x0b\x08\0\x08\0\x08\1\1\x11\0\xff\xda\0\2\xff\xd9", "a lossless JPEG"),
@@ -301,11 +299,11 @@ def test_what_a_folder_holds_in_other_formats_is_told(
 ) -> None:
     folder = tmp_path / "folder"
     (folder / "below").mkdir(parents=True)
-    for name in ("a.jfif", "b.JPE", "c.HEIC", "below/d.heic", "below/e.x3f", "notes.txt"):
+    for name in ("a.jfif", "b.JPE", "c.PSD", "below/d.psd", "below/e.x3f", "notes.txt"):
         (folder / name).write_bytes(photo.read_bytes())
     assert run("correct", folder, "-o", tmp_path / "out", "--strength", "0", "--quiet") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"a.jfif", "b.JPE"}
-    assert "2 .heic, 1 .x3f" in capsys.readouterr().err
+    assert "2 .psd, 1 .x3f" in capsys.readouterr().err
 
 
 def test_what_was_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

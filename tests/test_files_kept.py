@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import photo_files as make
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
 from expcorr_core.photos.writing import write_photo
 
-SUFFIXES = ("jpg", "png", "tif", "webp")
+SUFFIXES = ("jpg", "png", "tif", "webp", "heic", "avif", "jxl")
+PACKAGES = {"heic": "pillow_heif", "jxl": "pyjpegxl"}  # of the heif extra
 EXIF, XMP_SEGMENT = (0xE1, b"Exif\0\0"), (0xE1, b"http://ns.adobe.com/xap/1.0/\0")
 EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 DEEP = make.gradient().astype(np.uint16) * 257 + 3
@@ -121,42 +122,72 @@ def with_alpha(path: Path) -> Path:
     return path
 
 
+def needs_package(suffix: str) -> None:
+    if suffix in PACKAGES:
+        pytest.importorskip(PACKAGES[suffix], reason=f".{suffix} needs the heif extra")
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+
+
+def opened(path: Path) -> tuple[Image.Exif, dict[str, Any], tuple[int, int]]:
+    """EXIF, other metadata and size, as another reader sees them."""
+    if path.suffix == ".jxl":
+        import pyjpegxl
+
+        told, exif = pyjpegxl.probe(path.read_bytes()), Image.Exif()
+        if told.exif:
+            exif.load(told.exif[4:])
+        info = {"xmp": told.xmp, "icc_profile": told.icc}
+        return exif, {name: value for name, value in info.items() if value}, (told.width, told.height)
+    if path.suffix == ".heic":
+        import pillow_heif
+
+        found = pillow_heif.open_heif(path)
+        exif = Image.Exif()
+        exif.load(found.info["exif"] or b"")
+        return exif, found.info, found.size
+    with Image.open(path) as image:
+        exif = image.getexif()
+        for directory in (34665, 34853):  # read while the file is open
+            exif.get_ifd(directory)
+        return exif, image.info, image.size
+
+
 def carried(path: Path, photo: Photo) -> dict[str, Any]:
     """What a file contains, by the rows of the table, read from its bytes or by Pillow."""
     content = path.read_bytes()
     found = photo.metadata
-    with Image.open(path) as image:
-        exif, info = image.getexif(), image.info
-        plain = b"".join(_texts(content)) if path.suffix == ".png" else content
-        return {
-            "EXIF": (exif.get(315) == make.AUTHOR.decode("latin-1") or make.AUTHOR in content)
-            and dict(exif.get_ifd(34853)) == {1: "N", 2: (52.0, 30.0, 0.0)},
-            "maker notes": _noted(content) and _noted(found.exif),
-            "EXIF over 64 KB": b"x" * 80_000 in content,
-            "XMP": info.get("xmp") == make.XMP % b"",
-            "XMP over 64 KB": info.get("xmp") == LONG_XMP,
-            "extended XMP": EXTENSION in content and found.extended_xmp == MORE_XMP,
-            "IPTC, image resources": b"\x1c\2\x78\0\6S\xc3\xbcden" in plain and b"8BIM\x10\x92\0\0\0\0\0\3odd" in plain,
-            "Photoshop's thumbnail": b"old picture" in plain,
-            "ICC profile": info.get("icc_profile") == make.SRGB,
-            "resolution": [round(float(v)) for v in info.get("dpi", ())] == [300, 300],
-            "JPEG comment": b"\xff\xfe\0\x0ba comment" in content,
-            "JPEG's other segments": b"Ducky\0odd bytes" in content,
-            "PNG text before the pixels": text(b"parameters") in content,
-            "PNG text behind the pixels": text(b"workflow") in content,
-            "PNG gamma": b"gAMA\0\1\x86\xa0" in content,
-            "PNG's other chunks": b"abCdodd bytes" in content,
-            "TIFF tags": exif.get(269) == "Name" and exif.get(65_001) == b"odd bytes",
-            "TIFF's IPTC": b"\x1c\2\x19\0\5night" in plain,
-            "16 bits a channel": photo.deep and bool((photo.pixels % 257 == 3).all()),
-            "alpha": photo.alpha is not None and photo.alpha[0, 0] < 5 and photo.alpha[-1, -1] > 250,
-            "further pictures": b"MPF\0" in content or b"old picture" in content,
-            "video of a motion photo": b"ftypmp42" in content and b'MicroVideoOffset="24"' in content,
-            "gain map": b"hdr-gain-map" in content and b"21496" in content and found.gain_map is not None,
-            "Adobe RGB that only EXIF names": b"Adobe RGB (1998)" in (info.get("icc_profile") or b""),
-            "layers": b"layr" in content,
-            "content credentials": b"jumb" in content,
-        }  # fmt: skip
+    exif, info, _ = opened(path)
+    plain = b"".join(_texts(content)) if path.suffix == ".png" else content
+    return {
+        "EXIF": (exif.get(315) == make.AUTHOR.decode("latin-1") or make.AUTHOR in content)
+        and dict(exif.get_ifd(34853)) == {1: "N", 2: (52.0, 30.0, 0.0)},
+        "maker notes": _noted(content) and _noted(found.exif),
+        "EXIF over 64 KB": b"x" * 80_000 in content,
+        "XMP": info.get("xmp") == make.XMP % b"",
+        "XMP over 64 KB": info.get("xmp") == LONG_XMP,
+        "extended XMP": EXTENSION in content and found.extended_xmp == MORE_XMP,
+        "IPTC, image resources": b"\x1c\2\x78\0\6S\xc3\xbcden" in plain and b"8BIM\x10\x92\0\0\0\0\0\3odd" in plain,
+        "Photoshop's thumbnail": b"old picture" in plain,
+        "ICC profile": info.get("icc_profile") == make.SRGB,
+        "resolution": [round(float(v)) for v in info.get("dpi", ())] == [300, 300],
+        "JPEG comment": b"\xff\xfe\0\x0ba comment" in content,
+        "JPEG's other segments": b"Ducky\0odd bytes" in content,
+        "PNG text before the pixels": text(b"parameters") in content,
+        "PNG text behind the pixels": text(b"workflow") in content,
+        "PNG gamma": b"gAMA\0\1\x86\xa0" in content,
+        "PNG's other chunks": b"abCdodd bytes" in content,
+        "TIFF tags": exif.get(269) == "Name" and exif.get(65_001) == b"odd bytes",
+        "TIFF's IPTC": b"\x1c\2\x19\0\5night" in plain,
+        "16 bits a channel": photo.deep and (path.suffix == ".jxl" or bool((photo.pixels % 257 == 3).all())),
+        "alpha": photo.alpha is not None and photo.alpha[0, 0] < 5 and photo.alpha[-1, -1] > 250,
+        "further pictures": b"MPF\0" in content or b"old picture" in content,
+        "video of a motion photo": b"ftypmp42" in content and b'MicroVideoOffset="24"' in content,
+        "gain map": b"hdr-gain-map" in content and b"21496" in content and found.gain_map is not None,
+        "Adobe RGB that only EXIF names": b"Adobe RGB (1998)" in (info.get("icc_profile") or b""),
+        "layers": b"layr" in content,
+        "content credentials": b"jumb" in content,
+    }  # fmt: skip
 
 
 def _texts(content: bytes) -> list[bytes]:
@@ -187,30 +218,31 @@ def _noted(content: bytes) -> bool:
 def adapted(row: str, path: Path, photo: Photo, source: Photo) -> bool:
     """Whether what was adapted is right."""
     content = path.read_bytes()
-    with Image.open(path) as image:
-        exif, info = image.getexif(), image.info
-        if row in ("EXIF orientation", "XMP orientation"):
-            told = b"Orientation" in info.get("xmp", b"") or exif.get(274, 1) != 1
-            swapped = row[0] == "E" or b'ImageLength="96"' in info["xmp"]
-            size = exif.get_ifd(34665).get(40962, 64)
-            return image.size == (64, 96) and not told and swapped and size == 64
-        if row == "EXIF thumbnail":
-            small = Image.open(io.BytesIO(content[content.rindex(b"\xff\xd8\xff", 0, content.index(b"\xff\xd9")) :]))
-            wanted = np.asarray(Image.fromarray(source.pixels).resize(small.size)).astype(float)
-            return b"old picture" not in content and float(np.abs(np.asarray(small) - wanted).mean()) < 8
-        if row in ("XMP over 64 KB", "extended XMP"):
-            both = photo.metadata.extended_xmp if path.suffix == ".jpg" else info["xmp"]
-            return b"long long" in both and (b"Nickname" in both) == (row[0] == "e") and b"HasExt" not in both
-        if row == "JPEG comment":
-            return info["Comment"] == "a comment"
-        shown = source.to_tensor() if row == "PNG gamma" else photo.to_tensor()
-        return "gamma" not in info and float((photo.to_tensor() - shown).abs().mean()) < 0.01
+    exif, info, size = opened(path)
+    if row in ("EXIF orientation", "XMP orientation"):
+        told = b"Orientation" in info.get("xmp", b"") or exif.get(274, 1) != 1
+        swapped = row[0] == "E" or b'ImageLength="96"' in info["xmp"]
+        wide = exif.get_ifd(34665).get(40962, 64)
+        return size == (64, 96) and not told and swapped and wide == 64
+    if row == "EXIF thumbnail":
+        content = photo.metadata.exif if path.suffix in (".heic", ".avif", ".jxl") else content
+        small = Image.open(io.BytesIO(content[content.rindex(b"\xff\xd8\xff", 0, content.index(b"\xff\xd9")) :]))
+        wanted = np.asarray(Image.fromarray(source.pixels).resize(small.size)).astype(float)
+        return b"old picture" not in content and float(np.abs(np.asarray(small) - wanted).mean()) < 8
+    if row in ("XMP over 64 KB", "extended XMP"):
+        both = photo.metadata.extended_xmp if path.suffix == ".jpg" else info["xmp"]
+        return b"long long" in both and (b"Nickname" in both) == (row[0] == "e") and b"HasExt" not in both
+    if row == "JPEG comment":
+        return info["Comment"] == "a comment"
+    shown = source.to_tensor() if row == "PNG gamma" else photo.to_tensor()
+    return "gamma" not in info and float((photo.to_tensor() - shown).abs().mean()) < 0.01
 
 
 def table() -> list[tuple[str, str, str]]:
     lines = (Path(__file__).parent.parent / "docs" / "files.md").read_text().splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    rows = [row for row in rows if len(row) == 5 and not row[0].startswith(("from", "---"))]
+    first = next(number for number, line in enumerate(lines) if line.startswith("| from"))
+    table = lines[first + 2 : lines.index("", first)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     return [(row, suffix, cell) for row, *cells in rows for suffix, cell in zip(SUFFIXES, cells, strict=True)]
 
 
@@ -222,6 +254,7 @@ def test_every_row_has_a_file() -> None:
 def test_cell(tmp_path: Path, row: str, suffix: str, cell: str) -> None:
     if row.startswith("16 bits"):
         pytest.importorskip("pyvips", reason="16-bit files need the deep extra")
+    needs_package(suffix)
     source = read_photo(SOURCES[row](tmp_path / "source"))
     path = tmp_path / f"result.{suffix}"
     left_out = write_photo(path, source)
@@ -247,6 +280,7 @@ def test_cell(tmp_path: Path, row: str, suffix: str, cell: str) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_exiftool_sees_the_same(tmp_path: Path, order: str, suffix: str) -> None:
+    needs_package(suffix)
     packet = make.XMP % b' xmp:Label="label"'
     source = make.jpeg(
         tmp_path / "a.jpg",
@@ -270,6 +304,6 @@ def test_exiftool_sees_the_same(tmp_path: Path, order: str, suffix: str) -> None
         "Validate",
         "Warning",
     }
-    left |= {"Keywords", "Caption-Abstract"} if suffix == "webp" else set()
+    left |= {"Keywords", "Caption-Abstract"} if suffix not in ("jpg", "png", "tif") else set()
     before = {name: value for name, value in both[0].items() if name not in left}
     assert before == {name: both[1].get(name) for name in before}

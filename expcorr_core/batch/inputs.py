@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..files import files_of
 from ..photos.raw_metadata import written_name
-from ..photos.reading import SUFFIXES, UNREAD, readable
+from ..photos.reading import FORMATS, SUFFIXES, UNREAD, missing, readable
 from ..settings import UsageError
 from .bulk import Job
 from .sidecars import sidecars_of
@@ -44,7 +44,9 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 photos = [*files_of(match, readable(), spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
-            elif len(matches) > 1 and (_lies_in(real, results) or not _is_photo_name(match)):
+            elif len(matches) > 1 and (
+                _lies_in(real, results) or not (_is_photo_name(match) or match.suffix.lower() in missing())
+            ):
                 continue
             else:
                 inside = [(match, Path(match.name))]
@@ -86,9 +88,19 @@ def is_bulk(patterns: Sequence[str]) -> bool:
 
 
 def plan_jobs(
-    inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool, sidecars: Collection[str] = ()
+    inputs: Sequence[tuple[Path, Path]],
+    output: Path,
+    compare: bool,
+    form: str | None = None,
+    sidecars: Collection[str] = (),
 ) -> list[Job]:
-    """Decide which files each result is written to; ``sidecars`` are keys of :data:`.sidecars.ENDINGS`.
+    """Decide which files each result is written to.
+
+    Args:
+        inputs: photos, each with its name below the output.
+        output: folder, or file for one photo.
+        compare: also write comparisons.
+        form: format to write, one of :data:`~.settings.FORMAT_NAMES`; None for that of each name.
 
     Raises:
         UsageError: two inputs would be written to one file, an output would replace an input, or the output is no
@@ -98,11 +110,15 @@ def plan_jobs(
         if len(inputs) > 1:
             raise UsageError(f"{output} is one file, but there are {len(inputs)} inputs; name a folder")
         targets = [output]
+        if needed := missing().get(output.suffix.lower()):
+            raise UsageError(f"{output} can only be written with {needed}")
+        if form and output.suffix.lower() not in FORMATS[form.upper()]:
+            raise UsageError(f"{output} names no file of the format {form}; leave out --format, or name a folder")
     else:
         if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
-        targets = [output / written_name(name) for _, name in inputs]
+        targets = [output / (_renamed(name, form) if form else written_name(name)) for _, name in inputs]
     jobs = [
         Job(
             source,
@@ -133,6 +149,14 @@ def plan_jobs(
     return planned
 
 
+def _renamed(name: Path, form: str) -> Path:
+    """A name with the suffix of a format, unless it has one."""
+    suffixes = FORMATS[form.upper()]
+    if name.suffix.lower() in suffixes:
+        return name
+    return name.with_suffix(suffixes[0]) if _is_photo_name(name) else name.with_name(name.name + suffixes[0])
+
+
 def _folded(name: str) -> str:
     """A name in the form in which case-insensitive disks compare it."""
     return unicodedata.normalize("NFC", name).lower()
@@ -151,7 +175,7 @@ def takes_cases_for_the_same(folder: Path) -> bool:
 
 def unread(patterns: Sequence[str], output: Path) -> dict[str, int]:
     """How many files in the folders that a command names are pictures in unsupported formats, by suffix."""
-    results, suffixes = _real(output), set(UNREAD).difference(readable())
+    results, suffixes = _real(output), {*UNREAD, *missing()}
     found: Counter[str] = Counter()
     for pattern in patterns:
         folder = Path(pattern)

@@ -30,6 +30,21 @@ _CURVES = {"RGB": (b"rTRC", b"gTRC", b"bTRC"), "GRAY": (b"kTRC",)}
 _SRGB_CURVE = b"para" + bytes(4) + struct.pack(
     ">H2x5i", 3, *(round(v * 65536) for v in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
 )  # fmt: skip
+_D65, _C, _P3 = (0.3127, 0.329), (0.31, 0.316), (0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+# Spaces by the colour primaries of ITU-T H.273: white, red, green and blue, and their name.
+PRIMARIES = {
+    1: ((*_D65, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06), "BT.709"),
+    4: ((*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08), "BT.470 System M"),
+    5: ((*_D65, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06), "BT.601 625 lines"),
+    6: ((*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07), "BT.601 525 lines"),
+    7: ((*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07), "SMPTE 240M"),
+    8: ((*_C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049), "Film"),
+    9: ((*_D65, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046), "BT.2020"),
+    11: ((0.314, 0.351, *_P3), "DCI-P3"),
+    12: ((*_D65, *_P3), "Display P3"),
+    22: ((*_D65, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077), "EBU Tech. 3213"),
+}
+_D50 = np.array([0.9642, 1, 0.8249])
 Floats = NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -169,6 +184,46 @@ def _curve_of(data: bytes) -> Curve:
     return lambda x: np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f)
 
 
+def profile_of(primaries: tuple[float, ...], name: str, exponent: float | None = None) -> bytes:
+    """A profile of an RGB space.
+
+    Args:
+        primaries: x and y of white, red, green and blue.
+        name: to show to users.
+        exponent: of the curve from values to light; None for sRGB's curve.
+    """
+    xyz = np.array([(x / y, 1, (1 - x - y) / y) for x, y in zip(primaries[::2], primaries[1::2], strict=True)]).T
+    cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # Bradford's
+    adapted = np.linalg.inv(cone) @ np.diag(cone @ _D50 / (cone @ xyz[:, 0])) @ cone  # to the white of profiles
+    colours = adapted @ xyz[:, 1:] * np.linalg.solve(xyz[:, 1:], xyz[:, 0])
+
+    def numbers(kind: bytes, values: Floats) -> bytes:
+        return kind + bytes(4) + struct.pack(f">{values.size}i", *(values.ravel() * 65536).round().astype(int).tolist())
+
+    def text(words: str) -> bytes:
+        encoded = words.encode("utf-16-be")
+        return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(encoded), 28) + encoded
+
+    curve = _SRGB_CURVE if exponent is None else b"para" + bytes(4) + struct.pack(">H2xi", 0, round(exponent * 65536))
+    tags = {
+        b"desc": text(name),
+        b"cprt": text("CC0"),
+        b"wtpt": numbers(b"XYZ ", _D50),
+        b"chad": numbers(b"sf32", adapted),
+    }
+    tags |= {
+        mark + b"XYZ": numbers(b"XYZ ", colour) for mark, colour in zip((b"r", b"g", b"b"), colours.T, strict=True)
+    }
+    tags |= dict.fromkeys(_CURVES["RGB"], curve)
+    table, area, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for tag, data in tags.items():
+        table += struct.pack(">4sII", tag, start + len(area), len(data))
+        area += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4xI4s4s4s12x4s28x3i48x", start + len(area), 0x04300000, b"mntr", b"RGB ", b"XYZ ", b"acsp",
+                       *(_D50 * 65536).round().astype(int).tolist())  # fmt: skip
+    return head + table + area
+
+
 def tone_of(profile: bytes, dtype: np.dtype[Any]) -> Tone | None:
     """The tone of a matrix/curve profile; None if it is close to sRGB's, or the profile is of another kind."""
     try:
@@ -191,6 +246,15 @@ def with_srgb_tone(profile: bytes) -> bytes:
     changed += _SRGB_CURVE
     struct.pack_into(">I", changed, 0, len(changed))
     return bytes(changed)
+
+
+def is_usable(profile: bytes) -> bool:
+    """Whether a profile can be read, and is one of RGB or grey."""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return opened.profile.xcolor_space.strip() in ("RGB", "GRAY")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return False
 
 
 def colour_space(profile: bytes, toned: bool = False) -> ColourSpace | None:

@@ -68,6 +68,8 @@ class Metadata:
         gain_map: what makes an HDR photo of it.
         video: of a motion photo, appended to the file.
         left_out: names of what is not kept.
+        container: orientation that a container specifies, which decoders apply and which counts instead of EXIF's; 0
+            where there is no such thing.
     """
 
     kind: str = ""
@@ -83,6 +85,7 @@ class Metadata:
     gain_map: GainMap | None = None
     video: Video | None = None
     left_out: tuple[str, ...] = ()
+    container: int = 0
 
     def without(self, *names: str) -> Metadata:
         """The same, with more names in ``left_out``."""
@@ -90,7 +93,9 @@ class Metadata:
 
     @cached_property
     def orientation(self) -> int:
-        """Orientation of the pixels in the file, 1 to 8 (1: upright), from EXIF or else XMP."""
+        """Orientation of the pixels in the file, 1 to 8 (1: upright), from the container, EXIF or else XMP."""
+        if self.container:
+            return self.container
         try:
             found = Block(self.exif).orientation if self.exif else 0
         except ExifError:
@@ -166,6 +171,7 @@ class Metadata:
             photoshop=photoshop,
             resolution=resolution,
             own=own,
+            container=0,
         )
         return changed_all.without(*left_out)
 

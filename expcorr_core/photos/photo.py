@@ -24,7 +24,8 @@ class Photo:
         grey: the file had no colour; it is written without colour again.
         metadata: metadata to keep when the photo is written.
         tone: tone curve of ``pixels``; None for that of sRGB.
-        lossless: the file was lossless WebP; it is written losslessly again.
+        lossless: the file was lossless WebP or JPEG XL; it is written losslessly again.
+        bits: bits per channel of the file, 9 to 15, where ``pixels`` have more: it is written with as many again.
     """
 
     pixels: NDArray[Any]
@@ -34,6 +35,7 @@ class Photo:
     _: KW_ONLY
     tone: Tone | None = None
     lossless: bool = False
+    bits: int = 0
 
     @property
     def deep(self) -> bool:
@@ -100,3 +102,12 @@ def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
 def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Rounded to 8 bits, where there are 16."""
     return (values / 257).round().astype(np.uint8) if values.dtype == np.uint16 else values
+
+
+def divided(photo: Photo) -> Photo:
+    """Undo the multiplication of a photo's colours by alpha."""
+    if photo.alpha is None:
+        return photo
+    peak = np.iinfo(photo.pixels.dtype).max
+    scale = peak / np.maximum(photo.alpha, 1)[..., None]
+    return replace(photo, pixels=(photo.pixels * scale).round().clip(0, peak).astype(photo.pixels.dtype))

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from ..image.colour import linear_to_srgb, luma, srgb_to_linear
 from .photo import Photo
 from .raw_metadata import header_of
-from .reading import ImageError, check_claim
+from .reading import ImageError, check_claim, module_for
 
 KNEE = 0.65  # display value at which the shoulder begins
 TOP = 0.999  # quantile of the pixels' largest channels that becomes white, where it is above
@@ -31,15 +31,6 @@ MOST_LIFT = 4.0  # stops
 _ROWS = 256  # of a block, limits the memory for intermediate values
 _ENTRIES = 2**16
 _PREVIEW_SIDE = 256
-
-
-def rawpy_for(path: Path) -> Any:
-    """rawpy; where it is missing, an ImageError that names the photo that needs it."""
-    try:
-        import rawpy
-    except (ImportError, OSError) as error:
-        raise ImageError(f"{path} is a raw photo, which needs rawpy: pip install 'expcorr[raw]'") from error
-    return rawpy
 
 
 def develop(content: bytes, path: Path) -> Photo:
@@ -57,7 +48,7 @@ def develop(content: bytes, path: Path) -> Photo:
         ImageError: LibRaw does not know its kind, it claims more than it can hold, or rawpy is missing.
         ValueError: the file is damaged; the message says in what way.
     """
-    rawpy = rawpy_for(path)
+    rawpy = module_for("RAW", path)
     header = header_of(content)
     try:
         with rawpy.imread(io.BytesIO(content)) as raw:

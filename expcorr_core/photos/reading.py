@@ -1,12 +1,14 @@
-"""Reading photo files: the pixels of JPEG, PNG, TIFF and WebP, 8 and 16 bit, and their metadata.
+"""Reading photo files: their pixels, 8 and 16 bit, and their metadata.
 
-Metadata are read from the file's own bytes (:mod:`.jpeg`, :mod:`.png`, :mod:`.tiff`, :mod:`.webp`), and the decoder
+Metadata are read from the file's own bytes (:mod:`.jpeg`, :mod:`.png`, :mod:`.heif` and so on), and the decoder
 gets the file without them: damaged metadata cannot keep a photo from being read. 8-bit files go through Pillow. Pillow
-has no 16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the ``deep`` extra).
+has no 16-bit RGB, so 16-bit PNG and TIFF files go through pyvips (the ``deep`` extra). For HEIC, AVIF and JPEG XL see
+:mod:`.newer`.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import mmap
 import struct
@@ -15,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +25,11 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..files import files_of
 from ..machine import memory
-from . import jpeg, png, raw_metadata, tiff, webp
+from . import heif, jpeg, jxl, png, raw_metadata, tiff, webp
 from .directories import Block
 from .icc import Tone, power, tone_of
 from .metadata import Metadata
-from .photo import Photo
+from .photo import Photo, divided
 
 # Only these decoders are ever tried: those of formats that nobody needs here have had security holes.
 FORMATS = {
@@ -35,29 +37,39 @@ FORMATS = {
     "PNG": (".png", ".apng"),
     "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
     "WEBP": (".webp",),
+    "HEIC": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif",),
+    "JXL": (".jxl",),
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-# Suffixes of unsupported picture formats, which are counted and reported where a folder contains them; those of raw
-# files only where rawpy is missing.
+_BY_PILLOW = ("JPEG", "PNG", "TIFF", "WEBP")
+
+
+class _Extra(NamedTuple):
+    """A package that reads a format: its module, its name, what needs it, and the extra that installs it."""
+
+    module: str
+    package: str
+    known: str
+    extra: str
+
+
+_EXTRAS = {
+    "HEIC": _Extra("pillow_heif", "pillow-heif", "HEIC", "heif"),
+    "JXL": _Extra("pyjpegxl", "pyjpegxl (Python 3.11 or later)", "JPEG XL", "heif"),
+    "RAW": _Extra("rawpy", "rawpy", "a raw photo", "raw"),
+}
+# Suffixes of unsupported picture formats, which are counted and reported where a folder contains them.
 UNREAD = (
-    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".psd", ".psb",
-    ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm", ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".crw",
-    ".x3f", ".mrw", ".kdc", ".dcr", ".gpr", *raw_metadata.SUFFIXES,
+    ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".psd", ".psb", ".xcf", ".svg", ".exr", ".hdr", ".pfm", ".ppm",
+    ".pgm", ".pnm", ".pbm", ".tga", ".ico", ".pcx", ".raw", ".crw", ".x3f", ".mrw", ".kdc", ".dcr", ".gpr",
 )  # fmt: skip
 # Signatures of other formats: offset, signature, name.
 _SIGNS = (
-    (4, b"ftypavif", "an AVIF photo"),
-    (4, b"ftypavis", "an AVIF photo"),
-    (4, b"ftyphei", "a HEIC photo"),
-    (4, b"ftyphev", "a HEIC photo"),
-    (4, b"ftypmif1", "a HEIF photo"),
-    (4, b"ftypmsf1", "a HEIF photo"),
     (4, b"ftyp", "a video"),
     (0, b"GIF8", "a GIF picture"),
     (0, b"BM", "a BMP picture"),
     (0, b"8BPS", "a Photoshop file"),
-    (0, b"\xff\x0a", "a JPEG XL photo"),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL photo"),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (0, b"v/1\x01", "an OpenEXR picture"),
@@ -71,8 +83,9 @@ _SIGNS = (
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
 # Files that claim more bytes of pixels than this, and than this multiple of their own size, are refused: Deflate and
-# LZW reach about a thousand, JPEG some hundred, WebP with a single colour much more.
-CLAIM_BYTES, CLAIM_RATIO, WEBP_RATIO = 2**25, 4000, 80_000
+# LZW reach about a thousand, JPEG some hundred, the others with a single colour much more.
+CLAIM_BYTES, CLAIM_RATIO = 2**25, 4000
+CLAIM_RATIOS = {"WEBP": 80_000, "HEIC": 80_000, "AVIF": 80_000, "JXL": 2_000_000}
 _TURNS = {  # by orientation, what turns ``(H, W, ...)`` upright
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -88,9 +101,21 @@ class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
 
 
+def missing() -> dict[str, str]:
+    """Suffixes of files that cannot be read because a package is missing, with its name and how to install it."""
+    suffixes = FORMATS | {"RAW": raw_metadata.SUFFIXES}
+    return {
+        suffix: f"{needed.package}: pip install 'expcorr[{needed.extra}]'"
+        for kind, needed in _EXTRAS.items()
+        if find_spec(needed.module) is None
+        for suffix in suffixes[kind]
+    }
+
+
 def readable() -> tuple[str, ...]:
-    """The suffixes of files that can be read here: raw files need rawpy."""
-    return (*SUFFIXES, *(raw_metadata.SUFFIXES if find_spec("rawpy") else ()))
+    """The suffixes of files that can be read here."""
+    lacking = missing()
+    return tuple(suffix for suffix in (*SUFFIXES, *raw_metadata.SUFFIXES) if suffix not in lacking)
 
 
 def find_photos(folder: Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
@@ -118,6 +143,15 @@ def pyvips_for(name: object) -> Any:
     except (ImportError, OSError) as error:
         raise ImageError(f"{name} has 16 bits per channel, which needs pyvips: pip install 'expcorr[deep]'") from error
     return pyvips
+
+
+def module_for(kind: str, name: object) -> Any:
+    """The package that reads and writes a format; where it is missing, an ImageError that names what needs it."""
+    module, package, known, extra = _EXTRAS[kind]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImageError(f"{name} is {known}, which needs {package}: pip install 'expcorr[{extra}]'") from error
 
 
 @contextmanager
@@ -159,7 +193,11 @@ def _sniffed(beginning: bytes) -> str:
         return "TIFF"
     if raw_metadata.is_raw(beginning):
         return "RAW"
-    return "WEBP" if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP" else ""
+    if beginning.startswith(jxl.SIGNATURES):
+        return "JXL"
+    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
+        return "WEBP"
+    return heif.sniffed(beginning)
 
 
 def kind_of(beginning: bytes, path: Path) -> str:
@@ -209,6 +247,11 @@ def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Pho
         ImageError: the file is damaged, in another format, HDR, or needs an extra that is missing.
     """
     kind = kind_of(content[:32], path)
+    if kind in ("HEIC", "AVIF", "JXL"):
+        from . import newer
+
+        with _explained(path):
+            return _upright(*newer.decode(content, path, kind))
     decode = {
         "JPEG": _decode_jpeg,
         "PNG": _decode_png,
@@ -219,10 +262,11 @@ def decode_photo(content: bytes, path: Path, at_least: int | None = None) -> Pho
     return _upright(decode(content, path, at_least))
 
 
-def _upright(photo: Photo) -> Photo:
+def _upright(photo: Photo, turned: bool = False) -> Photo:
+    """The photo with upright metadata, and pixels, unless the decoder has ``turned`` these."""
     metadata = photo.metadata.of_upright()
     turn = _TURNS.get(photo.metadata.orientation)
-    if turn is None:
+    if turn is None or turned:
         return replace(photo, metadata=metadata)
     if metadata.gain_map:
         metadata = replace(metadata, gain_map=metadata.gain_map.turned(turn))
@@ -309,7 +353,7 @@ def _of_planes(planes: list[NDArray[Any]], page: tiff.Page, metadata: Metadata) 
         pixels = np.iinfo(pixels.dtype).max - pixels
     alpha = None if page.alpha is None else planes[page.colours + page.alpha]
     photo = _photo(pixels, alpha, page.colours == 1, metadata)
-    return _divided(photo) if page.alpha is not None and page.extra[page.alpha] == 1 else photo
+    return divided(photo) if page.alpha is not None and page.extra[page.alpha] == 1 else photo
 
 
 def _decode_odd(content: bytes, path: Path, metadata: Metadata, page: tiff.Page) -> Photo:
@@ -341,15 +385,6 @@ def _photo(
     return Photo(pixels, alpha, grey, metadata, tone=tone_of(metadata.icc_profile, pixels.dtype))
 
 
-def _divided(photo: Photo) -> Photo:
-    """Undo the multiplication of a photo's colours by alpha, as libvips does where it can."""
-    if photo.alpha is None:
-        return photo
-    peak = np.iinfo(photo.pixels.dtype).max
-    scale = peak / np.maximum(photo.alpha, 1)[..., None]
-    return replace(photo, pixels=(photo.pixels * scale).round().clip(0, peak).astype(photo.pixels.dtype))
-
-
 def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
     with _explained(path):
         metadata, lossless = webp.read(content), webp.is_lossless(content)
@@ -359,7 +394,7 @@ def _decode_webp(content: bytes, path: Path, _: int | None) -> Photo:
 def _decoded(picture: bytes, path: Path, metadata: Metadata, size: int, at_least: int | None = None) -> Photo:
     """Decode through Pillow, with the pixels as stored in the file of ``size`` bytes."""
     try:
-        image = Image.open(io.BytesIO(picture), formats=list(FORMATS))
+        image = Image.open(io.BytesIO(picture), formats=list(_BY_PILLOW))
     except UnidentifiedImageError as error:
         raise ValueError("its beginning cannot be read") from error
     with image:
@@ -393,13 +428,14 @@ def photo_size(source: Path | io.BytesIO) -> int:
             if beginning.startswith(png.SIGNATURE):  # Pillow looks at more, which may be damaged
                 width, height = struct.unpack_from(">II", beginning, 16)
                 return int(width * height)
-            if _sniffed(beginning) in ("TIFF", "RAW"):  # Pillow looks at the first page, which may be a preview
+            kind = _sniffed(beginning)
+            if kind in ("TIFF", "RAW"):  # Pillow looks at the first page, which may be a preview
                 with (
                     nullcontext(file.getvalue())
                     if isinstance(file, io.BytesIO)
                     else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 ) as content:
-                    if _sniffed(beginning) == "TIFF":
+                    if kind == "TIFF":
                         page, _, _ = tiff.page_of(Block(content))
                         if not page.raw:
                             return page.width * page.height
@@ -407,19 +443,23 @@ def photo_size(source: Path | io.BytesIO) -> int:
                     check_claim(Path(), len(content), width, height, 2 * width * height)
                     return width * height
             file.seek(0)
-            with Image.open(file, formats=list(FORMATS)) as image:
+            if kind in ("HEIC", "AVIF", "JXL"):
+                from . import newer
+
+                return newer.pixels_of(file.read(), kind)
+            with Image.open(file, formats=list(_BY_PILLOW)) as image:
                 return image.width * image.height
     except Exception:  # damaged files make decoders raise almost anything; reading the photo reports it
         return 0
 
 
-def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ratio: int = CLAIM_RATIO) -> None:
+def check_claim(path: Path, size: int, width: int, height: int, claimed: int, kind: str = "") -> None:
     """Refuse a file of ``size`` bytes that is far too small for the ``claimed`` bytes of pixels.
 
     Raises:
-        ImageError: it claims more than ``ratio`` times its size.
+        ImageError: it claims more than a file of its ``kind`` can hold.
     """
-    if claimed > max(CLAIM_BYTES, ratio * size):
+    if claimed > max(CLAIM_BYTES, CLAIM_RATIOS.get(kind, CLAIM_RATIO) * size):
         raise ImageError(
             f"{path} claims {width}x{height} pixels, which its {size} bytes can hardly hold; "
             "copy it again or leave it out"
@@ -429,7 +469,7 @@ def check_claim(path: Path, size: int, width: int, height: int, claimed: int, ra
 def _check_claim(image: Image.Image, path: Path, size: int) -> None:
     """Refuse files that are far too small for the pixels they claim: decoders may spend minutes on nothing."""
     claimed = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
-    check_claim(path, size, image.width, image.height, claimed, WEBP_RATIO if image.format == "WEBP" else CLAIM_RATIO)
+    check_claim(path, size, image.width, image.height, claimed, image.format or "")
 
 
 def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

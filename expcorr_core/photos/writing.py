@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..files import replacing
-from . import exif, jpeg, png, tiff
+from . import exif, jpeg, newer, png, tiff
 from .directories import Block, ExifError
+from .icc import is_usable
 from .iptc import IPTC, records_of, resource
 from .metadata import Metadata
 from .photo import Photo, to_eight_bit
 from .reading import FORMATS, SUFFIXES, ImageError, pyvips_for
 from .xmp import joined
 
-DEEP_FORMATS = ("PNG", "TIFF")
+DEEP_FORMATS = ("PNG", "TIFF", "JXL")
 JPEG_QUALITY = 95
 # White, red, green, blue: x and y, times 100,000.
 _SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # pixels
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "HEIC": 16_384, "AVIF": 16_384}  # pixels
 _THUMBNAIL_SIDE = 160  # pixels, as EXIF asks for
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI", b"pHYs")
 
@@ -65,7 +66,7 @@ def save_photo(path: Path, photo: Photo, kind: str) -> tuple[str, ...]:
 
 
 def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
-    """Write a photo. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8.
+    """Write a photo. JPEG drops alpha; JPEG and WebP reduce 16 bits to 8, HEIC and AVIF to 10 or the photo's own bits.
 
     Args:
         file: what to write to, from its beginning.
@@ -89,8 +90,11 @@ def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
         metadata = _with_thumbnail(metadata, photo, kind)
     if photo.alpha is not None and kind == "JPEG":
         metadata = metadata.without("alpha")
-    if photo.deep and kind not in DEEP_FORMATS:
-        metadata = metadata.without("16 bits per channel (8 are written)")
+    if kind in ("HEIC", "AVIF"):
+        if photo.deep and not photo.bits:
+            metadata = metadata.without(f"16 bits per channel ({newer.bits_of(photo)} are written)")
+    elif photo.deep and kind not in DEEP_FORMATS:
+        metadata = metadata.without(f"{photo.bits or 16} bits per channel (8 are written)")
         alpha = None if photo.alpha is None else to_eight_bit(photo.alpha)
         photo = replace(photo, pixels=photo.eight_bit(), alpha=alpha)
     if kind == "TIFF":
@@ -98,7 +102,11 @@ def encode_photo(file: BinaryIO, photo: Photo, kind: str) -> tuple[str, ...]:
         left_out = tiff.write(file, [channels], channels.shape, channels.dtype, metadata)
         return metadata.without(*left_out).left_out
     left_out = []
-    if kind == "WEBP":
+    if kind in ("HEIC", "AVIF"):
+        data = newer.encode_heif(kind, photo, _channels(photo, with_alpha=True), metadata)
+    elif kind == "JXL":
+        data = newer.encode_jxl(photo, _channels(photo, with_alpha=True), metadata)
+    elif kind == "WEBP":
         data = _encoded(photo, kind, **_webp_options(photo, metadata))
     elif kind == "JPEG":
         data, left_out = jpeg.write(_encoded(photo, kind, quality=JPEG_QUALITY, subsampling=0), metadata)
@@ -135,12 +143,15 @@ def _for_format(metadata: Metadata, kind: str) -> Metadata:
             metadata = metadata.without("extended XMP, which is damaged")
     if kind == "TIFF" != metadata.kind and not metadata.iptc:
         metadata = replace(metadata, iptc=records_of(metadata.photoshop))  # where most programs look for it
-    if kind in ("TIFF", "WEBP") and metadata.comments:
+    if kind not in ("JPEG", "PNG") and metadata.comments:
         metadata = replace(metadata, comments=()).without("the comment")
-    if kind == "WEBP":
+    if kind in ("WEBP", "HEIC", "AVIF", "JXL"):
         names = ["IPTC and image resources"] if metadata.photoshop else []
-        if metadata.icc_profile[16:20] == b"GRAY":  # WebP is always RGB
+        if metadata.icc_profile[16:20] == b"GRAY" and kind != "JXL":  # WebP is always RGB, and deep AVIF here
             names.append("the grey profile")
+            metadata = replace(metadata, icc_profile=b"")
+        if kind == "JXL" and metadata.icc_profile and not is_usable(metadata.icc_profile):  # decoders would refuse it
+            names.append("the colour profile, which is damaged")
             metadata = replace(metadata, icc_profile=b"")
         names += ["the resolution"] if metadata.resolution and not _tells_resolution(metadata.exif) else []
         metadata = replace(metadata, photoshop=b"", resolution=None).without(*names)
