@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,14 +102,17 @@ def build_parser() -> argparse.ArgumentParser:
 
     correct = commands.add_parser("correct", parents=[options], help="correct photos, folders and glob patterns")
     correct.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="photo, folder (including subfolders) or glob pattern"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="photo, folder (including subfolders) or glob pattern; - for standard input",
     )
     correct.add_argument(
         "-o",
         "--output",
         type=Path,
         default=Path("corrected"),
-        help="output folder, or a file name if there is one photo (default: corrected/)",
+        help="output folder, or a file name, or - for standard output, if there is one photo (default: corrected/)",
     )
     correct.add_argument("--compare", action="store_true", help="also write NAME_compare, which shows before and after")
     correct.add_argument(
@@ -270,13 +274,24 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted, 141 the reader of standard output
+        has gone.
+    """
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown:  # the parser of all commands does not know the options of this one
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; see: expcorr {args.command} --help")
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        if sys.stdout:
+            sys.stdout.flush()  # else a broken pipe shows only at the interpreter's end
+        return code
+    except BrokenPipeError:  # as if SIGPIPE had ended the process, which is what shells expect
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None  # else the message says what to do
         text = f"{missing} is not installed; pip install 'expcorr[standalone]'" if missing else str(error)

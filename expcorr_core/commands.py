@@ -29,6 +29,7 @@ from .batch.bulk import (
     write_report,
 )  # fmt: skip
 from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
+from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
 from .corrector import Corrector
 from .files import remove_leftovers, replacing
@@ -66,19 +67,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def command_correct(args: argparse.Namespace) -> int:
+    if PIPE in args.inputs or str(args.output) == PIPE:
+        return _correct_piped(args)
     bulk = is_bulk(args.inputs)
     one_file = is_one_photo(args.output)
     jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
-    work = Work(
-        settings=args.settings,
-        weights=args.weights,
-        device=str(_corrector(args).device),
-        output=None if one_file else args.output,
-        metadata=args.metadata,
-        overwrite=args.overwrite,
-        resume=bulk,
-        time_limit=args.time_limit,
-    )
+    work = _work(args, None if one_file else args.output, resume=bulk)
     if others := unread(args.inputs, args.output):
         counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
         print(f"expcorr: skipped, because their formats cannot be read: {counts}; convert them first", file=sys.stderr)
@@ -111,6 +105,43 @@ def command_correct(args: argparse.Namespace) -> int:
         if report:
             write_report(report, outcomes)
     return _conclude(outcomes, report, args)
+
+
+def _work(args: argparse.Namespace, output: Path | None, resume: bool) -> Work:
+    """What the arguments ask to be done to each photo."""
+    return Work(
+        settings=args.settings,
+        weights=args.weights,
+        device=str(_corrector(args).device),
+        output=output,
+        metadata=args.metadata,
+        overwrite=args.overwrite,
+        resume=resume,
+        time_limit=args.time_limit,
+    )
+
+
+def _correct_piped(args: argparse.Namespace) -> int:
+    """Correct one photo from standard input or to standard output; all messages go to standard error."""
+    output, named = str(args.output), Path(args.inputs[0])
+    stream = "standard output" if output == PIPE else "standard input"
+    for name in ("compare", "report", "dry_run", "workers", "ray"):
+        if getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {stream} (-); name files instead")
+    if len(args.inputs) > 1:
+        raise UsageError(f"{stream} (-) takes one photo, but there are {len(args.inputs)} inputs")
+    if output == PIPE and args.inputs != [PIPE] and is_bulk(args.inputs):
+        raise UsageError(f"{named} is more than one photo; standard output (-) takes one")
+    if output != PIPE and not is_one_photo(args.output):
+        raise UsageError(
+            f"a photo from standard input has no name, and {output} names no photo; give one with -o photo.jpg, or -o -"
+        )
+    outcome = correct_piped(args.inputs[0], output, _work(args, None, resume=False))
+    if outcome.error:
+        print(f"expcorr: {outcome.error}", file=sys.stderr)
+    if outcome.left_out:
+        print(f"expcorr: {outcome.target}: left out: {', '.join(outcome.left_out)}", file=sys.stderr)
+    return int(bool(outcome.error))
 
 
 def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:
