@@ -143,6 +143,32 @@ def build_parser() -> argparse.ArgumentParser:
         "there is no limit if no processes are started)",
     )
     correct.add_argument(
+        "--watch",
+        action="store_true",
+        help="watch one folder: correct what is in it and what comes, until Ctrl-C; needs expcorr[watch] to be quick",
+    )
+    correct.add_argument(
+        "--settle",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="with --watch: a file is complete when it has not changed for this long (default 2)",
+    )
+    correct.add_argument(
+        "--give-up",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="with --watch: a photo that cannot be corrected has failed when it has not changed for this long "
+        "(default 60)",
+    )
+    correct.add_argument(
+        "--poll",
+        type=_seconds,
+        metavar="SECONDS",
+        help="with --watch: list the folder this often, for network drives (default: the system tells of changes)",
+    )
+    correct.add_argument(
         "--ray",
         nargs="?",
         const="",

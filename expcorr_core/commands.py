@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from .batch.bulk import (
+    BEFORE,
     FAILED,
     REPORT,
     Job,
@@ -69,6 +70,8 @@ def pick_device(name: str) -> torch.device:
 def command_correct(args: argparse.Namespace) -> int:
     if PIPE in args.inputs or str(args.output) == PIPE:
         return _correct_piped(args)
+    if args.watch:
+        return _watch(args)
     bulk = is_bulk(args.inputs)
     one_file = is_one_photo(args.output)
     jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare)
@@ -142,6 +145,42 @@ def _correct_piped(args: argparse.Namespace) -> int:
     if outcome.left_out:
         print(f"expcorr: {outcome.target}: left out: {', '.join(outcome.left_out)}", file=sys.stderr)
     return int(bool(outcome.error))
+
+
+def _watch(args: argparse.Namespace) -> int:
+    """Correct what comes into a folder, until Ctrl-C or SIGTERM."""
+    from .batch.watching import Watch
+
+    for name in ("report", "dry_run", "ray"):
+        if getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with --watch")
+    if len(args.inputs) > 1:
+        raise UsageError(f"--watch takes one folder, but there are {len(args.inputs)} inputs")
+    check_folder(args.output)
+    work = _work(args, args.output, resume=True)
+    workers = args.workers or (None if work.device == "cpu" else GPU_WORKERS)
+    say = lambda text: print(f"expcorr: {text}", file=sys.stderr, flush=True)
+    watch = Watch(
+        Path(args.inputs[0]),
+        work,
+        compare=args.compare,
+        workers=workers,
+        settle=args.settle,
+        give_up=args.give_up,
+        poll=args.poll,
+        say=say,
+    )
+    counts = Counter[str]()
+    for outcome in watch.run():
+        counts[outcome.status] += 1
+        if outcome.error:
+            say(outcome.error)
+        elif outcome.status != BEFORE and not args.quiet:
+            print(f"{outcome.status} {outcome.source} -> {outcome.target} ({outcome.seconds:.1f} s)", flush=True)
+        if outcome.left_out:
+            say(f"{outcome.target}: left out: {', '.join(outcome.left_out)}")
+    say("stopped: " + (", ".join(f"{count} {status}" for status, count in counts.items()) or "no photos came"))
+    return 0
 
 
 def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:

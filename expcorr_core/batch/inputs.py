@@ -103,7 +103,7 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
         Job(source, target, target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None)
         for (source, _), target in zip(inputs, targets, strict=True)
     ]
-    key = _folded if takes_cases_for_the_same(targets[0].parent) else str
+    key = folded if takes_cases_for_the_same(targets[0].parent) else str
     sources = {key(_real(job.source)) for job in jobs}
     taken: dict[str, tuple[Path, Path]] = {}
     planned = []
@@ -125,7 +125,7 @@ def plan_jobs(inputs: Sequence[tuple[Path, Path]], output: Path, compare: bool) 
     return planned
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """A name in the form in which case-insensitive disks compare it."""
     return unicodedata.normalize("NFC", name).lower()
 
