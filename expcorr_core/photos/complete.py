@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import mmap
 import signal
 import struct
 from contextlib import suppress
 from pathlib import Path
 
-from . import jpeg, png, webp
+from . import jpeg, png, tiff, webp
+from .directories import Block, ExifError
 from .reading import kind_of, read_content
 
 
 def lacks_end(path: Path) -> bool:
-    """Whether the end of a JPEG, PNG or WebP file is missing; of other formats, the decoder finds out.
+    """Whether the end of a photo's file is missing, which decoders do not always find out.
 
     Raises:
         ImageError: the file cannot be read, or is in no known format.
     """
     with path.open("rb") as file:
         kind = kind_of(file.read(32), path)
-    if kind not in ("JPEG", "PNG", "WEBP"):  # others may be huge
-        return False
-    content = read_content(path)
     try:
+        if kind == "TIFF":  # which may be larger than memory
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                return not tiff.has_end(Block(mapped))
+        content = read_content(path)
         if kind == "JPEG":
             return not jpeg.has_end(content)
         if kind == "PNG":
             return all(chunk.kind != b"IEND" for chunk, _ in png.chunks_of(content))
-        return not webp.has_end(content)
-    except (struct.error, IndexError):  # cut off within a header
+        return kind == "WEBP" and not webp.has_end(content)
+    except (struct.error, IndexError, ExifError):  # cut off within a header
         return True
 
 
