@@ -222,6 +222,30 @@ def build_parser() -> argparse.ArgumentParser:
         help="tags to keep: all, all except locations, or none (default all)",
     )
 
+    serve = commands.add_parser("serve", help="correct photos that come by HTTP")
+    serve.set_defaults(gains=None)
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this computer only)"
+    )
+    serve.add_argument("--port", type=int, default=8080, help="port to serve on; 0 for any that is free (default 8080)")
+    serve.add_argument("--token", help="what requests must bring (default: the variable EXPCORR_TOKEN, or nothing)")
+    serve.add_argument("--weights", type=weights_path, help="weights file, or paper (default: the bundled ones)")
+    serve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    serve.add_argument("--workers", type=_count, metavar="N", help="number of processes (default: one per core)")
+    serve.add_argument("--queue", type=_count, default=8, metavar="N", help="requests that may wait (default 8)")
+    serve.add_argument("--max-megabytes", type=_count, default=100, metavar="N", help="largest request (default 100)")
+    serve.add_argument("--max-megapixels", type=_count, default=100, metavar="N", help="largest photo (default 100)")
+    serve.add_argument(
+        "--rate", type=int, default=600, metavar="N", help="requests a minute from one address; 0: any (default 600)"
+    )
+    serve.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit)",
+    )
+
     decompose = commands.add_parser(
         "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"
     )

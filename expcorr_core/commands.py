@@ -280,6 +280,29 @@ def command_video(args: argparse.Namespace) -> int:
     return 130 if summary.stopped else 1 if summary.problem else 0
 
 
+def command_serve(args: argparse.Namespace) -> int:
+    from .serve.app import Limits, is_loopback, serve
+
+    if not 0 <= args.port < 2**16:
+        raise UsageError(f"--port must be from 0 to 65535, got {args.port}")
+    token = args.token or os.environ.get("EXPCORR_TOKEN", "")
+    say = lambda text: print(f"expcorr: {text}", file=sys.stderr, flush=True)
+    if not is_loopback(args.host) and not token:
+        say(f"warning: everybody who reaches {args.host} can use this server; set --token")
+    limits = Limits(
+        body=args.max_megabytes * 2**20,
+        pixels=args.max_megapixels * 10**6,
+        waiting=args.queue,
+        rate=args.rate,
+        seconds=args.time_limit,
+    )
+    device = str(_corrector(args).device)
+    workers = args.workers or (cores() if device == "cpu" else GPU_WORKERS)
+    work = Work(weights=args.weights, device=device)
+    serve(work, limits, args.host, args.port, token=token, workers=workers, say=say)
+    return 0
+
+
 def command_decompose(args: argparse.Namespace) -> int:
     names = [*(f"band{level}" for level in range(1, args.levels)), f"residual{args.levels}"]
     targets = [args.output / f"{args.input.stem}_{name}.png" for name in names]
@@ -354,6 +377,7 @@ def command_info(args: argparse.Namespace) -> int:
 COMMANDS = {
     "correct": command_correct,
     "video": command_video,
+    "serve": command_serve,
     "decompose": command_decompose,
     "evaluate": command_evaluate,
     "consistency": command_consistency,

@@ -71,6 +71,7 @@ FLOORS = (
     {"pretrained"},
     {"corrector"},
     {"batch", "data", "video"},
+    {"serve"},
     {"commands"},
     {"cli"},
     {"__main__"},
