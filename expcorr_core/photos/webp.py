@@ -22,7 +22,7 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def has_end(content: bytes) -> bool:
     """Whether the file is as long as it says; struct.error if it is cut off before that."""
-    return len(content) >= struct.unpack_from("<I", content, 4)[0] + 8
+    return len(content) >= int(struct.unpack_from("<I", content, 4)[0]) + 8
 
 
 def read(content: bytes) -> Metadata:

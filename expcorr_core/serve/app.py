@@ -71,7 +71,7 @@ class Refusal(Exception):
         self.status, self.headers = status, {name.replace("_", "-"): text for name, text in headers.items()}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Server:
     """The state of a running server.
 
@@ -348,7 +348,7 @@ def serve(
     stop = Stop()
     with stop.listening(), scratch() as folder:
         dispatcher = Dispatcher(workers)
-        server = Server(work, dispatcher, folder, limits, token, names)
+        server = Server(work=work, dispatcher=dispatcher, folder=folder, limits=limits, token=token, names=names)
         try:
             asyncio.run(_serve(server, host, port, stop, say))
         finally:
