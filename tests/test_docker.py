@@ -27,7 +27,7 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
 def test_all_that_the_wheel_is_built_from_is_copied() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     section = project.split("[tool.hatch.build.targets.wheel.force-include]")[1].split("\n[")[0]
-    needed = re.findall(r'^"?([\w/.-]+)"? = ', section, re.M) + ["expcorr_core", "README.md", "LICENSE"]
+    needed = [*re.findall(r'^"?([\w/.-]+)"? = ', section, re.M), "expcorr_core", "README.md", "LICENSE"]
     assert len(needed) > 5
     for name in needed:
         assert any(fnmatch(name, f"{part}*") for part in copied()), name

@@ -213,9 +213,9 @@ def test_token_rate_and_killed_workers(photo: Path, tmp_path: Path) -> None:
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
         assert running.ask("POST", "/correct", content, **bearer)[0] == 200
-        statuses = [running.ask("POST", "/correct", b"x", **bearer)[0] for _ in range(5)]
-        assert statuses[:2] == [415, 415]
-        assert statuses[-1] == 429
+        answers = [running.ask("POST", "/correct", b"x", **bearer) for _ in range(8)]
+        assert {status for status, _, _ in answers} == {415, 429}
+        assert all(int(headers["retry-after"]) <= 12 for status, headers, _ in answers if status == 429)
 
 
 def test_parameters_are_checked() -> None:

@@ -145,8 +145,8 @@ class Server:
         return web.json_response({"parameters": PARAMETERS, "limits": limits})
 
     async def _correct(self, request: web.Request) -> web.StreamResponse:
+        self._check_rate(request.remote or "")  # first, so that tokens cannot be guessed by the thousand
         self._check_token(request)
-        self._check_rate(request.remote or "")
         if self.closing:
             raise Refusal(503, "the server is stopping; try again later", Retry_After="30")
         if self.active >= self.dispatcher.workers + self.limits.waiting:
