@@ -147,6 +147,11 @@ def _correct_piped(args: argparse.Namespace) -> int:
     return int(bool(outcome.error))
 
 
+def _say(text: str) -> None:
+    """Print a line for a log."""
+    print(f"expcorr: {text}", file=sys.stderr, flush=True)
+
+
 def _watch(args: argparse.Namespace) -> int:
     """Correct what comes into a folder, until Ctrl-C or SIGTERM."""
     from .batch.watching import Watch
@@ -159,7 +164,6 @@ def _watch(args: argparse.Namespace) -> int:
     check_folder(args.output)
     work = _work(args, args.output, resume=True)
     workers = args.workers or (None if work.device == "cpu" else GPU_WORKERS)
-    say = lambda text: print(f"expcorr: {text}", file=sys.stderr, flush=True)
     watch = Watch(
         Path(args.inputs[0]),
         work,
@@ -168,18 +172,18 @@ def _watch(args: argparse.Namespace) -> int:
         settle=args.settle,
         give_up=args.give_up,
         poll=args.poll,
-        say=say,
+        say=_say,
     )
     counts = Counter[str]()
     for outcome in watch.run():
         counts[outcome.status] += 1
         if outcome.error:
-            say(outcome.error)
+            _say(outcome.error)
         elif outcome.status != BEFORE and not args.quiet:
             print(f"{outcome.status} {outcome.source} -> {outcome.target} ({outcome.seconds:.1f} s)", flush=True)
         if outcome.left_out:
-            say(f"{outcome.target}: left out: {', '.join(outcome.left_out)}")
-    say("stopped: " + (", ".join(f"{count} {status}" for status, count in counts.items()) or "no photos came"))
+            _say(f"{outcome.target}: left out: {', '.join(outcome.left_out)}")
+    _say("stopped: " + (", ".join(f"{count} {status}" for status, count in counts.items()) or "no photos came"))
     return 0
 
 
@@ -286,9 +290,8 @@ def command_serve(args: argparse.Namespace) -> int:
     if not 0 <= args.port < 2**16:
         raise UsageError(f"--port must be from 0 to 65535, got {args.port}")
     token = args.token or os.environ.get("EXPCORR_TOKEN", "")
-    say = lambda text: print(f"expcorr: {text}", file=sys.stderr, flush=True)
     if not is_loopback(args.host) and not token:
-        say(f"warning: everybody who reaches {args.host} can use this server; set --token")
+        _say(f"warning: everybody who reaches {args.host} can use this server; set --token")
     limits = Limits(
         body=args.max_megabytes * 2**20,
         pixels=args.max_megapixels * 10**6,
@@ -299,7 +302,7 @@ def command_serve(args: argparse.Namespace) -> int:
     device = str(_corrector(args).device)
     workers = args.workers or (cores() if device == "cpu" else GPU_WORKERS)
     work = Work(weights=args.weights, device=device)
-    serve(work, limits, args.host, args.port, token=token, workers=workers, say=say)
+    serve(work, limits, args.host, args.port, token=token, workers=workers, say=_say)
     return 0
 
 

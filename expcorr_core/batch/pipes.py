@@ -56,11 +56,11 @@ def correct_piped(source: str, output: str, work: Work) -> Outcome:
             with _explained(OUTPUT, "written"), target.open("rb") as file:
                 shutil.copyfileobj(file, writer, 1 << 20)
                 writer.flush()
-        error = outcome.error
+        told = outcome.error
         for name, shown in ((path, INPUT if reader else source), (target, OUTPUT if writer else output)):
-            error = error.replace(str(name), shown)
-        names = {"source": INPUT if reader else source, "target": OUTPUT if writer else output}
-        return replace(outcome, **names, error=error)
+            told = told.replace(str(name), shown)
+        source, output = INPUT if reader else source, OUTPUT if writer else output
+        return replace(outcome, source=source, target=output, error=told)
 
 
 def _suffix(path: Path, shown: Path) -> str:

@@ -307,7 +307,8 @@ def parsed(wanted: Mapping[str, str]) -> tuple[Settings, str, str]:
             raise Refusal(422, f"the parameter {name!r} is unknown; there are {', '.join(PARAMETERS)}")
         kind = PARAMETERS[name]["type"]
         try:
-            found[name] = {"number": float, "boolean": TRUTHS.__getitem__, "string": str}[kind](text.lower())
+            low = text.lower()
+            found[name] = float(low) if kind == "number" else TRUTHS[low] if kind == "boolean" else low
         except (ValueError, KeyError) as error:
             raise Refusal(422, f"{name} must be a {kind}, got {text!r}") from error
         choices = PARAMETERS[name].get("enum")
