@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         default=Path("corrected"),
-        help="output folder, or a file name if there is one photo (default: corrected/)",
+        help="output folder, or a file name, or - for standard output, if there is one photo (default: corrected/)",
     )
     runs.add_argument(
         "--format",
@@ -171,7 +172,36 @@ def build_parser() -> argparse.ArgumentParser:
 
     correct = commands.add_parser("correct", parents=[options, runs], help="correct photos, folders and glob patterns")
     correct.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="photo, folder (including subfolders) or glob pattern"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="photo, folder (including subfolders) or glob pattern; - for standard input",
+    )
+    correct.add_argument(
+        "--watch",
+        action="store_true",
+        help="watch one folder: correct what is in it and what comes, until Ctrl-C; needs expcorr[watch] to be quick",
+    )
+    correct.add_argument(
+        "--settle",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="with --watch: a file is complete when it has not changed for this long (default 2)",
+    )
+    correct.add_argument(
+        "--give-up",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="with --watch: a photo that cannot be corrected has failed when it has not changed for this long "
+        "(default 60)",
+    )
+    correct.add_argument(
+        "--poll",
+        type=_seconds,
+        metavar="SECONDS",
+        help="with --watch: list the folder this often, for network drives (default: the system tells of changes)",
     )
     correct.add_argument(
         "--well-exposed",
@@ -258,6 +288,30 @@ def build_parser() -> argparse.ArgumentParser:
         help="tags to keep: all, all except locations, or none (default all)",
     )
 
+    serve = commands.add_parser("serve", help="correct photos that come by HTTP")
+    serve.set_defaults(gains=None)
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this computer only)"
+    )
+    serve.add_argument("--port", type=int, default=8080, help="port to serve on; 0 for any that is free (default 8080)")
+    serve.add_argument("--token", help="what requests must bring (default: the variable EXPCORR_TOKEN, or nothing)")
+    serve.add_argument("--weights", type=weights_path, help="weights file, or paper (default: the bundled ones)")
+    serve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    serve.add_argument("--workers", type=_count, metavar="N", help="number of processes (default: one per core)")
+    serve.add_argument("--queue", type=_count, default=8, metavar="N", help="requests that may wait (default 8)")
+    serve.add_argument("--max-megabytes", type=_count, default=100, metavar="N", help="largest request (default 100)")
+    serve.add_argument("--max-megapixels", type=_count, default=100, metavar="N", help="largest photo (default 100)")
+    serve.add_argument(
+        "--rate", type=int, default=600, metavar="N", help="requests a minute from one address; 0: any (default 600)"
+    )
+    serve.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit)",
+    )
+
     decompose = commands.add_parser(
         "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"
     )
@@ -338,13 +392,24 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted, 141 the reader of standard output
+        has gone.
+    """
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown:  # the parser of all commands does not know the options of this one
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; see: expcorr {args.command} --help")
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        if sys.stdout:
+            sys.stdout.flush()  # else a broken pipe shows only at the interpreter's end
+        return code
+    except BrokenPipeError:  # as if SIGPIPE had ended the process, which is what shells expect
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None  # else the message says what to do
         text = f"{missing} is not installed; pip install 'expcorr[standalone]'" if missing else str(error)

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from .batch.bulk import (
+    BEFORE,
     FAILED,
     REPORT,
     Job,
@@ -30,6 +31,7 @@ from .batch.bulk import (
     write_report,
 )  # fmt: skip
 from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
+from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
 from .corrections.grid_file import load_grid
 from .corrector import Corrector
@@ -77,6 +79,8 @@ def command_correct(args: argparse.Namespace) -> int:
         well_exposed=args.well_exposed,
         within=args.well_exposed_within,
     )
+    if args.watch:
+        return _watch(args, work, sidecars)
     return _correct_photos(args, work, sidecars)
 
 
@@ -91,19 +95,14 @@ def command_apply(args: argparse.Namespace) -> int:
 
 
 def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str] = ()) -> int:
-    bulk = is_bulk(args.inputs)
-    one_file = is_one_photo(args.output)
     if args.format:
         require(args.format.upper(), f"the format {args.format}")  # before the work, not after its first photo
+    if PIPE in args.inputs or str(args.output) == PIPE:
+        return _correct_piped(args, work, sidecars)
+    bulk = is_bulk(args.inputs)
+    one_file = is_one_photo(args.output)
     jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, args.format, sidecars)
-    work = replace(
-        work,
-        output=None if one_file else args.output,
-        metadata=args.metadata,
-        overwrite=args.overwrite,
-        resume=bulk,
-        time_limit=args.time_limit,
-    )
+    work = _told(work, args, None if one_file else args.output, resume=bulk)
     others, lacking = unread(args.inputs, args.output), missing()
     for reason in dict.fromkeys(lacking.get(suffix, "") for suffix in others):
         counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if lacking.get(suffix, "") == reason)
@@ -142,6 +141,88 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
         if report:
             write_report(report, outcomes)
     return _conclude(outcomes, report, args)
+
+
+def _told(work: Work, args: argparse.Namespace, output: Path | None, resume: bool) -> Work:
+    """The work with what the arguments say of files."""
+    return replace(
+        work,
+        output=output,
+        metadata=args.metadata,
+        overwrite=args.overwrite,
+        resume=resume,
+        time_limit=args.time_limit,
+    )
+
+
+def _correct_piped(args: argparse.Namespace, work: Work, sidecars: Sequence[str]) -> int:
+    """Correct one photo from standard input or to standard output; all messages go to standard error."""
+    output, named = str(args.output), Path(args.inputs[0])
+    stream = "standard output" if output == PIPE else "standard input"
+    for name in ("compare", "report", "dry_run", "workers", "ray"):
+        if getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {stream} (-); name files instead")
+    if sidecars or work.well_exposed == "skip":
+        option = "--well-exposed skip" if not sidecars else "--lut" if args.lut else f"--{sidecars[0]}"
+        raise UsageError(f"{option} cannot be used with {stream} (-); name files instead")
+    if len(args.inputs) > 1:
+        raise UsageError(f"{stream} (-) takes one photo, but there are {len(args.inputs)} inputs")
+    if output == PIPE and args.inputs != [PIPE] and is_bulk(args.inputs):
+        raise UsageError(f"{named} is more than one photo; standard output (-) takes one")
+    if output != PIPE and not is_one_photo(args.output):
+        raise UsageError(
+            f"a photo from standard input has no name, and {output} names no photo; give one with -o photo.jpg, or -o -"
+        )
+    outcome = correct_piped(args.inputs[0], output, _told(work, args, None, resume=False), args.format)
+    if outcome.error:
+        print(f"expcorr: {outcome.error}", file=sys.stderr)
+    if outcome.left_out:
+        print(f"expcorr: {outcome.target}: left out: {', '.join(outcome.left_out)}", file=sys.stderr)
+    return int(bool(outcome.error))
+
+
+def _say(text: str) -> None:
+    """Print a line for a log."""
+    print(f"expcorr: {text}", file=sys.stderr, flush=True)
+
+
+def _watch(args: argparse.Namespace, work: Work, sidecars: Sequence[str]) -> int:
+    """Correct what comes into a folder, until Ctrl-C or SIGTERM."""
+    from .batch.watching import Watch
+
+    for name in ("report", "dry_run", "ray"):
+        if getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with --watch")
+    if len(args.inputs) > 1:
+        raise UsageError(f"--watch takes one folder, but there are {len(args.inputs)} inputs")
+    if args.format:
+        require(args.format.upper(), f"the format {args.format}")
+    check_folder(args.output)
+    work = _told(work, args, args.output, resume=True)
+    workers = args.workers or (None if work.device == "cpu" else GPU_WORKERS)
+    watch = Watch(
+        Path(args.inputs[0]),
+        work,
+        compare=args.compare,
+        form=args.format,
+        sidecars=sidecars,
+        workers=workers,
+        settle=args.settle,
+        give_up=args.give_up,
+        poll=args.poll,
+        say=_say,
+    )
+    counts = Counter[str]()
+    for outcome in watch.run():
+        counts[outcome.status] += 1
+        if outcome.error:
+            _say(outcome.error)
+        elif outcome.status != BEFORE and not args.quiet:
+            print(f"{outcome.status} {outcome.source} -> {outcome.target} ({outcome.seconds:.1f} s)", flush=True)
+        if outcome.left_out:
+            _say(f"{outcome.target}: left out: {', '.join(outcome.left_out)}")
+    _say("stopped: " + (", ".join(f"{count} {status}" for status, count in counts.items()) or "no photos came"))
+    return 0
 
 
 def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iterator[Outcome]:
@@ -251,6 +332,28 @@ def command_video(args: argparse.Namespace) -> int:
     return 130 if summary.stopped else 1 if summary.problem else 0
 
 
+def command_serve(args: argparse.Namespace) -> int:
+    from .serve.app import Limits, is_loopback, serve
+
+    if not 0 <= args.port < 2**16:
+        raise UsageError(f"--port must be from 0 to 65535, got {args.port}")
+    token = args.token or os.environ.get("EXPCORR_TOKEN", "")
+    if not is_loopback(args.host) and not token:
+        _say(f"warning: everybody who reaches {args.host} can use this server; set --token")
+    limits = Limits(
+        body=args.max_megabytes * 2**20,
+        pixels=args.max_megapixels * 10**6,
+        waiting=args.queue,
+        rate=args.rate,
+        seconds=args.time_limit,
+    )
+    device = str(_corrector(args).device)
+    workers = args.workers or (cores() if device == "cpu" else GPU_WORKERS)
+    work = Work(weights=args.weights, device=device)
+    serve(work, limits, args.host, args.port, token=token, workers=workers, say=_say)
+    return 0
+
+
 def command_decompose(args: argparse.Namespace) -> int:
     names = [*(f"band{level}" for level in range(1, args.levels)), f"residual{args.levels}"]
     targets = [args.output / f"{args.input.stem}_{name}.png" for name in names]
@@ -326,6 +429,7 @@ COMMANDS = {
     "correct": command_correct,
     "apply": command_apply,
     "video": command_video,
+    "serve": command_serve,
     "decompose": command_decompose,
     "evaluate": command_evaluate,
     "consistency": command_consistency,

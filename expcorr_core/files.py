@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -83,6 +84,18 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
                 _flush_at(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Provide a private folder for temporary files, removed afterwards, as are those of processes that were killed."""
+    place, prefix = Path(tempfile.gettempdir()), f"expcorr-{host()}-"
+    for left in place.glob(f"{prefix}*"):
+        with suppress(OSError):  # of another user
+            if left.is_dir() and not left.is_symlink() and not is_written(left, prefix):
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def remove_leftovers(folder: Path) -> int:

@@ -79,6 +79,7 @@ FLOORS = (
     {"corrections", "pretrained"},
     {"corrector"},
     {"batch", "data", "video"},
+    {"serve"},
     {"commands"},
     {"cli"},
     {"__main__"},

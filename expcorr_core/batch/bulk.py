@@ -425,7 +425,7 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
         budget = memory() / 2
         workers = max(1, min(workers, int(budget // WORKER_BYTES)))
         # Made one by one as they begin: what each needs is read from its file's header.
-        tasks = (_task(job, work, entries) for job, entries in tried)
+        tasks = (task_of(job, work, entries) for job, entries in tried)
         yield from spread(correct_file, tasks, workers, max(1, cores() // workers), budget)
     finally:
         gather(work)
@@ -440,7 +440,8 @@ def _correct_here(tried: Sequence[tuple[Job, Sequence[Entry]]], work: Work) -> I
             yield correct_file(job, work, entries)
 
 
-def _task(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:
+def task_of(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:
+    """The call of :func:`correct_file`, or a like function, for a photo."""
     pixels, held = needs(job.source)
     limit = work.seconds(pixels)
     return Task((job, work, entries), crashed(job), held, limit, late(job, limit))

@@ -128,7 +128,7 @@ def plan_jobs(
         )
         for (source, _), target in zip(inputs, targets, strict=True)
     ]
-    key = _folded if takes_cases_for_the_same(targets[0].parent) else str
+    key = folded if takes_cases_for_the_same(targets[0].parent) else str
     sources = {key(_real(job.source)) for job in jobs}
     taken: dict[str, tuple[Path, Path]] = {}
     planned = []
@@ -157,7 +157,7 @@ def _renamed(name: Path, form: str) -> Path:
     return name.with_suffix(suffixes[0]) if _is_photo_name(name) else name.with_name(name.name + suffixes[0])
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """A name in the form in which case-insensitive disks compare it."""
     return unicodedata.normalize("NFC", name).lower()
 

@@ -124,10 +124,8 @@ class _Worker(Generic[Result]):
         self._process.join()
 
 
-def spread(
-    function: Callable[..., Result], tasks: Iterable[Task[Result]], workers: int, threads: int = 1, budget: float = 1.0
-) -> Iterator[Result]:
-    """Call ``function`` with each task's arguments in other processes.
+class Pool(Generic[Result]):
+    """Processes that call a function with the arguments of one task after another.
 
     A process that dies (killed, or crashed by a decoder) or takes too long does not affect other tasks. The task of a
     dead process runs once more, alone, since it may have run out of memory; if it dies again, ``crashed`` is its
@@ -135,10 +133,98 @@ def spread(
 
     Args:
         function: importable by other processes, as are its arguments.
-        tasks: in the order in which they begin; each is requested only when it is about to begin.
         workers: number of processes; started as needed.
         threads: of PyTorch in each process.
         budget: a task waits while it and the running ones would together cost more than this; one task may always run.
+
+    Attributes:
+        again: tasks of dead processes, which run once more.
+    """
+
+    def __init__(self, function: Callable[..., Result], workers: int, threads: int = 1, budget: float = 1.0) -> None:
+        self._function, self._threads, self._budget = function, threads, budget
+        self._most = min(workers, 61) if os.name == "nt" else workers  # as many as Windows can wait for
+        self._workers: list[_Worker[Result]] = []
+        self.again: list[Task[Result]] = []
+
+    def __enter__(self) -> Pool[Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let idle processes end, and kill the others."""
+        for worker in self._workers:  # all at once
+            worker.connection.close()
+        for worker in self._workers:
+            worker.end()
+
+    @property
+    def running(self) -> bool:
+        """Whether there are tasks in progress."""
+        return any(worker.task for worker in self._workers)
+
+    def begin(self, task: Task[Result]) -> bool:
+        """Begin a task if there is room for it after those of dead processes; returns whether it has begun."""
+        return self.retry() and self._begin(task)
+
+    def retry(self) -> bool:
+        """Begin the tasks of dead processes as there is room; returns whether none is left."""
+        while self.again and self._begin(self.again[0]):
+            del self.again[0]
+        return not self.again
+
+    def _begin(self, task: Task[Result]) -> bool:
+        costs = [worker.task.cost for worker in self._workers if worker.task]
+        if costs and (len(costs) >= self._most or task.cost + sum(costs) > self._budget):
+            return False
+        worker = next((worker for worker in self._workers if not worker.task), None)
+        if worker is None:
+            worker = _Worker(self._function, self._threads)
+            self._workers.append(worker)
+        worker.begin(task)
+        return True
+
+    def results(self, *others: Connection) -> Iterator[Result]:
+        """Wait until a task ends, one of some other connections has news, or half a second has passed.
+
+        Yields:
+            The results of the tasks that ended.
+
+        Raises:
+            Exception: what the function raised.
+        """
+        for worker in self._heard(others):
+            try:
+                message = worker.connection.recv()
+            except (EOFError, OSError):  # it has died
+                self._workers.remove(worker)
+                worker.end()
+                if worker.task and worker.task.cost < math.inf:
+                    self.again.append(replace(worker.task, cost=math.inf))
+                elif worker.task:
+                    yield worker.task.crashed
+            else:
+                yield from worker.take(message)
+        for worker in [worker for worker in self._workers if worker.late]:
+            self._workers.remove(worker)
+            worker.end()
+            assert worker.task
+            yield worker.task.crashed if worker.task.late is None else worker.task.late
+
+    def _heard(self, others: Sequence[Connection]) -> list[_Worker[Result]]:
+        """The workers that have sent something or died; waits at most half a second, and not beyond a deadline."""
+        left = min((worker.deadline for worker in self._workers), default=math.inf) - time.monotonic()
+        ready = wait([*others, *(worker.connection for worker in self._workers)], max(0.0, min(0.5, left)))
+        return [worker for worker in self._workers if worker.connection in ready]
+
+
+def spread(
+    function: Callable[..., Result], tasks: Iterable[Task[Result]], workers: int, threads: int = 1, budget: float = 1.0
+) -> Iterator[Result]:
+    """Call ``function`` with each task's arguments in other processes; see :class:`Pool`.
+
+    Args:
+        function, workers, threads, budget: as for that class.
+        tasks: in the order in which they begin; each is requested only when it is about to begin.
 
     Yields:
         The results, as they finish.
@@ -147,62 +233,20 @@ def spread(
         Stopped: Ctrl-C or SIGTERM came.
         Exception: what the function raised.
     """
-    if os.name == "nt":
-        workers = min(workers, 61)  # as many as Windows can wait for
     waiting = iter(tasks)
     task = next(waiting, None)
-    again: list[Task[Result]] = []
-    pool: list[_Worker[Result]] = []
     stop = Stop()
-    with stop.listening():
-        try:
-            while True:
-                while not stop.asked and (following := again[0] if again else task):
-                    costs = [worker.task.cost for worker in pool if worker.task]
-                    if costs and (len(costs) >= workers or following.cost + sum(costs) > budget):
-                        break
-                    if again:
-                        del again[0]
-                    else:
-                        task = next(waiting, None)
-                    worker = next((worker for worker in pool if not worker.task), None)
-                    if worker is None:
-                        worker = _Worker(function, threads)
-                        pool.append(worker)
-                    worker.begin(following)
-                if not any(worker.task for worker in pool):
-                    if again or task:
-                        raise Stopped
-                    return
-                for worker in _heard(pool):
-                    try:
-                        message = worker.connection.recv()
-                    except (EOFError, OSError):  # it has died
-                        pool.remove(worker)
-                        worker.end()
-                        if worker.task and worker.task.cost < math.inf:
-                            again.append(replace(worker.task, cost=math.inf))
-                        elif worker.task:
-                            yield worker.task.crashed
-                    else:
-                        yield from worker.take(message)
-                for worker in [worker for worker in pool if worker.late]:
-                    pool.remove(worker)
-                    worker.end()
-                    assert worker.task
-                    yield worker.task.crashed if worker.task.late is None else worker.task.late
-        finally:
-            for worker in pool:  # all at once
-                worker.connection.close()
-            for worker in pool:
-                worker.end()
-
-
-def _heard(pool: Sequence[_Worker[Result]]) -> list[_Worker[Result]]:
-    """The workers that have sent something or died; waits at most half a second, and not beyond a deadline."""
-    left = min(worker.deadline for worker in pool) - time.monotonic()
-    ready = wait([worker.connection for worker in pool], max(0.0, min(0.5, left)))
-    return [worker for worker in pool if worker.connection in ready]
+    with stop.listening(), Pool(function, workers, threads, budget) as pool:
+        while True:
+            if not stop.asked:
+                pool.retry()
+            while not stop.asked and task and pool.begin(task):
+                task = next(waiting, None)
+            if not pool.running:
+                if pool.again or task:
+                    raise Stopped
+                return
+            yield from pool.results()
 
 
 @contextmanager

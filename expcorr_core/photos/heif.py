@@ -88,7 +88,7 @@ def sniffed(beginning: bytes) -> str:
     return "HEIC" if brands[0] in _HEIC else ""
 
 
-def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of the content of each box; ValueError if one does not fit."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", content, start)
@@ -106,7 +106,7 @@ def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, i
 def _tops(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The outermost boxes; the decoder reports what is cut off after those that the header needs."""
     try:
-        yield from _boxes(content, 0, len(content))
+        yield from boxes(content, 0, len(content))
     except ValueError:
         return
 
@@ -126,7 +126,7 @@ def _parsed(content: bytes) -> _Parsed:
             raise NoPictureError("it has no still picture")
         raise ValueError("its header is missing")
     meta = tops[b"meta"]
-    parts = {kind: (start, end) for kind, start, end in _boxes(content, meta[0] + 4, meta[1])}
+    parts = {kind: (start, end) for kind, start, end in boxes(content, meta[0] + 4, meta[1])}
     found.idat, found.listed = parts.get(b"idat", (0, 0)), parts.get(b"iinf", (0, 0))
     start, _ = parts.get(b"pitm", (0, 0))
     found.primary = _number(content, start + 4, 4 if content[start] else 2)
@@ -141,7 +141,7 @@ def _parsed(content: bytes) -> _Parsed:
 
 
 def _read_items(found: _Parsed, content: bytes, start: int, end: int) -> None:
-    for kind, place, stop in _boxes(content, start + (8 if content[start] else 6), end):
+    for kind, place, stop in boxes(content, start + (8 if content[start] else 6), end):
         if kind != b"infe" or content[place] not in (2, 3):
             continue
         wide = 4 if content[place] == 3 else 2
@@ -179,7 +179,7 @@ def _read_places(found: _Parsed, content: bytes, start: int, end: int) -> None:
 
 def _read_references(found: _Parsed, content: bytes, start: int, end: int) -> None:
     wide = 4 if content[start] else 2
-    for kind, place, stop in _boxes(content, start + 4, end):
+    for kind, place, stop in boxes(content, start + 4, end):
         count = _number(content, place + wide, 2)
         if place + wide + 2 + count * wide > stop:
             raise ValueError("a reference is cut off")
@@ -189,9 +189,9 @@ def _read_references(found: _Parsed, content: bytes, start: int, end: int) -> No
 
 def _read_properties(found: _Parsed, content: bytes, start: int, end: int) -> None:
     kinds: list[tuple[bytes, bytes]] = []
-    for kind, place, stop in _boxes(content, start, end):
+    for kind, place, stop in boxes(content, start, end):
         if kind == b"ipco":
-            kinds = [(name, content[first:last]) for name, first, last in _boxes(content, place, stop)]
+            kinds = [(name, content[first:last]) for name, first, last in boxes(content, place, stop)]
         elif kind == b"ipma":
             wide, long = (4 if content[place] else 2), content[place + 3] & 1
             count, at = _number(content, place + 4, 4), place + 8
@@ -362,9 +362,9 @@ def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
     if not added:
         return encoded
     found = _parsed(encoded)
-    tops = list(_boxes(encoded, 0, len(encoded)))
+    tops = list(boxes(encoded, 0, len(encoded)))
     _, start, end = next(box for box in tops if box[0] == b"meta")
-    inner = [(kind, encoded[first:last]) for kind, first, last in _boxes(encoded, start + 4, end)]
+    inner = [(kind, encoded[first:last]) for kind, first, last in boxes(encoded, start + 4, end)]
     numbers = range(max(found.items) + 1, max(found.items) + 1 + len(added))
     entries = [
         _box(b"infe", b"\2\0\0\0", struct.pack(">HH", number, 0), kind, rest)

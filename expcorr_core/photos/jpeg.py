@@ -78,6 +78,13 @@ def _trailer(content: bytes, place: int) -> bytes:
     return content[place + 2 :] if content[place : place + 2] == bytes((0xFF, _EOI)) else b""
 
 
+def has_end(content: bytes) -> bool:
+    """Whether the picture's end is there; struct.error if the file is cut off before its pixels."""
+    found = _segments_of(content)
+    end = bytes((0xFF, _EOI))
+    return bool(found.trailer) or (content.endswith(end) and content.rfind(end) >= found.pixels > 2)
+
+
 def read(content: bytes) -> tuple[Metadata, bytes]:
     """The metadata of a file, and the file without them but with all that decoding needs."""
     found = _segments_of(content)

@@ -101,6 +101,11 @@ class ImageError(ValueError):
     """A photo cannot be read or written; the message names the file and says what to do."""
 
 
+def suffix_of(kind: str) -> str:
+    """The suffix of a result in a photo's format; raw files become TIFF."""
+    return FORMATS["TIFF" if kind == "RAW" else kind][0]
+
+
 def missing() -> dict[str, str]:
     """Suffixes of files that cannot be read because a package is missing, with its name and how to install it."""
     suffixes = FORMATS | {"RAW": raw_metadata.SUFFIXES}

@@ -182,6 +182,18 @@ def page_of(block: Block) -> tuple[Page, Directory, int]:
     return page, directory, len(pages) - 1
 
 
+def has_end(block: Block) -> bool:
+    """Whether a file has all pixels of its photo; ExifError if it is cut off before their directory."""
+    page, directory, _ = page_of(block)
+    if page.raw:  # where its pixels are is the camera's secret
+        return True
+    for tags in ((_STRIPS, _STRIP_SIZES), (_TILE_PLACES, _TILE_SIZES)):
+        places, sizes = (block.numbers(directory.entries.get(tag)) for tag in tags)
+        if places:
+            return all(place + size <= len(block.content) for place, size in zip(places, sizes, strict=False))
+    return False
+
+
 def below(block: Block, directory: Directory) -> list[Directory]:
     """The directories of further pictures of a page."""
     found = []

@@ -20,6 +20,11 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         place += 8 + size + size % 2
 
 
+def has_end(content: bytes) -> bool:
+    """Whether the file is as long as it says; struct.error if it is cut off before that."""
+    return len(content) >= int(struct.unpack_from("<I", content, 4)[0]) + 8
+
+
 def read(content: bytes) -> Metadata:
     """The metadata of a file."""
     found, left_out, frames = dict[str, bytes](), list[str](), 0

@@ -1,0 +1,1 @@
+"""An HTTP server that corrects photos (the ``serve`` extra)."""
