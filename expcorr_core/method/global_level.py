@@ -22,7 +22,7 @@ from ..image.exposure import power
 from ..image.resize import sample
 from .contrast import LEAST_RANGE, widened
 
-SAMPLED = 128  # side of the grid of pixels that the statistics are taken of
+SAMPLED = 256  # largest side of the grid of pixels that the statistics are taken of
 SMALL = 32  # side of the picture that the convolutions see
 KNOTS = 24  # increments of a curve
 OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
@@ -169,21 +169,24 @@ class GlobalNetwork(nn.Module):
         self.mean.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-3)
 
-    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[ToneCurves, Tensor]:
+    def forward(
+        self, image: Tensor, dtype: torch.dtype = torch.float32, values: Tensor | None = None
+    ) -> tuple[ToneCurves, Tensor]:
         """Look at photos as they are.
 
         Args:
             image: ``(B, 3, h, w)`` float32, 0..1, of the size that clipping still shows in: some 512 pixels.
             dtype: precision of convolutions and matrix products.
+            values: the photos' statistics where they are known.
 
         Returns:
             The change of each photo, in float32, with ``kept`` 0 but for blank frames; and ``(B,)`` how surely it is
             well exposed, as a logit.
         """
-        pixels = sample(image, SAMPLED, SAMPLED)
-        values = photo_statistics(pixels)
+        pixels = _sampled(image)
+        values = photo_statistics(pixels) if values is None else values
         bounds = photo_range(values)
-        small = F.avg_pool2d(pixels, SAMPLED // SMALL)
+        small = F.adaptive_avg_pool2d(pixels, SMALL)
         mean, spread = (t.to(values.device, torch.float32) for t in (self.mean, self.spread))
         known = self.statistics(((values - mean) / spread).clamp(-5, 5).to(dtype))
         seen = (torch.cat((_stretched(small, bounds), small), 1) - 0.5).to(dtype)
@@ -204,9 +207,10 @@ class GlobalNetwork(nn.Module):
             image, dtype: as in :meth:`forward`.
             flip: average with the mirrored photos (flip self-ensemble).
         """
-        found, logit = self.forward(image, dtype)
+        values = photo_statistics(_sampled(image))
+        found, logit = self.forward(image, dtype, values)
         if flip:
-            mirrored, other = self.forward(image.flip(3), dtype)
+            mirrored, other = self.forward(image.flip(3), dtype, values)
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
             logit = (logit + other) / 2
         first, last = WELL_EXPOSED
@@ -216,6 +220,10 @@ class GlobalNetwork(nn.Module):
     def parameter_count(self) -> int:
         """Number of trainable values."""
         return sum(p.numel() for p in self.parameters())
+
+
+def _sampled(image: Tensor) -> Tensor:
+    return sample(image, *(min(SAMPLED, side) for side in image.shape[2:]))
 
 
 def photo_statistics(image: Tensor) -> Tensor:
@@ -232,32 +240,32 @@ def photo_statistics(image: Tensor) -> Tensor:
     batch = len(image)
     red, green, blue = image.flatten(2).unbind(1)
     luma = luminance(image).flatten(1)
-    levels = (torch.stack((red, green, blue, luma), 1) * 255).round_().long()
-    rows = torch.arange(4 * batch, device=image.device).view(batch, 4, 1) * 256
-    counts = torch.bincount((levels + rows).flatten(), minlength=batch * 1024).view(batch * 4, 256)
-    shares = counts.float().cumsum(1) / luma.shape[1]
-    wanted = torch.tensor(QUANTILES, device=image.device).sub(1e-6).clamp_min(1e-9).expand(len(shares), -1)
-    quantiles = torch.searchsorted(shares, wanted.contiguous()).clamp_max(255).view(batch, -1) / 255
+    pixels = luma.shape[1]
     brightest = torch.maximum(torch.maximum(red, green), blue)
     darkest = torch.minimum(torch.minimum(red, green), blue)
-    top, bottom = 254.5 / 255, 0.5 / 255
-    clipped = [
-        (image.flatten(1) > top).float().mean(1), (brightest > top).float().mean(1), (darkest > top).float().mean(1),
-        (image.flatten(1) < bottom).float().mean(1), (brightest < bottom).float().mean(1),
-        (darkest < bottom).float().mean(1),
-    ]  # fmt: skip
+    # One histogram of each channel, the luma, and the largest and smallest channel tells nearly everything.
+    kinds = 6
+    levels = (torch.stack((red, green, blue, luma, brightest, darkest), 1) * 255).round_().int()
+    levels += torch.arange(0, kinds * 256 * batch, 256, dtype=torch.int32, device=image.device).view(batch, kinds, 1)
+    counts = torch.bincount(levels.flatten(), minlength=batch * kinds * 256).view(batch, kinds, 256).float() / pixels
+    shares = counts[:, :4].cumsum(2).flatten(0, 1)
+    wanted = torch.tensor(QUANTILES, device=image.device).sub(1e-6).clamp_min(1e-9).expand(len(shares), -1)
+    quantiles = torch.searchsorted(shares, wanted.contiguous()).clamp_max(255).view(batch, -1) / 255
+    ends = [(counts[:, :3, end].mean(1), counts[:, 4, end], counts[:, 5, end]) for end in (255, 0)]
     chroma = brightest - darkest
-    bins = (luma * (BINS - 1e-3)).long() + torch.arange(batch, device=image.device)[:, None] * BINS
+    bins = (luma * (BINS - 1e-3)).int() + torch.arange(0, batch * BINS, BINS, device=image.device, dtype=torch.int32)[
+        :, None
+    ]
     filled = torch.bincount(bins.flatten(), minlength=batch * BINS).view(batch, BINS).float()
     coloured = torch.bincount(bins.flatten(), chroma.flatten(), batch * BINS).view(batch, BINS).float()
-    spread = [chroma.mean(1), chroma.std(1), luma.mean(1), luma.std(1)]
+    moments = [moment for values in (chroma, luma) for moment in (values.mean(1), values.std(1))]
     return torch.cat(
         (
             quantiles,
-            torch.stack(clipped, 1),
-            filled / luma.shape[1],
+            torch.stack((*ends[0], *ends[1]), 1),
+            filled / pixels,
             coloured / (filled + 1),
-            torch.stack(spread, 1),
+            torch.stack(moments, 1),
         ),
         1,
     )
