@@ -27,6 +27,7 @@ SMALL = 32  # side of the picture that the convolutions see
 KNOTS = 24  # increments of a curve
 OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
 FLAT = (0.02, 0.04)  # a range up to the first is that of a blank frame, in which there is nothing to correct
+NEUTRAL = 8  # white stays neutral, and with this power of the smallest channel what is nearly white
 DARKEST = 1e-4  # exponents are taken of values from here on
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
@@ -95,7 +96,11 @@ class ToneCurves(NamedTuple):
         index = below.long().flatten(2)
         first, second = (self.curves.gather(2, index + k).view_as(image) for k in (0, 1))
         toned = torch.lerp(first, second, place - below)
-        return torch.lerp(toned + torch.einsum("bij,bjhw->bihw", self.mix, toned), image, kept)
+        mixed = toned + torch.einsum("bij,bjhw->bihw", self.mix, toned)
+        white = self.curves[..., -1] + torch.einsum("bij,bj->bi", self.mix, self.curves[..., -1])
+        lack = (white.amax(1, keepdim=True) - white)[..., None, None]  # of neutrality
+        mixed = mixed + lack * stretched.amin(1, keepdim=True) ** NEUTRAL
+        return torch.lerp(mixed, image, kept)
 
 
 class _Block(nn.Module):
