@@ -68,6 +68,21 @@ def test_curves_increase_whatever_the_weights(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 1000))
+def test_white_stays_neutral_whatever_the_weights(seed: int) -> None:
+    found = network_at_random(seed).find(torch.rand(2, 3, 40, 30))
+    white = found.apply(torch.ones(2, 3, 1, 1)).flatten(1)
+    assert torch.allclose(white.amax(1), white.amin(1), atol=1e-5)
+
+
+def test_statistics_are_those_of_the_photo_and_not_of_its_mirror_image() -> None:
+    """One row more or less of a photo that is larger than the sampled grid changes them; mirroring must not."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 300, 301, generator=generator)
+    network = network_at_random()
+    assert torch.equal(network.find(image, flip=True).range, network.find(image).range)
+
+
+@given(seed=st.integers(0, 1000))
 def test_statistics_do_not_depend_on_where_pixels_are(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     image = (torch.rand(1, 3, 16, 16, generator=generator) * 255).round() / 255
