@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..files import files_of
+from ..photos.raw_metadata import SUFFIXES as RAW
 from ..photos.raw_metadata import written_name
 from ..photos.reading import FORMATS, SUFFIXES, UNREAD, missing, readable
 from ..settings import UsageError
@@ -115,7 +116,7 @@ def plan_jobs(
         if form and output.suffix.lower() not in FORMATS[form.upper()]:
             raise UsageError(f"{output} names no file of the format {form}; leave out --format, or name a folder")
     else:
-        if len(inputs) == 1 and output.suffix.lower() in UNREAD and not output.is_dir():
+        if len(inputs) == 1 and output.suffix.lower() in (*UNREAD, *RAW) and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
         targets = [output / (_renamed(name, form) if form else written_name(name)) for _, name in inputs]

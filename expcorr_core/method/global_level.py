@@ -263,7 +263,7 @@ def photo_statistics(image: Tensor) -> Tensor:
     ]
     filled = torch.bincount(bins.flatten(), minlength=batch * BINS).view(batch, BINS).float()
     coloured = torch.bincount(bins.flatten(), chroma.flatten(), batch * BINS).view(batch, BINS).float()
-    moments = [moment for values in (chroma, luma) for moment in (values.mean(1), values.std(1))]
+    moments = [moment for values in (chroma, luma) for moment in (values.mean(1), values.std(1, correction=0))]
     return torch.cat(
         (
             quantiles,
