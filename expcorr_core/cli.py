@@ -320,7 +320,9 @@ def build_parser() -> argparse.ArgumentParser:
     decompose.add_argument("--levels", type=_count, default=4, help="number of levels (default 4)")
 
     evaluation = commands.add_parser(
-        "evaluate", parents=[options], help="PSNR and SSIM of corrected inputs against their targets"
+        "evaluate",
+        parents=[options],
+        help="PSNR and SSIM of corrected inputs against their targets; their brightness, chroma and whites",
     )
     evaluation.add_argument("inputs", type=Path, metavar="INPUT_DIR", help="folder of photos to correct")
     evaluation.add_argument("targets", type=Path, metavar="GT_DIR", help="folder of their targets, with the same names")

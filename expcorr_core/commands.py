@@ -381,16 +381,20 @@ def command_evaluate(args: argparse.Namespace) -> int:
     scores = list(
         tqdm(evaluate(_corrector(args), pairs, args.settings), total=len(pairs), unit="pair", disable=args.quiet)
     )
-    print(f"{'group':<12}{'pairs':>6}{'PSNR':>9}{'SSIM':>8}")
-    for group, (count, mean_psnr, mean_ssim) in summarise(scores).items():
-        print(f"{group:<12}{count:>6}{mean_psnr:>9.2f}{mean_ssim:>8.3f}")
+    print(f"{'group':<12}{'pairs':>6}{'PSNR':>9}{'SSIM':>8}{'brightness':>12}{'chroma':>8}  whites, mean and least")
+    for group, of in summarise(scores).items():
+        whites = "" if of.whites is None else f"  {of.whites:.3f} {of.least_whites:.3f}"
+        figures = f"{of.psnr:>9.2f}{of.ssim:>8.3f}{of.brightness:>12.3f}{of.chroma:>8.3f}"
+        print(f"{group:<12}{of.pairs:>6}{figures}{whites}")
     if args.csv:
         with replacing(args.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(("name", "groups", "psnr", "ssim"))
+            writer.writerow(("name", "groups", "psnr", "ssim", "brightness", "chroma", "whites"))
             for score in scores:
-                groups = " ".join(score.pair.groups)
-                writer.writerow((score.pair.name, groups, f"{score.psnr:.4f}", f"{score.ssim:.5f}"))
+                shares = (found / max(wanted, 1e-9) for found, wanted in zip(score.look, score.wanted, strict=True))
+                whites = "" if score.whites is None else f"{score.whites:.4f}"
+                row = (f"{score.psnr:.4f}", f"{score.ssim:.5f}", *(f"{share:.4f}" for share in shares), whites)
+                writer.writerow((score.pair.name, " ".join(score.pair.groups), *row))
         print(f"written: {args.csv}")
     return 0
 

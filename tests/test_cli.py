@@ -25,6 +25,7 @@ from expcorr_core.batch.journal import JOURNALS
 from expcorr_core.corrector import Corrector
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.image.metrics import Look, kept_whites
 from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
@@ -278,14 +279,28 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
     arguments = ("evaluate", tmp_path / "input", tmp_path / "gt", "--quiet", "--csv", tmp_path / "scores.csv")
     assert run(*arguments, "--strength", 0) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["all", "2", "100.00", "1.000"]
+    assert lines[1][:6] == ["all", "2", "100.00", "1.000", "1.000", "1.000"]
     assert {line[0] for line in lines[1:7]} == {"all", "synthetic", "over", "real", "camera", "under"}
     with (tmp_path / "scores.csv").open() as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["a", "b"]
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["a", "b"]
+    assert [row["chroma"] for row in rows] == ["1.0000", "1.0000"]
     assert run(*arguments) == 2
     (tmp_path / "gt" / "b.png").unlink()
     assert run(*arguments, "--overwrite") == 1
     assert "lacks targets for 1 of 2 inputs" in capsys.readouterr().err
+
+
+def test_look_of_known_pictures() -> None:
+    grey = np.full((20, 20, 3), 100, np.uint8)
+    assert Look.of(grey) == pytest.approx((100, 0), abs=1e-4)
+    red = np.array([[[255, 0, 0]]], np.uint8)
+    assert Look.of(red).chroma == pytest.approx((255 * (1 - 0.2126) + 2 * 255 * 0.2126) / 3, abs=0.01)
+    white = grey.copy()
+    white[0, :2] = 250
+    assert kept_whites(white, white) == pytest.approx(1)
+    assert kept_whites((white * 0.9).astype(np.uint8), white) == pytest.approx(0.9, abs=1e-3)
+    assert kept_whites(grey, grey) is None
 
 
 def test_evaluate_asks_for_its_package_first(

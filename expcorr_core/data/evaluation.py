@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..corrector import Corrector
-from ..image.metrics import EQUAL_PSNR, psnr, ssim
+from ..image.metrics import EQUAL_PSNR, Look, kept_whites, psnr, ssim
 from ..image.resize import reduce_to
 from ..photos.photo import Photo
 from ..photos.reading import ImageError, read_photo
@@ -20,12 +20,42 @@ from .pairs import Pair
 
 
 class Score(NamedTuple):
-    """Metrics of one pair, and the corrected photo, ``(H, W, 3)``."""
+    """Metrics of one pair.
+
+    Attributes:
+        pair: the files.
+        psnr, ssim: of the result.
+        result: the corrected photo, ``(H, W, 3)``.
+        look, wanted: of the result, and of the target.
+        whites: see :func:`~.metrics.kept_whites`.
+    """
 
     pair: Pair
     psnr: float
     ssim: float
     result: NDArray[np.uint8]
+    look: Look
+    wanted: Look
+    whites: float | None
+
+
+class Summary(NamedTuple):
+    """Metrics of a group of pairs.
+
+    Attributes:
+        pairs: number of pairs.
+        psnr, ssim: means.
+        brightness, chroma: of the results, as a share of the targets'.
+        whites, least_whites: mean and smallest share of the targets' whites; None where there are none.
+    """
+
+    pairs: int
+    psnr: float
+    ssim: float
+    brightness: float
+    chroma: float
+    whites: float | None
+    least_whites: float | None
 
 
 def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | None = None) -> Iterator[Score]:
@@ -45,23 +75,36 @@ def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | N
         target = read_photo(pair.target).eight_bit()
         if result.shape != target.shape:
             raise ImageError(f"{pair.input} and {pair.target} differ in size; resize one of them")
-        yield Score(pair, psnr(result, target), ssim(result, target), result)
+        whites = kept_whites(result, target)
+        yield Score(pair, psnr(result, target), ssim(result, target), result, Look.of(result), Look.of(target), whites)
 
 
-def summarise(scores: Iterable[Score]) -> dict[str, tuple[int, float, float]]:
-    """Count, mean PSNR and mean SSIM of all pairs and of each group; equal pairs (infinite dB) count as EQUAL_PSNR."""
+def summarise(scores: Iterable[Score]) -> dict[str, Summary]:
+    """Metrics of all pairs and of each group; equal pairs (infinite dB) count as EQUAL_PSNR."""
     members: dict[str, list[Score]] = {}
     for score in scores:
         for group in ("all", *score.pair.groups):
             members.setdefault(group, []).append(score)
-    return {
-        group: (
-            len(part),
-            sum(min(s.psnr, EQUAL_PSNR) for s in part) / len(part),
-            sum(s.ssim for s in part) / len(part),
-        )
-        for group, part in members.items()
-    }
+    return {group: _summary(part) for group, part in members.items()}
+
+
+def _summary(scores: list[Score]) -> Summary:
+    whites = [s.whites for s in scores if s.whites is not None]
+    return Summary(
+        len(scores),
+        sum(min(s.psnr, EQUAL_PSNR) for s in scores) / len(scores),
+        sum(s.ssim for s in scores) / len(scores),
+        _share([(s.look.brightness, s.wanted.brightness) for s in scores]),
+        _share([(s.look.chroma, s.wanted.chroma) for s in scores]),
+        sum(whites) / len(whites) if whites else None,
+        min(whites, default=None),
+    )
+
+
+def _share(values: list[tuple[float, float]]) -> float:
+    """The sum of the first values, as a share of that of the second."""
+    found, wanted = map(sum, zip(*values, strict=True))
+    return found / wanted if wanted else 1.0
 
 
 def consistency(

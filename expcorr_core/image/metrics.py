@@ -6,12 +6,14 @@ SSIM needs scikit-image (the eval extra), PI needs pyiqa.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+LUMA = np.array((0.2126, 0.7152, 0.0722), np.float32)  # Rec. 709
+WHITE_SHARE, WHITE = 0.005, 235
 EQUAL_PSNR = 100.0  # dB that equal images contribute to a mean
 
 
@@ -40,6 +42,35 @@ def ssim(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     return float(
         require_ssim()(result, target, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2)
     )
+
+
+class Look(NamedTuple):
+    """What of a picture's look PSNR says little about.
+
+    Attributes:
+        brightness: mean of the values, 0..255.
+        chroma: mean distance of the values from the luminance of their pixel, 0..255.
+    """
+
+    brightness: float
+    chroma: float
+
+    @classmethod
+    def of(cls, picture: NDArray[np.uint8]) -> Look:
+        """Of an ``(H, W, 3)`` image."""
+        values = picture.astype(np.float32)
+        return cls(float(values.mean()), float(np.abs(values - (values @ LUMA)[..., None]).mean()))
+
+
+def kept_whites(result: NDArray[np.uint8], target: NDArray[np.uint8]) -> float | None:
+    """Mean luminance of a result where its target is brightest (half a percent), as a share of the target's.
+
+    None if the target has no whites there: below 235 of 255.
+    """
+    before, after = (picture.astype(np.float32) @ LUMA for picture in (target, result))
+    level = np.quantile(before, 1 - WHITE_SHARE)
+    whites = before >= level
+    return float(after[whites].mean() / before[whites].mean()) if level > WHITE else None
 
 
 class PerceptualIndex:
