@@ -297,7 +297,7 @@ def test_look_of_known_pictures() -> None:
     red = np.array([[[255, 0, 0]]], np.uint8)
     assert Look.of(red).chroma == pytest.approx((255 * (1 - 0.2126) + 2 * 255 * 0.2126) / 3, abs=0.01)
     white = grey.copy()
-    white[0, :2] = 250
+    white[0, :4] = 250
     assert kept_whites(white, white) == pytest.approx(1)
     assert kept_whites((white * 0.9).astype(np.uint8), white) == pytest.approx(0.9, abs=1e-3)
     assert kept_whites(grey, grey) is None
