@@ -1,6 +1,6 @@
 """Make the example photos and the pictures of the README and the weights' card.
 
-    export PYTHONPATH=training
+    export PYTHONPATH=.:tests
     python docs/pictures.py                    # examples/ and docs/*.jpg, docs/*.png
     python docs/pictures.py --log run/log.csv  # also the training curves
     python docs/pictures.py --adversarial WITHOUT WITH  # also what the adversarial loss changed

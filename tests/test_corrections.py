@@ -318,8 +318,8 @@ def test_bulk_runs_write_sidecars_and_know_them_again(
     }  # fmt: skip
     assert {name: digest(out / name) for name in names} == before
     Image.fromarray(scene).save(photo.with_name("scene.png"))
-    assert run(*arguments, "--quiet") == 2
-    assert "scene.cube; correct them separately" in capsys.readouterr().err
+    assert run(*arguments, "--quiet") == 1
+    assert f"where the result of {photo} goes; correct it separately" in capsys.readouterr().err
 
 
 def test_changes_in_both_directions_are_no_small_change() -> None:

@@ -171,6 +171,8 @@ class Server:
                 shown = "; ".join(outcome.left_out).encode("ascii", "backslashreplace").decode()
                 headers["Expcorr-Left-Out"] = shown.replace("\n", " ").replace("\r", " ")
             return await self._sent(request, job.target, headers)
+        except ConnectionError as error:  # nobody will read the answer; without it, aiohttp logs a traceback
+            raise Refusal(400, "the connection was closed before the photo was corrected") from error
         finally:
             self.active -= 1
             for path in files:
