@@ -106,6 +106,36 @@ def plot_log(log: Path, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def plot_front(path: Path) -> None:
+    """Real against synthetic pairs of the experiments with the global network, by what it was trained on."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    text = (ROOT / "training" / "EXPERIMENTS.md").read_text("utf-8")
+    parts = text.partition("## The global level")[2].split("\n###")
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    kinds = ((parts[0], "photos only", "o"), (next(p for p in parts if p.startswith(" Scenes")), "and HDR scenes", "^"))
+    for part, label, marker in kinds:
+        points = []
+        columns: list[str] = []
+        for line in part.splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if cells[0] == "run":
+                columns = cells
+            elif columns and len(cells) == len(columns) and "---" not in cells[0]:
+                pairs = [cells[columns.index(name)].split("/")[0].split(",")[0] for name in ("synthetic", "real")]
+                points.append([float(value.strip("* ")) for value in pairs])
+        axes.scatter(*zip(*points, strict=True), marker=marker, label=label, alpha=0.8)
+    axes.plot(25.2, 19.4, "k+", markersize=12, label="goal")
+    axes.plot(23.76, 18.84, "kx", label="the paper's network")
+    axes.set(xlabel="synthetic pairs, PSNR in dB", ylabel="real pairs, PSNR in dB")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def clip_sheet(corrector: Corrector, path: Path) -> None:
     """A pan whose exposure jumps: input, and corrected as a clip, every sixth frame."""
     still = photograph("coffee")[0]
@@ -179,6 +209,7 @@ def main() -> None:
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
+    plot_front(ROOT / "docs" / "front.png")
     gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")
     good = photograph("astronaut")
     sheet([[("well exposed", good), ("corrected", corrector(good))]], ROOT / "docs" / "well_exposed.jpg")
