@@ -36,6 +36,7 @@ from .batch.pool import Stopped
 from .corrections.grid_file import load_grid
 from .corrector import Corrector
 from .files import remove_leftovers, replacing
+from .image.report import exposure_in_words
 from .machine import cores
 from .method.global_level import GlobalNetwork
 from .method.pyramid import laplacian_pyramid
@@ -263,7 +264,9 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
                 print(f"{name}: {sum(known) / len(known):.1f} dB PSNR from the corrected photos in the mean")
     if not args.quiet and failed < len(outcomes):
         place = outcomes[0].target if len(outcomes) == 1 else args.output
-        print(f"{_counted(outcomes)}: {place}" + (f"; report: {report}" if report else ""))
+        exposure = outcomes[0].exposure if len(outcomes) == 1 else None
+        words = "" if exposure is None else f" (the photo was {exposure_in_words(exposure)})"
+        print(f"{_counted(outcomes)}: {place}{words}" + (f"; report: {report}" if report else ""))
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,10 +27,14 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.metrics import Look, kept_whites
+from expcorr_core.image.report import exposure_in_words
 from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(*arguments: object) -> int:
@@ -289,6 +294,13 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
     (tmp_path / "gt" / "b.png").unlink()
     assert run(*arguments, "--overwrite") == 1
     assert "lacks targets for 1 of 2 inputs" in capsys.readouterr().err
+
+
+def test_what_was_found_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for error, words in ((1.62, "1.6 stops too bright"), (-0.2, "0.2 stops too dark"), (-0.1, "well exposed on")):
+        assert exposure_in_words(error).startswith(words)
+    assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "a.jpg") == 0
+    assert re.search(r"1 corrected: \S+ \(the photo was 2\.\d stops too dark\)", capsys.readouterr().out)
 
 
 def test_look_of_known_pictures() -> None:

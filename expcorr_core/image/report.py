@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..settings import WELL_EXPOSED
 from .checks import check_image, check_same_shape
 from .colour import luma, srgb_to_linear
 
@@ -35,6 +36,13 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     """
     errors = _stops(image, corrected)
     return torch.stack([found.median() if found.numel() else found.new_zeros(()) for found in errors])
+
+
+def exposure_in_words(error: float) -> str:
+    """An :func:`exposure_error` in words, such as ``1.6 stops too dark``."""
+    if abs(error) < WELL_EXPOSED:
+        return "well exposed on the whole"
+    return f"{abs(error):.1f} stops too {'bright' if error > 0 else 'dark'}"
 
 
 def exposure_change(image: Tensor, corrected: Tensor) -> Tensor:
