@@ -45,7 +45,7 @@ from .photos.newer import require
 from .photos.photo import Photo
 from .photos.reading import missing, read_photo
 from .photos.writing import write_photo
-from .settings import UsageError
+from .settings import WELL_EXPOSED, UsageError
 from .video.sequence import SequenceCorrector
 
 FEW = 8  # fewer photos than this are corrected in this process
@@ -265,7 +265,7 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
     if not args.quiet and failed < len(outcomes):
         place = outcomes[0].target if len(outcomes) == 1 else args.output
         exposure = outcomes[0].exposure if len(outcomes) == 1 else None
-        words = "" if exposure is None else f" (the photo was {exposure_in_words(exposure)})"
+        words = "" if exposure is None else f" (the photo was {exposure_in_words(exposure, WELL_EXPOSED)})"
         print(f"{_counted(outcomes)}: {place}{words}" + (f"; report: {report}" if report else ""))
     return 1 if failed else 0
 

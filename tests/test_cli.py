@@ -33,7 +33,6 @@ from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
 
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -298,7 +297,7 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
 
 def test_what_was_found_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for error, words in ((1.62, "1.6 stops too bright"), (-0.2, "0.2 stops too dark"), (-0.1, "well exposed on")):
-        assert exposure_in_words(error).startswith(words)
+        assert exposure_in_words(error, 0.15).startswith(words)
     assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "a.jpg") == 0
     assert re.search(r"1 corrected: \S+ \(the photo was 2\.\d stops too dark\)", capsys.readouterr().out)
 

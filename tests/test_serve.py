@@ -139,7 +139,8 @@ def test_wrong_requests_are_told_in_a_sentence(server: Running, photo: Path) -> 
     assert server.refusal("/correct", b"")[0] == 415
     assert server.refusal("/correct", b"GIF89a" + bytes(40)) == (
         415,
-        "the photo is a GIF picture, which is not supported (JPEG, PNG, TIFF, WEBP, HEIC, AVIF, JXL are); convert it or leave it out",
+        "the photo is a GIF picture, which is not supported (JPEG, PNG, TIFF, WEBP, HEIC, AVIF, JXL are); "
+        "convert it or leave it out",
     )  # fmt: skip
     status, told = server.refusal("/correct", content[:2000])
     assert (status, told[:35]) == (422, "the photo is damaged or cut off (im")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..corrector import Corrector
-from ..image.metrics import EQUAL_PSNR, Look, kept_whites, psnr, ssim
+from ..image.metrics import EQUAL_PSNR, Look, psnr, ssim
 from ..image.resize import reduce_to
 from ..photos.photo import Photo
 from ..photos.reading import ImageError, read_photo
@@ -19,7 +19,8 @@ from ..settings import WORKING_SIZE, Settings
 from .pairs import Pair
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Score:
     """Metrics of one pair.
 
     Attributes:
@@ -39,7 +40,8 @@ class Score(NamedTuple):
     whites: float | None
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Summary:
     """Metrics of a group of pairs.
 
     Attributes:
@@ -75,7 +77,6 @@ def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | N
         target = read_photo(pair.target).eight_bit()
         if result.shape != target.shape:
             raise ImageError(f"{pair.input} and {pair.target} differ in size; resize one of them")
-        whites = kept_whites(result, target)
         yield Score(pair, psnr(result, target), ssim(result, target), result, Look.of(result), Look.of(target), whites)
 
 
@@ -91,13 +92,13 @@ def summarise(scores: Iterable[Score]) -> dict[str, Summary]:
 def _summary(scores: list[Score]) -> Summary:
     whites = [s.whites for s in scores if s.whites is not None]
     return Summary(
-        len(scores),
-        sum(min(s.psnr, EQUAL_PSNR) for s in scores) / len(scores),
-        sum(s.ssim for s in scores) / len(scores),
-        _share([(s.look.brightness, s.wanted.brightness) for s in scores]),
-        _share([(s.look.chroma, s.wanted.chroma) for s in scores]),
-        sum(whites) / len(whites) if whites else None,
-        min(whites, default=None),
+        pairs=len(scores),
+        psnr=sum(min(s.psnr, EQUAL_PSNR) for s in scores) / len(scores),
+        ssim=sum(s.ssim for s in scores) / len(scores),
+        brightness=_share([(s.look.brightness, s.wanted.brightness) for s in scores]),
+        chroma=_share([(s.look.chroma, s.wanted.chroma) for s in scores]),
+        whites=sum(whites) / len(whites) if whites else None,
+        least_whites=min(whites, default=None),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..settings import WELL_EXPOSED
 from .checks import check_image, check_same_shape
 from .colour import luma, srgb_to_linear
 
@@ -38,9 +37,9 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     return torch.stack([found.median() if found.numel() else found.new_zeros(()) for found in errors])
 
 
-def exposure_in_words(error: float) -> str:
-    """An :func:`exposure_error` in words, such as ``1.6 stops too dark``."""
-    if abs(error) < WELL_EXPOSED:
+def exposure_in_words(error: float, within: float) -> str:
+    """An :func:`exposure_error` in words, such as ``1.6 stops too dark``; ``within`` so many stops it is none."""
+    if abs(error) < within:
         return "well exposed on the whole"
     return f"{abs(error):.1f} stops too {'bright' if error > 0 else 'dark'}"
 
