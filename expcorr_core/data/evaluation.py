@@ -77,7 +77,15 @@ def evaluate(corrector: Corrector, pairs: Iterable[Pair], settings: Settings | N
         target = read_photo(pair.target).eight_bit()
         if result.shape != target.shape:
             raise ImageError(f"{pair.input} and {pair.target} differ in size; resize one of them")
-        yield Score(pair, psnr(result, target), ssim(result, target), result, Look.of(result), Look.of(target), whites)
+        yield Score(
+            pair=pair,
+            psnr=psnr(result, target),
+            ssim=ssim(result, target),
+            result=result,
+            look=Look.of(result),
+            wanted=Look.of(target),
+            whites=kept_whites(result, target),
+        )
 
 
 def summarise(scores: Iterable[Score]) -> dict[str, Summary]:
