@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..corrector import Corrector
-from ..image.metrics import EQUAL_PSNR, Look, psnr, ssim
+from ..image.metrics import EQUAL_PSNR, Look, kept_whites, psnr, ssim
 from ..image.resize import reduce_to
 from ..photos.photo import Photo
 from ..photos.reading import ImageError, read_photo
