@@ -300,6 +300,8 @@ def test_what_was_found_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureF
         assert exposure_in_words(error, 0.15).startswith(words)
     assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "a.jpg") == 0
     assert re.search(r"1 corrected: \S+ \(the photo was 2\.\d stops too dark\)", capsys.readouterr().out)
+    assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "b.jpg", "--max-stops", 0.5) == 0
+    assert re.search(r"the photo was 2\.\d stops too dark", capsys.readouterr().out)  # whatever may be done about it
 
 
 def test_look_of_known_pictures() -> None:

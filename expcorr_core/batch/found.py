@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ def find_correction(
         return Found(correction=correction, used=BilateralGrid.identity())
     used = correction.grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
-    full = correction.grid.slice(small)
+    full = replace(correction.grid, limits=None).slice(small)  # what the photo lacks, whatever may be done about it
     exposure = float(exposure_error(small, full))
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()
