@@ -11,7 +11,7 @@ COPY pyproject.toml README.md LICENSE /src/
 COPY expcorr_core /src/expcorr_core
 COPY training /src/training
 COPY weights /src/weights
-RUN pip install -c /src/constraints.txt "/src[standalone,deep,video,watch,serve]"
+RUN pip install -c /src/constraints.txt "/src[standalone,deep,heif,raw,video,watch,serve]"
 
 FROM python:3.12-slim
 COPY --from=build /opt/expcorr /opt/expcorr
