@@ -12,6 +12,7 @@ JPEG at EV 0 where that clips nothing; and the luma of the brightest half percen
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import LUMA, linear_to_srgb
+from expcorr_core.image.metrics import EQUAL_PSNR
 from expcorr_core.photos.reading import find_photos, read_photo
 
 Floats = NDArray[np.float32]
@@ -80,7 +82,8 @@ def compare(corrector: Corrector, scene: Floats, stops: int, path: Path) -> tupl
     lumas = [result @ WEIGHTS for result in results]
     enough = lost.mean() > 1 / 200
     ranks = [float(spearmanr(truth[lost], luma[lost]).statistic) if enough else np.nan for luma in lumas]
-    psnrs = [float(-10 * np.log10(np.mean((result - reference)[fair] ** 2))) for result in results]
+    errors = [float(np.mean((result - reference)[fair] ** 2)) for result in results]
+    psnrs = [-10 * math.log10(max(error, 10 ** (-EQUAL_PSNR / 10))) for error in errors]
     whites = [float(np.quantile(luma, 0.995)) for luma in lumas]
     seen = Seen(float(lost.mean()), (ranks[0], ranks[1]), (psnrs[0], psnrs[1]), (whites[0], whites[1]))
     return seen, [inputs[0], results[0], inputs[1], results[1]]
