@@ -31,7 +31,7 @@ NEUTRAL = 8  # white stays neutral, and with this power of the smallest channel 
 DARKEST = 1e-4  # exponents are taken of values from here on
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
-WELL_EXPOSED = (0.6, 0.8)
+WELL_EXPOSED = (0.8, 0.95)
 WELL_EXPOSED_PRIOR = -1.4  # logit of a fifth
 QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
 STATISTICS = 4 * len(QUANTILES) + 6 + 2 * BINS + 4
