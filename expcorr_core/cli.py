@@ -42,22 +42,22 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _from_zero(text: str, problem: str) -> float:
+    """A finite number from 0 up; ``problem`` says what the text is not."""
     try:
         if 0 <= float(text) < math.inf:
             return float(text)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds, or 0 for no limit")
+    raise argparse.ArgumentTypeError(f"{text!r} {problem}")
+
+
+def _seconds(text: str) -> float:
+    return _from_zero(text, "is not a time; give seconds, or 0 for no limit")
 
 
 def _stops(text: str) -> float:
-    try:
-        if 0 <= float(text) < math.inf:
-            return float(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of stops from 0 up")
+    return _from_zero(text, "is not a number of stops from 0 up")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,9 +7,11 @@ since lengths change.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 from . import xmp
+from .boxes import boxes
 from .gain_map import SPACE
 
 MPF = b"MPF\0"
@@ -52,7 +54,7 @@ def video_of(content: bytes, packet: bytes) -> Video | None:
     start = _of_samsung(content)
     if start is None:
         start = max(0, content.find(b"ftyp") - 4)
-        content = content[: _boxes(content, start)]
+        content = content[: _end_of_boxes(content, start)]
         if content[:start].strip(PADDING) or content[start + 4 : start + 8] != b"ftyp":
             return None
     found = xmp.properties(packet, _CAMERA)
@@ -64,16 +66,13 @@ def _is_number(*values: str) -> bool:
     return len(values) == 1 and len(values[0]) <= 20 and values[0].lstrip("-").isdecimal()
 
 
-def _boxes(content: bytes, place: int) -> int:
+def _end_of_boxes(content: bytes, place: int) -> int:
     """Where the boxes of a video end that begin at a place."""
-    while place + 8 <= len(content):
-        size, kind = struct.unpack_from(">I4s", content, place)
-        if size == 1 and place + 16 <= len(content):
-            (size,) = struct.unpack_from(">Q", content, place + 8)
-        size = size or len(content) - place
-        if not kind.isalnum() or size < 8 or place + size > len(content):
-            break
-        place += size
+    with suppress(ValueError):
+        for kind, _, stop in boxes(content, place, len(content)):
+            if not kind.isalnum():
+                break
+            place = stop
     return place
 
 

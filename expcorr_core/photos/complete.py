@@ -8,7 +8,8 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from . import heif, jpeg, png, tiff, webp
+from . import jpeg, png, tiff, webp
+from .boxes import boxes
 from .directories import Block, ExifError
 from .reading import kind_of, read_content
 
@@ -34,7 +35,7 @@ def lacks_end(path: Path) -> bool:
             return not webp.has_end(content)
         if content[4:8] not in (b"ftyp", b"JXL "):
             return False
-        *_, (_, _, end) = heif.boxes(content, 0, len(content))
+        *_, (_, _, end) = boxes(content, 0, len(content))
         return end < len(content)
     except (struct.error, IndexError, ValueError, ExifError):  # cut off within a header
         return True

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from .boxes import boxes
 from .icc import PRIMARIES, profile_of
 from .metadata import Metadata
 from .png import GAMMAS
@@ -86,21 +87,6 @@ def sniffed(beginning: bytes) -> str:
     if brands[0] in _AVIF or (brands[0] in _HEIC and any(brand in _AVIF for brand in brands)):
         return "AVIF"
     return "HEIC" if brands[0] in _HEIC else ""
-
-
-def boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the content of each box; ValueError if one does not fit."""
-    while start + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", content, start)
-        head = 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", content, start + 8)
-            head = 16
-        size = size or end - start
-        if size < head or start + size > end:
-            raise ValueError(f"the box {kind.decode('latin-1')!r} is cut off")
-        yield kind, start + head, start + size
-        start += size
 
 
 def _tops(content: bytes) -> Iterator[tuple[bytes, int, int]]:

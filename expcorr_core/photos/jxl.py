@@ -7,9 +7,9 @@ has coded without loss, where the pixels are the file's own values whatever they
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .boxes import boxes
 from .png import LINEAR
 
 SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
@@ -84,28 +84,12 @@ class _Bits:
         return self.choice((0, 0), (1, 0), (2, 4), (18, 6))
 
 
-def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the content of each box, up to where the file is cut off."""
-    place = 0
-    while place + 8 <= len(content):
-        size, kind = struct.unpack_from(">I4s", content, place)
-        head = 8
-        if size == 1 and place + 16 <= len(content):
-            (size,) = struct.unpack_from(">Q", content, place + 8)
-            head = 16
-        size = size or len(content) - place
-        if size < head:
-            return
-        yield kind, place + head, min(place + size, len(content))
-        place += size
-
-
 def header_of(content: bytes) -> Header:
     """The header of a file. ValueError if it is damaged."""
     if content.startswith(SIGNATURES[0]):
         return _header_of(content[:_MOST], ())
     kinds, start = [], b""
-    for kind, first, last in _boxes(content):
+    for kind, first, last in boxes(content, 0, len(content), cut=True):
         kinds.append(content[first : first + 4] if kind == b"brob" else kind)  # compressed boxes name what they hold
         if kind in (b"jxlc", b"jxlp") and not start:
             start = content[first + 4 * (kind == b"jxlp") : last][:_MOST]
@@ -322,7 +306,7 @@ def bare(encoded: bytes) -> tuple[bytes, bytes]:
     """The codestream of an encoded picture, and the level of decoder that it asks for, if it is not the usual one."""
     if encoded.startswith(SIGNATURES[0]):
         return encoded, b""
-    parts = {kind: encoded[start:end] for kind, start, end in _boxes(encoded)}
+    parts = {kind: encoded[start:end] for kind, start, end in boxes(encoded, 0, len(encoded), cut=True)}
     return parts[b"jxlc"], parts.get(b"jxll", b"")
 
 

@@ -33,6 +33,12 @@ _ENTRIES = 2**16
 _PREVIEW_SIDE = 256
 
 
+def libraw_reason(error: Exception) -> str:
+    """What LibRaw says of a file in an exception of rawpy."""
+    reason = error.args[0] if error.args else type(error).__name__
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+
+
 def develop(content: bytes, path: Path) -> Photo:
     """Develop a raw file to 16-bit sRGB, upright.
 
@@ -74,8 +80,7 @@ def develop(content: bytes, path: Path) -> Photo:
     except rawpy.LibRawIOError as error:
         raise ValueError("it ends too early") from error
     except rawpy.LibRawError as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else reason) from error
+        raise ValueError(libraw_reason(error)) from error
     grey = light.ndim == 2 or light.shape[2] == 1
     if grey:
         light = np.repeat(light.reshape(*light.shape[:2], 1), 3, 2)

@@ -10,10 +10,12 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from . import exif, jpeg, tiff, xmp
+from .boxes import boxes
 from .directories import LONG, ORIENTATION, Block, Content, Directory, ExifError, Tree, Value
 from .metadata import Metadata
 
@@ -173,10 +175,10 @@ def _of_raf(content: bytes) -> Metadata:
 
 def _of_cr3(content: bytes) -> Metadata:
     """Four TIFF structures: the first directory, EXIF, maker notes, GPS."""
-    boxes = dict(_boxes(content, 0, len(content)))
-    start, end = boxes.get(b"moov", (0, 0))
-    inner = dict(_boxes(content, start, end))
-    parts = {name: content[slice(*place)] for name, place in _boxes(content, *inner.get(_CANON, (0, 0)))}
+    outer = dict(_named_boxes(content, 0, len(content)))
+    start, end = outer.get(b"moov", (0, 0))
+    inner = dict(_named_boxes(content, start, end))
+    parts = {name: content[slice(*place)] for name, place in _named_boxes(content, *inner.get(_CANON, (0, 0)))}
     if b"CMT1" not in parts:
         raise ExifError("it has no metadata")
     block = Block(parts[b"CMT1"])
@@ -192,24 +194,14 @@ def _of_cr3(content: bytes) -> Metadata:
             values = exif.tree_of(below, below.directory(below.first), _OF_THE_JPEG)
             tree[tag] = Value(LONG, 1, values)
     lost = (exif.NAMES[exif.MAKER_NOTE],) if b"CMT3" in parts else ()
-    packet = {"xmp": content[slice(*boxes[_XMP])]} if _XMP in boxes else {}
+    packet = {"xmp": content[slice(*outer[_XMP])]} if _XMP in outer else {}
     return _metadata(tree, block, packet, lost)
 
 
-def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
+def _named_boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """Name (of a box with a name of its own: that), and start and end of the content of each box."""
-    for _ in range(_MOST_BOXES):
-        if start + 8 > end:
+    for kind, begin, stop in islice(boxes(content, start, end, cut=True), _MOST_BOXES):
+        own = 16 * (kind == b"uuid")
+        if begin + own > stop:
             return
-        size, name = struct.unpack_from(">I4s", content, start)
-        head = 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", content, start + 8)
-            head = 16
-        if name == b"uuid":
-            name, head = content[start + head : start + head + 16], head + 16
-        stop = end if size == 0 else min(end, start + size)
-        if stop < start + head:
-            return
-        yield name, (start + head, stop)
-        start = stop
+        yield content[begin : begin + own] or kind, (begin + own, stop)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from expcorr_core.photos import raw_metadata
+from expcorr_core.photos.raw import libraw_reason
 from expcorr_core.photos.reading import ImageError
 
 from .extras import extra
@@ -51,8 +52,7 @@ def read_raw(path: Path, size: int | None = None) -> Scene:
                 half_size=half,
             )
     except rawpy.LibRawError as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        reason = libraw_reason(error)
         raise ImageError(f"{path} is damaged or not a raw file ({reason}); copy it again or leave it out") from error
     if light.ndim != 3 or light.shape[2] != 3:
         raise ImageError(f"{path} does not have three colours; leave it out")
