@@ -45,9 +45,7 @@ def find_inputs(patterns: Sequence[str], output: Path) -> list[tuple[Path, Path]
                 photos = [*files_of(match, readable(), spared=spared, onerror=closed.append)]
                 photos += [Path(str(error.filename)) for error in closed]
                 inside = [(p, p.relative_to(match)) for p in photos]
-            elif len(matches) > 1 and (
-                _lies_in(real, results) or not (_is_photo_name(match) or match.suffix.lower() in missing())
-            ):
+            elif len(matches) > 1 and (_lies_in(real, results) or match.suffix.lower() not in (*SUFFIXES, *RAW)):
                 continue
             else:
                 inside = [(match, Path(match.name))]
@@ -64,10 +62,6 @@ def _real(path: Path) -> str:
 
 def _lies_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
-
-
-def _is_photo_name(path: Path) -> bool:
-    return path.suffix.lower() in readable()
 
 
 def is_one_photo(output: Path) -> bool:
@@ -119,7 +113,8 @@ def plan_jobs(
         if len(inputs) == 1 and output.suffix.lower() in (*UNREAD, *RAW) and not output.is_dir():
             raise UsageError(f"{output} names a format that is not written; use .jpg, .png, .tif or .webp, or a folder")
         check_folder(output)
-        targets = [output / (_renamed(name, form) if form else written_name(name)) for _, name in inputs]
+        known = readable()  # asked once: it looks for packages
+        targets = [output / (_renamed(name, form, known) if form else written_name(name)) for _, name in inputs]
     jobs = [
         Job(
             source,
@@ -150,12 +145,12 @@ def plan_jobs(
     return planned
 
 
-def _renamed(name: Path, form: str) -> Path:
-    """A name with the suffix of a format, unless it has one."""
+def _renamed(name: Path, form: str, known: Collection[str]) -> Path:
+    """A name with the suffix of a format, unless it has one; it takes the place of a ``known`` suffix."""
     suffixes = FORMATS[form.upper()]
     if name.suffix.lower() in suffixes:
         return name
-    return name.with_suffix(suffixes[0]) if _is_photo_name(name) else name.with_name(name.name + suffixes[0])
+    return name.with_suffix(suffixes[0]) if name.suffix.lower() in known else name.with_name(name.name + suffixes[0])
 
 
 def folded(name: str) -> str:

@@ -96,6 +96,7 @@ class Watch:
             raise UsageError(f"{folder} lies in {work.output}, so results would be watched; choose another output")
         self._folder, self._work, self._output = folder, work, work.output
         self._outputs = compare, form, sidecars
+        self._suffixes = readable()
         self._settle, self._give_up, self._poll, self._say = settle, give_up, poll, say
         self._most = max(1, min(workers or cores(), int(memory() / 2 // WORKER_BYTES)))
         self._waiting: dict[Path, _Waiting] = {}
@@ -151,7 +152,7 @@ class Watch:
         def refuse(error: OSError) -> None:
             self._tell(f"{error.filename} cannot be read ({error.strerror}); check its permissions")
 
-        for path in files_of(folder, readable(), spared=self._results, onerror=refuse):
+        for path in files_of(folder, self._suffixes, spared=self._results, onerror=refuse):
             self._see(path)
         if folder == self._folder:
             self._done = {path: state for path, state in self._done.items() if os.path.lexists(path)}
@@ -184,7 +185,7 @@ class Watch:
             if path.is_dir():
                 if not Path(os.path.realpath(path)).is_relative_to(self._results):
                     self._list(path)
-            elif path.suffix.lower() in readable() and self._is_ours(path):
+            elif path.suffix.lower() in self._suffixes and self._is_ours(path):
                 self._see(path)
         if self._notices.problem:
             self._say(f"{self._notices.problem}; listing {self._folder} every {self._poll or 5:g} s instead")
