@@ -156,13 +156,18 @@ def _told(work: Work, args: argparse.Namespace, output: Path | None, resume: boo
     )
 
 
+def _refuse(args: argparse.Namespace, names: Sequence[str], where: str) -> None:
+    """Raise UsageError for options that cannot be used somewhere."""
+    for name in names:
+        if getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {where}")
+
+
 def _correct_piped(args: argparse.Namespace, work: Work, sidecars: Sequence[str]) -> int:
     """Correct one photo from standard input or to standard output; all messages go to standard error."""
     output, named = str(args.output), Path(args.inputs[0])
     stream = "standard output" if output == PIPE else "standard input"
-    for name in ("compare", "report", "dry_run", "workers", "ray"):
-        if getattr(args, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {stream} (-); name files instead")
+    _refuse(args, ("compare", "report", "dry_run", "workers", "ray"), f"{stream} (-); name files instead")
     if sidecars or work.well_exposed == "skip":
         option = "--well-exposed skip" if not sidecars else "--lut" if args.lut else f"--{sidecars[0]}"
         raise UsageError(f"{option} cannot be used with {stream} (-); name files instead")
@@ -191,9 +196,7 @@ def _watch(args: argparse.Namespace, work: Work, sidecars: Sequence[str]) -> int
     """Correct what comes into a folder, until Ctrl-C or SIGTERM."""
     from .batch.watching import Watch
 
-    for name in ("report", "dry_run", "ray"):
-        if getattr(args, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} cannot be used with --watch")
+    _refuse(args, ("report", "dry_run", "ray"), "--watch")
     if len(args.inputs) > 1:
         raise UsageError(f"--watch takes one folder, but there are {len(args.inputs)} inputs")
     if args.format:
