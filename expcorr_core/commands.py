@@ -267,8 +267,9 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
                 print(f"{name}: {sum(known) / len(known):.1f} dB PSNR from the corrected photos in the mean")
     if not args.quiet and failed < len(outcomes):
         place = outcomes[0].target if len(outcomes) == 1 else args.output
-        exposure = outcomes[0].exposure if len(outcomes) == 1 else None
-        words = "" if exposure is None else f" (the photo was {exposure_in_words(exposure, WELL_EXPOSED)})"
+        words = ""
+        if len(outcomes) == 1 and (exposure := outcomes[0].exposure) is not None:
+            words = f"; the photo was {exposure_in_words(exposure, WELL_EXPOSED, outcomes[0].probability)}"
         print(f"{_counted(outcomes)}: {place}{words}" + (f"; report: {report}" if report else ""))
     return 1 if failed else 0
 

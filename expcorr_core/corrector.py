@@ -206,6 +206,22 @@ class Corrector(Pretrained, nn.Module):
             corrected = stretch_contrast(corrected, settings.stretch)
         return space.carry_back(small, corrected) if space else corrected
 
+    @torch.no_grad()
+    def well_exposed(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor | None:
+        """How surely photos are well exposed.
+
+        Args:
+            small, settings, space: as for :meth:`correct_reduced`.
+
+        Returns:
+            ``(B,)`` probabilities, where as many photos are well exposed as not; None from the paper's network, which
+            has no opinion.
+        """
+        if not isinstance(self.network, GlobalNetwork):
+            return None
+        seen = (space.to_srgb(small) if space else small).to(self.device)
+        return self.network.find(seen, settings.flip, self.dtype)[1].to(small.device)
+
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, flip: bool = False) -> Tensor:
         """Run only the network, at the image's own size.
 
@@ -223,7 +239,7 @@ class Corrector(Pretrained, nn.Module):
             if gains is not None:
                 raise ValueError("gains are for networks with pyramid levels, such as the paper's")
             seen = image.to(self.device)
-            return self.network.find(seen, flip, self.dtype).apply(seen).clamp(0, 1).to(image.device)
+            return self.network.find(seen, flip, self.dtype)[0].apply(seen).clamp(0, 1).to(image.device)
         if self.network.normalised:
             image = normalise_range(image)
         result = self._run_levels(self.network, image, gains)

@@ -10,10 +10,16 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
-from ..expcorr_core.image.report import clipped_highlights, clipped_shadows, exposure_error, histogram_picture
+from ..expcorr_core.image.report import (
+    clipped_highlights,
+    clipped_shadows,
+    exposure_error,
+    exposure_in_words,
+    histogram_picture,
+)
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
-from ..expcorr_core.settings import WORKING_SIZE
+from ..expcorr_core.settings import WELL_EXPOSED, WORKING_SIZE, Settings
 from .inputs import SOFTNESS, mask_inputs
 from .layout import Steps, each_frame, new_image, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType
@@ -145,7 +151,9 @@ class ExposureReport(io.ComfyNode):
             if corrector:
                 small = reduce_to(frame, WORKING_SIZE).clamp(0, 1)
                 errors.append(float(exposure_error(small, corrector(small))))
-                line += f", exposure error: {errors[-1]:+.1f} EV"
+                judged = corrector.well_exposed(small.float(), Settings())
+                words = exposure_in_words(errors[-1], WELL_EXPOSED, None if judged is None else float(judged))
+                line += f", {words}"
             lines.append(line)
             step()
         shown = {**ui.PreviewImage(pictures[:1], cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}

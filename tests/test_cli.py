@@ -298,8 +298,10 @@ def test_evaluate(tmp_path: Path, scene: NDArray[np.uint8], capsys: pytest.Captu
 def test_what_was_found_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for error, words in ((1.62, "1.6 stops too bright"), (-0.2, "0.2 stops too dark"), (-0.1, "well exposed on")):
         assert exposure_in_words(error, 0.15).startswith(words)
+    for error, probability, sure in ((1.62, 0.1, 90), (-0.2, 0.7, 30), (-0.1, 0.7, 70), (2, 0.0, 99)):
+        assert exposure_in_words(error, 0.15, probability).endswith(f" ({sure} % sure)")
     assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "a.jpg") == 0
-    assert re.search(r"1 corrected: \S+ \(the photo was 2\.\d stops too dark\)", capsys.readouterr().out)
+    assert re.search(r"1 corrected: \S+; the photo was 2\.\d stops too dark \(9\d % sure\)", capsys.readouterr().out)
     assert run("correct", EXAMPLES / "coffee_under.jpg", "-o", tmp_path / "b.jpg", "--max-stops", 0.5) == 0
     assert re.search(r"the photo was 2\.\d stops too dark", capsys.readouterr().out)  # whatever may be done about it
 
@@ -410,14 +412,14 @@ def test_lack_of_memory_is_said_and_the_rest_goes_on(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = iter((MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory\ndetails")))
-    original = Corrector.estimate
+    original = Corrector.reduce
 
     def scarce(self: Corrector, *args: Any) -> Any:
         for error in errors:
             raise error
         return original(self, *args)
 
-    monkeypatch.setattr(Corrector, "estimate", scarce)
+    monkeypatch.setattr(Corrector, "reduce", scarce)
     for name in ("second.jpg", "third.jpg"):
         photo.with_name(name).write_bytes(photo.read_bytes())
     assert run("correct", photo.parent, "-o", tmp_path / "out", "--quiet") == 1

@@ -59,7 +59,7 @@ def test_training_begins_with_the_identity(image: Tensor) -> None:
 @given(seed=st.integers(0, 1000))
 def test_curves_increase_whatever_the_weights(seed: int) -> None:
     network = network_at_random(seed, spread=3)
-    found = network.find(torch.rand(2, 3, 40, 30))
+    found, _ = network.find(torch.rand(2, 3, 40, 30))
     assert found.curves.shape == (2, 3, KNOTS + 1)
     assert (found.curves.diff(dim=2) >= 0).all()
     ramp = torch.linspace(0, 1, 256).expand(2, 3, 1, 256)
@@ -69,7 +69,7 @@ def test_curves_increase_whatever_the_weights(seed: int) -> None:
 
 @given(seed=st.integers(0, 1000))
 def test_white_stays_neutral_whatever_the_weights(seed: int) -> None:
-    found = network_at_random(seed).find(torch.rand(2, 3, 40, 30))
+    found, _ = network_at_random(seed).find(torch.rand(2, 3, 40, 30))
     white = found.apply(torch.ones(2, 3, 1, 1)).flatten(1)
     assert torch.allclose(white.amax(1), white.amin(1), atol=1e-5)
 
@@ -79,7 +79,7 @@ def test_statistics_are_those_of_the_photo_and_not_of_its_mirror_image() -> None
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 300, 301, generator=generator)
     network = network_at_random()
-    assert torch.equal(network.find(image, flip=True).range, network.find(image).range)
+    assert torch.equal(network.find(image, flip=True)[0].range, network.find(image)[0].range)
 
 
 @given(seed=st.integers(0, 1000))
@@ -115,20 +115,20 @@ def test_flat_frames_are_not_stretched_to_noise(level: float, wanted: tuple[floa
 def test_blank_frames_stay_as_they_are(level: float) -> None:
     frame = torch.full((1, 3, 8, 8), level)
     frame[..., 0] = abs(level - 0.01)  # a little noise
-    assert torch.equal(network_at_random().find(frame).apply(frame), frame)
+    assert torch.equal(network_at_random().find(frame)[0].apply(frame), frame)
 
 
 def test_a_mirrored_photo_gets_the_same_correction(image: Tensor) -> None:
     network = network_at_random()
-    for a, b in zip(network.find(image, flip=True), network.find(image.flip(3), flip=True), strict=True):
+    for a, b in zip(network.find(image, flip=True)[0], network.find(image.flip(3), flip=True)[0], strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
 
 def test_photos_that_are_surely_well_exposed_stay_as_they_are(image: Tensor) -> None:
     network = network_at_random()
-    assert not torch.allclose(network.find(image).apply(image), image, atol=0.05)
+    assert not torch.allclose(network.find(image)[0].apply(image), image, atol=0.05)
     network.well_exposed.bias.fill_(9)
-    assert torch.equal(network.find(image).apply(image), image)
+    assert torch.equal(network.find(image)[0].apply(image), image)
 
 
 def test_the_decision_is_learnt_from_pairs_that_agree() -> None:
@@ -142,8 +142,8 @@ def test_the_decision_is_learnt_from_pairs_that_agree() -> None:
 
 def test_photos_of_a_batch_do_not_touch_each_other(image: Tensor) -> None:
     network = network_at_random()
-    together = network.find(image).apply(image)
-    alone = [network.find(x[None]).apply(x[None]) for x in image]
+    together = network.find(image)[0].apply(image)
+    alone = [network.find(x[None])[0].apply(x[None]) for x in image]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
@@ -161,7 +161,7 @@ def test_saved_and_loaded_with_its_sizes(image: Tensor, tmp_path: Path) -> None:
     assert isinstance(again, GlobalNetwork)
     assert again.architecture == GlobalArchitecture(4, 8)
     assert again.training_record == {"seed": 0}
-    assert torch.allclose(again.find(image).apply(image), network.find(image).apply(image), atol=1e-6)
+    assert torch.allclose(again.find(image)[0].apply(image), network.find(image)[0].apply(image), atol=1e-6)
     del network.mix
     save_weights(tmp_path / "x.safetensors", network, {}, torch.float32)
     with pytest.raises(WeightsError, match="2 tensors are missing, first mix"):

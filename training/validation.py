@@ -72,7 +72,7 @@ class Validation:
 
     def _outputs(self, network: Network, image: Tensor) -> list[Tensor]:
         if isinstance(network, GlobalNetwork):
-            return [network.find(image).apply(image)]
+            return [network.find(image)[0].apply(image)]
         return network.forward(bands_of(image, self.levels, self.finest), self.finest)
 
     @staticmethod

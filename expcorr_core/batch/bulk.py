@@ -44,7 +44,10 @@ from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 from .sidecars import Corrected, Sidecars, write_sidecar
 
 REPORT = "expcorr-report.csv"
-COLUMNS = ("file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out", "lut_db", "xmp_db")
+COLUMNS = (
+    "file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out", "lut_db", "xmp_db",
+    "well_exposed",
+)  # fmt: skip
 CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
 COPIED, SKIPPED = "well exposed (copied)", "well exposed (left out)"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
@@ -129,6 +132,7 @@ class Outcome:
         status: ``corrected``, ``done before``, ``failed``, ``well exposed (copied)`` or ``(left out)``; ``to do`` where
             it was only planned.
         exposure: exposure error, stops; positive where the photo was too bright; None if not measured.
+        probability: that the photo is well exposed; None if not judged.
         change: mean absolute change of the display values, 0..255.
         seconds: time taken.
         error: why it failed, one sentence.
@@ -141,6 +145,7 @@ class Outcome:
     status: str
     _: KW_ONLY
     exposure: float | None = None
+    probability: float | None = None
     change: float | None = None
     seconds: float = 0.0
     error: str = ""
@@ -149,7 +154,7 @@ class Outcome:
     xmp: float | None = None
 
     def row(self) -> tuple[object, ...]:
-        values = (self.exposure, self.change, self.seconds, self.lut, self.xmp)
+        values = (self.exposure, self.change, self.seconds, self.lut, self.xmp, self.probability)
         exposure, change, seconds, *fits = ("" if value is None else f"{value:.2f}" for value in values)
         left_out = "; ".join(self.left_out)
         return (self.source, self.target, self.status, exposure, change, seconds, self.error, left_out, *fits)
@@ -233,7 +238,7 @@ def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome if all results exist, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
-            known = {name: getattr(entry, name) for name in ("exposure", "change", "lut", "xmp")}
+            known = {name: getattr(entry, name) for name in ("exposure", "probability", "change", "lut", "xmp")}
             return Outcome(str(job.source), str(job.target), BEFORE, **known)
     _check_places(job, work, own)
     return None
@@ -284,7 +289,14 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
         status = COPIED if work.well_exposed == "copy" else SKIPPED
         if status == COPIED and work.metadata == "all" and _has_format(source, job):
             writers[job.target] = lambda path: _copied(source, path)
-    outcome = Outcome(str(job.source), str(job.target), status, exposure=found.exposure, change=found.change)
+    outcome = Outcome(
+        str(job.source),
+        str(job.target),
+        status,
+        exposure=found.exposure,
+        probability=found.probability,
+        change=found.change,
+    )
     if status == SKIPPED:
         return outcome
     lut = curves = None
@@ -310,6 +322,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
                     key=work.key,
                     files=files,
                     exposure=found.exposure,
+                    probability=found.probability,
                     change=found.change,
                     lut=lut,
                     xmp=curves,

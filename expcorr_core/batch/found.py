@@ -34,7 +34,7 @@ class Found:
     Attributes:
         correction: in full.
         used: the grid at the chosen strength.
-        exposure, change: see :class:`~.bulk.Outcome`.
+        exposure, probability, change: see :class:`~.bulk.Outcome`.
         unchanged: whether the photo's pixels stay as they are.
         well_exposed: whether it needs no correction; judged only where that was asked.
     """
@@ -42,6 +42,7 @@ class Found:
     correction: Correction
     used: BilateralGrid
     exposure: float | None = None
+    probability: float | None = None
     change: float = 0.0
     unchanged: bool = True
     well_exposed: bool = False
@@ -71,6 +72,7 @@ def find_correction(
         settings = work.settings
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
 
+    judged: Tensor | None = None
     if work.grid:
         correction = _given(work.grid)
         try:
@@ -78,7 +80,10 @@ def find_correction(
         except GridError as error:
             raise ImageError(f"{source} {error}") from error
     elif corrector:
-        correction = described(corrector.estimate(image, work.settings, photo.space))
+        small = corrector.reduce(image, work.settings)
+        corrected = corrector.correct_reduced(small, work.settings, photo.space)
+        correction = described(corrector.fit(small, corrected, work.settings))
+        judged = corrector.well_exposed(small, work.settings, photo.space)
     else:
         correction = described(BilateralGrid.identity())
     if not work.settings.strength:
@@ -87,11 +92,16 @@ def find_correction(
     small = reduce_to(image, MEASURED_SIDE)
     full = replace(correction.grid, limits=None).slice(small)  # what the photo lacks, whatever may be done about it
     exposure = float(exposure_error(small, full))
+    probability = None if judged is None else float(judged)
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()
-        return Found(correction=described(grid), used=grid, exposure=exposure, well_exposed=True)
+        return Found(
+            correction=described(grid), used=grid, exposure=exposure, probability=probability, well_exposed=True
+        )
     change = float((used.slice(small) - small).abs().mean() * 255)
-    return Found(correction=correction, used=used, exposure=exposure, change=change, unchanged=False)
+    return Found(
+        correction=correction, used=used, exposure=exposure, probability=probability, change=change, unchanged=False
+    )
 
 
 @cache

@@ -31,7 +31,7 @@ class Entry:
         source: SHA-256 of the photo.
         key: checksum of everything else that the result depends on.
         files: SHA-256 of each file written, by name.
-        exposure, change, lut, xmp: see :class:`~.bulk.Outcome`; earlier versions wrote the first two only.
+        exposure, change, lut, xmp, probability: see :class:`~.bulk.Outcome`; earlier versions wrote the first two only.
     """
 
     target: str
@@ -42,6 +42,7 @@ class Entry:
     change: float
     lut: float | None = None
     xmp: float | None = None
+    probability: float | None = None
 
     @classmethod
     def of(cls, line: bytes | str) -> Entry | None:
@@ -50,7 +51,7 @@ class Entry:
             found = json.loads(line)
             entry = cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
-            measured = (entry.exposure, entry.lut, entry.xmp)
+            measured = (entry.exposure, entry.lut, entry.xmp, entry.probability)
             numbers = (entry.change, *(0 if value is None else value for value in measured))
             sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, numbers))
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):

@@ -37,11 +37,20 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     return torch.stack([found.median() if found.numel() else found.new_zeros(()) for found in errors])
 
 
-def exposure_in_words(error: float, within: float) -> str:
-    """An :func:`exposure_error` in words, such as ``1.6 stops too dark``; ``within`` so many stops it is none."""
-    if abs(error) < within:
-        return "well exposed on the whole"
-    return f"{abs(error):.1f} stops too {'bright' if error > 0 else 'dark'}"
+def exposure_in_words(error: float, within: float, well_exposed: float | None = None) -> str:
+    """An :func:`exposure_error` in words, such as ``1.6 stops too dark (97 % sure)``.
+
+    Args:
+        error: stops.
+        within: so many stops are none.
+        well_exposed: probability that the photo is well exposed; None says nothing on how sure that is.
+    """
+    wrong = abs(error) >= within
+    words = f"{abs(error):.1f} stops too {'bright' if error > 0 else 'dark'}" if wrong else "well exposed on the whole"
+    if well_exposed is None:
+        return words
+    sure = 1 - well_exposed if wrong else well_exposed
+    return f"{words} ({min(99, round(100 * sure))} % sure)"
 
 
 def exposure_change(image: Tensor, corrected: Tensor) -> Tensor:

@@ -205,12 +205,15 @@ class GlobalNetwork(nn.Module):
         found = ToneCurves(bounds, exponent, curves, mix, blankness(values))
         return found, self.well_exposed(summary).float().flatten()
 
-    def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> ToneCurves:
+    def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> tuple[ToneCurves, Tensor]:
         """The change of each photo, of which well-exposed ones are left as they are.
 
         Args:
             image, dtype: as in :meth:`forward`.
             flip: average with the mirrored photos (flip self-ensemble).
+
+        Returns:
+            The changes, and ``(B,)`` the probability that each photo is well exposed.
         """
         values = photo_statistics(_sampled(image))
         found, logit = self.forward(image, dtype, values)
@@ -219,8 +222,9 @@ class GlobalNetwork(nn.Module):
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
             logit = (logit + other) / 2
         first, last = WELL_EXPOSED
-        sure = ((logit.sigmoid() - first) / (last - first)).clamp(0, 1)
-        return found._replace(kept=torch.maximum(found.kept, sure))
+        probability = logit.sigmoid()
+        sure = ((probability - first) / (last - first)).clamp(0, 1)
+        return found._replace(kept=torch.maximum(found.kept, sure)), probability
 
     def parameter_count(self) -> int:
         """Number of trainable values."""
