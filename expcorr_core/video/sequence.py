@@ -23,19 +23,18 @@ from torch import Tensor
 from ..bilateral.grid import BilateralGrid
 from ..corrector import PAIR_SIZE, Corrector, limited
 from ..image.colour import luma
+from ..image.matching import NOISE, matched, tone_matched
+from ..image.motion import camera_motion, warp
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..settings import Settings, Smoothing
-from .motion import camera_motion, warp
 
-__all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
+__all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare"]
 
 # Height and width at which keyframes are aligned, pixels: three times those of the pair that a grid is fitted to, so
 # that the result is as if reduced in one step (at twice, single photos lose 2 dB). And height and width at which frames
 # are compared: at more, details that have moved are taken for new ones.
 SIDE, LOOK = 96, 48
-TRUST = 0.3  # difference, in contrasts of the frame, at which a keyframe counts for 1/e
-NOISE = 0.01  # luminance differences up to this are not contrast
 FLOOR = 1e-3  # weight of the nearest keyframe where none can be trusted
 # Weight of the mean pair relative to the grid's smoothness: with less than the 1 used for photos, the grids of
 # consecutive frames are more similar, and the results are also closer to the target.
@@ -272,37 +271,6 @@ class _Scene:
         share = total / (weight.sum() + FLOOR) * (PAIR_WEIGHT if time else 1)
         grid = BilateralGrid.fit(means[:, :3], means[:, 3:], share)
         return limited(grid, self.settings).blend(self.settings.strength)
-
-
-def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
-    """Luminance ``(N, P)`` matched to another, ``(1 or N, P)``, by a cubic curve through black, least squares."""
-    powers = torch.stack((before, before**2, before**3), 1).double()
-    weighted = powers * weight[:, None]
-    matrix = weighted @ powers.mT + 1e-6 * torch.eye(3, dtype=torch.float64)
-    curve = torch.linalg.solve(matrix, weighted @ after.double()[..., None].expand(len(before), -1, 1))
-    toned: Tensor = (curve.mT @ powers)[:, 0].clamp(0, 1).float()
-    return toned
-
-
-def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Match other frames, moved to this one's view, to its tones; and find how far they show the same content.
-
-    Args:
-        before: the others, ``(N, 3, h, w)``.
-        after: this frame, ``(1, 3, h, w)``.
-        shown: 1 where the others show the position, else 0, ``(N, 1, h, w)``.
-
-    Returns:
-        The others with this frame's tones, and the trust in each, ``(N, 1, h, w)``, 0..1.
-    """
-    here = luma(after).flatten(1)
-    contrast = TRUST * here.std(correction=0) + NOISE
-    difference = (tone_matched(luma(before).flatten(1), here, shown.flatten(1)) - here) / contrast
-    trust = shown * torch.exp(-difference.square()).view_as(shown)
-    channels = [
-        tone_matched(before[:, c].flatten(1), after[:, c].flatten(1), trust.flatten(1)).view_as(shown) for c in range(3)
-    ]
-    return torch.cat(channels, 1), trust
 
 
 def compare(before: Tensor, after: Tensor, motion: Tensor) -> tuple[float, float]:

@@ -1,0 +1,1 @@
+"""Many photos at once: those of one scene get one look."""
