@@ -35,7 +35,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs spend little time on the photos' statistics and on timing."""
+    monkeypatch.setattr(on_gpu, "TIMED_SECONDS", 0)
     monkeypatch.setattr(train, "STATISTICS_BATCHES", 2)
 
 
@@ -46,10 +48,26 @@ def same_weights(first: Path, second: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("seconds", "each", "startup", "steps"),
-    [(600, 0.5, 0, 1164), (600, 0.5, 20, 1124), (100, 0.97, 0, 100), (100, 1000, 0, 1), (-5, 1, 3, 1)],
+    [(600, 0.5, 0, 1140), (600, 0.5, 20, 1100), (100, 0.95, 0, 100), (100, 1000, 0, 1), (-5, 1, 3, 1)],
 )
 def test_steps_from_minutes(seconds: float, each: float, startup: float, steps: int) -> None:
     assert on_gpu.steps_within(seconds, each, startup) == steps
+
+
+@pytest.mark.parametrize(("first", "counts", "steps"), [(0.3, [4, 80], 11312), (30.0, [4], 116)])
+def test_quick_steps_are_timed_longer(
+    monkeypatch: pytest.MonkeyPatch, first: float, counts: list[int], steps: int
+) -> None:
+    counted: list[int] = []
+    spent = iter((first, 6.4))
+    args = SimpleNamespace(stage=[on_gpu.Stage(size=128, batch=2, lr=1e-3, steps=600)], workers=4, log_every=50)
+    run = SimpleNamespace(args=args, deadline=1001.0, write_arguments=lambda: None)
+    run.time_steps = lambda index, count: counted.append(count) or next(spent)
+    monkeypatch.setattr(on_gpu.time, "monotonic", lambda: 48.0)
+    on_gpu.LimitedRun.set_steps(run, 0)  # type: ignore[arg-type]
+    assert counted == counts
+    assert run.args.stage[0].steps == steps
+    assert run.args.checkpoint_every == round(30 * counted[-1] / (6.4 if len(counts) > 1 else first))
 
 
 def test_workers_from_shared_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +131,7 @@ def test_a_part_that_cannot_be_measured_is_left_out(
 
 
 def test_same_weights_as_of_the_trainer_with_its_arguments(
-    photos: Path, tmp_path: Path, few_statistics: None, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_gpu, "steps_within", lambda *rest: 3)
     out = tmp_path / "out"
@@ -132,7 +150,7 @@ def test_same_weights_as_of_the_trainer_with_its_arguments(
 
 
 def test_stopped_at_the_deadline_and_resumed(
-    photos: Path, tmp_path: Path, few_statistics: None, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_gpu, "steps_within", lambda *rest: 4)
     whole, out, state = tmp_path / "whole", tmp_path / "out", tmp_path / "elsewhere"
@@ -155,7 +173,7 @@ def test_stopped_at_the_deadline_and_resumed(
 
 
 def test_resumed_though_killed_before_the_first_checkpoint(
-    photos: Path, tmp_path: Path, few_statistics: None, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_gpu, "steps_within", lambda *rest: 1)
     out = tmp_path / "out"
@@ -168,7 +186,7 @@ def test_resumed_though_killed_before_the_first_checkpoint(
 def test_halves_the_batch_until_it_fits(
     photos: Path,
     tmp_path: Path,
-    few_statistics: None,
+    short: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -43,7 +43,9 @@ from .train import Run, explain, train
 
 TIMES_LARGER = 10  # batch on a GPU, compared with the preset's
 TIMING_SECONDS, TIMING_SHARE = 60, 0.25  # most of the time that timings may take
-SPARE_SHARE = 0.03  # of the time, for checkpoints and the end
+SPARE_SHARE = 0.05  # of the time, for checkpoints, what slows steps down, and the end
+TIMED_SECONDS, TIMED_SHARE = 6, 0.1  # for which steps are timed, and most of the time that it may take
+FEW_STEPS = 20
 CHECKPOINT_SECONDS = 30  # between checkpoints
 MOST_BYTES = 16_000_000  # of OUT
 BROUGHT_BACK = ("weights.safetensors", "arguments.json", "log.csv")
@@ -117,27 +119,38 @@ class LimitedRun(Run):
             Stopped: it was asked to stop before.
         """
         args = self.args
-        # The batches of several workers arrive together, so whole rounds of them are timed.
-        uncounted, counted = max(1, args.workers), max(3, args.workers)
-        start = {name: value.detach().clone() for name, value in self.network.named_parameters()}
-        args.stage = [replace(args.stage[index], steps=uncounted + counted)]
-        super().train_stage(index, None)
-        if self.stop.asked:
-            raise Stopped
-        for network in (self.network, self.average):
-            network.load_state_dict(start, strict=False)  # statistics of the photos are kept
-        self.step, self.done, self.seconds, self.pending = 0, 0, 0.0, {}
-        spent = self.ended[-1] - self.ended[uncounted - 1]
+        counted = max(3, args.workers)
+        spent = self.time_steps(index, counted)
+        # A few quick steps do not tell how long many take.
+        wanted = min(TIMED_SECONDS, TIMED_SHARE * (self.deadline - time.monotonic()))
+        if spent < wanted / 2:
+            counted = round(counted * wanted / spent)
+            spent = self.time_steps(index, counted)
         each, left = spent / counted, self.deadline - time.monotonic()
-        steps = steps_within(left, each, spent if args.workers else 0)
+        steps = steps_within(left, each, each * args.workers)
         args.stage = [replace(args.stage[index], steps=steps)]
         args.checkpoint_every = max(1, round(CHECKPOINT_SECONDS / each))
         args.log_every = min(args.log_every, args.checkpoint_every)
         self.write_arguments()
         self.planned = True
         print(f"{each:.3g} seconds per step of {args.stage[index].batch} photos: {steps} steps in {left:.0f} seconds")
-        if steps < uncounted + counted:
+        if steps < FEW_STEPS:
             print("on_gpu.py: so few steps teach little; give more --minutes, or a smaller --batch", file=sys.stderr)
+
+    def time_steps(self, index: int, count: int) -> float:
+        """Seconds that so many steps take once the run is in its stride; the network is as before."""
+        start = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        # The first batches of several workers arrive together; what they have prepared meanwhile must not count.
+        uncounted = max(1, self.args.workers)
+        self.args.stage = [replace(self.args.stage[index], steps=uncounted + count)]
+        self.ended = []
+        super().train_stage(index, None)
+        if self.stop.asked:
+            raise Stopped
+        for network in (self.network, self.average):
+            network.load_state_dict(start, strict=False)  # statistics of the photos are kept
+        self.step, self.done, self.seconds, self.pending = 0, 0, 0.0, {}
+        return self.ended[-1] - self.ended[uncounted - 1]
 
     def should_stop(self) -> bool:
         return super().should_stop() or (self.planned and time.monotonic() > self.deadline)
