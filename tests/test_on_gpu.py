@@ -117,7 +117,7 @@ def test_a_part_that_cannot_be_measured_is_left_out(
         raise RuntimeError("no compiler\nmore")
 
     def nothing(*rest: object) -> list[timings.Timing]:
-        return [timings.Timing("a", "b", 0.5, 2, "photos")]
+        return [timings.Timing(what="a", how="b", seconds=0.5, amount=2, unit="photos")]
 
     monkeypatch.setattr(timings, "_network", nothing)
     monkeypatch.setattr(timings, "_simulator", nothing)
@@ -157,14 +157,18 @@ def test_stopped_at_the_deadline_and_resumed(
     on_gpu.main([str(photos), str(whole), *QUICK])
     step = train.Run.train_step
 
+    taken: list[int] = []
+
     def late(run: on_gpu.LimitedRun, *rest: Any) -> dict[str, float]:
-        run.deadline = 0.0 if run.step == 1 else run.deadline  # also while the steps are still being timed
+        run.deadline = 0.0 if run.step == 1 else run.deadline  # while steps are being timed
+        taken.append(run.step)
         return step(run, *rest)
 
     monkeypatch.setattr(train.Run, "train_step", late)
     with pytest.raises(SystemExit) as stopped:
         on_gpu.main([str(photos), str(out), *QUICK, "--state", str(state)])
     assert stopped.value.code == 130
+    assert taken == [0, 1, 2, 3, 0]
     assert load_weights(out / "weights.safetensors").training_record["metrics"]["step"] == 1
     monkeypatch.undo()
     on_gpu.main([str(photos), str(out), *QUICK, "--state", str(state), "--resume"])

@@ -94,7 +94,7 @@ class LimitedRun(Run):
         super().__init__(args, checkpoint, processes)
         self.out, self.deadline = out, deadline
         self.pairs = []  # the weights are judged where there is more time
-        self.ended: list[float] = []  # when each step was
+        self.ended: list[float] = []  # when each step ended
         self.data: TrainingBatches | None = None
         self.planned = bool(checkpoint)
 
@@ -141,7 +141,7 @@ class LimitedRun(Run):
         """Seconds that so many steps take once the run is in its stride; the network is as before."""
         start = {name: value.detach().clone() for name, value in self.network.named_parameters()}
         # The first batches of several workers arrive together; what they have prepared meanwhile must not count.
-        uncounted = max(1, self.args.workers)
+        uncounted: int = max(1, self.args.workers)
         self.args.stage = [replace(self.args.stage[index], steps=uncounted + count)]
         self.ended = []
         super().train_stage(index, None)

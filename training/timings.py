@@ -6,8 +6,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,8 @@ LARGE = (4000, 6000)  # height and width of a photo of 24 megapixels
 SIMULATED = {128: 64, 160: 64, 512: 16}  # photos of a batch by their side
 
 
-class Timing(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Timing:
     """What was measured.
 
     Attributes:
@@ -130,7 +132,7 @@ def _network(name: str, weights: str | None, device: str, dtype: torch.dtype, ba
     with torch.inference_mode():
         seconds = _timed(lambda: corrector.correct_small(image), device)
     how = f"{str(dtype).removeprefix('torch.')}, batch {batch}"
-    return [Timing(f"{name}, {WORKING_SIZE} pixels", how, seconds, batch, "photos")]
+    return [Timing(what=f"{name}, {WORKING_SIZE} pixels", how=how, seconds=seconds, amount=batch, unit="photos")]
 
 
 def _slice_parts(device: str, cpu: bool) -> Iterator[Part]:
@@ -150,7 +152,16 @@ def _slices(device: str, size: tuple[int, int]) -> list[Timing]:
     for path in sorted({"torch", choose_path(grid.coefficients, there[0])}):
         seconds = _timed(partial(grid.slice, there, out, path=path), device)
         difference = float((out.cpu() - oracle).abs().max())
-        made.append(Timing(f"slice, {megapixels:.3g} megapixels", path, seconds, megapixels, "megapixels", difference))
+        made.append(
+            Timing(
+                what=f"slice, {megapixels:.3g} megapixels",
+                how=path,
+                seconds=seconds,
+                amount=megapixels,
+                unit="megapixels",
+                difference=difference,
+            )
+        )
     return made
 
 
@@ -164,7 +175,8 @@ def _simulator(device: str, exposure: dict[str, float], side: int, batch: int) -
     target = _picture(batch, (side, side), device)
     generator = torch.Generator(device).manual_seed(0)
     seconds = _timed(lambda: simulator(target, generator, 2), device)
-    return [Timing(f"simulator, {side} pixels", f"{batch} photos, twice each", seconds, 2 * batch, "inputs")]
+    how = f"{batch} photos, twice each"
+    return [Timing(what=f"simulator, {side} pixels", how=how, seconds=seconds, amount=2 * batch, unit="inputs")]
 
 
 def described(timings: list[Timing], device: str) -> dict[str, Any]:
@@ -173,5 +185,5 @@ def described(timings: list[Timing], device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "timings": [timing._asdict() for timing in timings],
+        "timings": [asdict(timing) for timing in timings],
     }
