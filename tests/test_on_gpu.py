@@ -263,7 +263,8 @@ def test_ten_times_the_photos_on_a_gpu(photos: Path, tmp_path: Path, monkeypatch
     [
         ([], "no CUDA device was found.*; add --device cpu for a small trial on the processor"),
         (["--device", "mps"], "--device must be cuda, cuda:1 or the like, or cpu, got mps"),
-        (["--minutes", "0"], "--minutes must be positive, got 0"),
+        (["--minutes", "0"], "--minutes must be positive and finite, got 0"),
+        (["--minutes", "inf"], "--minutes must be positive and finite, got inf"),
         (["--device", "cpu", "--batch", "0"], "--batch must be positive, got 0"),
         (["--device", "cpu", "--workers", "-1"], "--workers must be 0 or more, got -1"),
         (["--device", "cpu", "--state", "{out}/state"], "state is in .*out, which is brought back"),

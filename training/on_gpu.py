@@ -17,6 +17,7 @@ if not __package__:
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
@@ -216,8 +217,8 @@ def train_in_time(args: argparse.Namespace, stage: Stage, deadline: float) -> in
 
 def run(args: argparse.Namespace) -> int:
     deadline = time.monotonic() + args.minutes * 60
-    if not args.minutes > 0:
-        raise ValueError(f"--minutes must be positive, got {args.minutes:g}")
+    if not 0 < args.minutes < math.inf:
+        raise ValueError(f"--minutes must be positive and finite, got {args.minutes:g}")
     if args.batch is not None and args.batch < 1:
         raise ValueError(f"--batch must be positive, got {args.batch}")
     if args.workers is not None and args.workers < 0:
@@ -235,7 +236,7 @@ def run(args: argparse.Namespace) -> int:
         read_scenes(find_scenes(args.scenes)[:1], 1, quiet=True)
     preset = json.loads((PRESETS / "global.json").read_text("utf-8"))
     stage = Stage.from_dict(preset["stage"][0])
-    stage = replace(stage, batch=args.batch or stage.batch * (1 if args.device == "cpu" else TIMES_LARGER))
+    stage = replace(stage, batch=args.batch or stage.batch * (1 if args.device.startswith("cpu") else TIMES_LARGER))
 
     disagreeing: list[str] = []
     measured = args.out / "timings.json"
