@@ -16,7 +16,7 @@ import torch
 
 from expcorr_core.method.weights import network_of, save_weights
 
-from .train import read_checkpoint
+from .checkpoint import read_checkpoint
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 

@@ -141,6 +141,9 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     how.add_argument(
         "--workers", type=int, default=workers, help=f"number of processes that prepare data (default {workers})"
     )
+    how.add_argument(
+        "--prefetch", type=int, default=4, metavar="BATCHES", help="that each of them prepares ahead (default 4)"
+    )
     how.add_argument("--cache", type=float, default=4, metavar="GIB", help="memory for photos per process (default 4)")
     how.add_argument(
         "--photo-side", type=int, help="reduce photos to this size before patches are taken (default: as they are)"
@@ -189,7 +192,7 @@ def parse_over(parser: argparse.ArgumentParser, argv: list[str] | None, kept: di
     if args.precision == "auto":  # decided once, so that the run's files say what it was
         args.precision = str(native_dtype(args.device)).removeprefix("torch.")
     ExposureSimulator(**args.exposure)
-    for name in ("log_every", "checkpoint_every", "workers"):
+    for name in ("log_every", "checkpoint_every", "prefetch", "workers"):
         if getattr(args, name) < (0 if name == "workers" else 1):
             raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(args, name)}")
     if args.views < 1:

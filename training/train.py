@@ -18,16 +18,14 @@ if not __package__:
     import run_as_module  # noqa: F401 (runs this file as a module of the package, then exits)
 
 import errno
-import hashlib
 import json
 import math
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,13 +48,13 @@ from expcorr_core.data.losses import (
 )
 from expcorr_core.data.pairs import Pair, find_exposure_pairs, find_pairs, find_split
 from expcorr_core.data.simulator import ExposureSimulator
-from expcorr_core.files import replacing
 from expcorr_core.image.resize import sample
 from expcorr_core.method.global_level import GlobalNetwork, photo_statistics
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import Network, load_weights, read_metadata, save_weights
 
 from .adversary import Adversary, flipped
+from .checkpoint import commit, describe, read_checkpoint, write_checkpoint
 from .monitor import Monitor
 from .options import build_parser, check_resumed, parse, parse_over, plain
 from .processes import Processes
@@ -64,29 +62,10 @@ from .scene_light import find_scenes, read_scenes
 from .schedule import PAPER_PHOTOS, Stage, table
 from .validation import WHOLE_SIDE, Validation, autocast, bands_of
 
-STATISTICS_BATCHES = 32  # of which mean and spread of the photos' statistics are taken
+# Of so many batches, or of fewer large ones, mean and spread of the photos' statistics are taken.
+STATISTICS_BATCHES, STATISTICS_PHOTOS = 32, 2048
 JUDGED_SIDE = 43  # pixels of a global network's result that the losses are taken of, on each side
 AGREE_EVERY = 20  # steps between the checks in which several processes agree whether to stop
-
-
-def commit() -> str:
-    """The revision of this checkout, or 'unknown'."""
-    try:
-        return subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def describe(files: list[tuple[Path, ...]]) -> dict[str, Any]:
-    """Identifies the training data: their count, and a digest of names, sizes and first bytes."""
-    digest = hashlib.sha256()
-    for path in sorted({path for entry in files for path in entry}):
-        with path.open("rb") as file:
-            head = file.read(4096)
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + head)
-    return {"photos": len(files), "pairs": len(files[0]) == 2, "sha256": digest.hexdigest()}
 
 
 def find_validation(args: Any) -> list[Pair]:
@@ -174,18 +153,16 @@ class Run:
                 self.step, self.best, self.checkpoint = 0, -math.inf, {}
         return True
 
-    def train_stage(self, index: int, monitor: Monitor | None) -> bool:
-        """Train the rest of a stage; False if the run was asked to stop."""
+    def training_batches(self, index: int) -> TrainingBatches:
+        """The batches of a stage; reads the photos."""
         args, stage, processes = self.args, self.args.stage[index], self.processes
-        count = len(self.files)
-        total = stage.total_steps(count)
         side = args.photo_side if stage.patches else stage.size * stage.oversize * 5 // 4
         if args.network == "global":
             side = WHOLE_SIDE
         store = PhotoStore(self.files, side, int(args.cache * 2**30), args.workers, quiet=not processes.first)
         if processes.first and store.kept < len(store):
             print(f"train.py: {store.kept} of {len(store)} photos fit into --cache {args.cache:g} GiB", file=sys.stderr)
-        data = TrainingBatches(
+        return TrainingBatches(
             store,
             size=stage.size,
             batch_size=stage.batch,
@@ -203,16 +180,23 @@ class Run:
             rank=processes.rank,
             world=processes.world,
         )
+
+    def train_stage(self, index: int, monitor: Monitor | None) -> bool:
+        """Train the rest of a stage; False if the run was asked to stop."""
+        args, stage, processes = self.args, self.args.stage[index], self.processes
+        count = len(self.files)
+        total = stage.total_steps(count)
+        data = self.training_batches(index)
         loader = DataLoader(
             data, None, sampler=range(self.step, total), num_workers=args.workers,
-            prefetch_factor=4 if args.workers else None, pin_memory=processes.device.startswith("cuda"),
+            prefetch_factor=args.prefetch if args.workers else None, pin_memory=processes.device.startswith("cuda"),
         )  # fmt: skip
         batches = iter(loader)
         validation = (
             Validation(self.pairs, stage, levels_of(args), args.normalise) if self.pairs and processes.first else None
         )
         if isinstance(self.network, GlobalNetwork):
-            if not (self.step or self.done or args.init):
+            if not self.network.mean.any():
                 self.normalise_statistics(data)
         else:
             # Levels that are not trained yet would hang DistributedDataParallel.
@@ -285,8 +269,9 @@ class Run:
 
     def normalise_statistics(self, data: TrainingBatches) -> None:
         """Let the global network know what is usual, from the first batches."""
-        inputs = [data[index].input for index in range(STATISTICS_BATCHES)]
-        usual = torch.cat([photo_statistics(image) for image in inputs])
+        count = max(1, min(STATISTICS_BATCHES, STATISTICS_PHOTOS // data.batch_size))
+        loader = DataLoader(data, None, sampler=range(count), num_workers=min(count, self.args.workers))
+        usual = torch.cat([photo_statistics(batch.input) for batch in loader])
         for network in (self.network, self.average):
             assert isinstance(network, GlobalNetwork)
             network.normalise(usual.to(self.processes.device))
@@ -361,6 +346,9 @@ class Run:
                 )
         return {"loss": float(loss.detach()), **{name: float(value.detach().mean()) for name, value in terms.items()}}
 
+    def write_arguments(self) -> None:
+        (self.args.out / "arguments.json").write_text(json.dumps(plain(self.args), indent=2) + "\n", "utf-8")
+
     def should_stop(self) -> bool:
         if self.processes.world == 1:
             return self.stop.asked
@@ -398,29 +386,7 @@ class Run:
             "arguments": plain(args, folders=True),
             "training": training,
         }
-        with replacing(args.out / "last.pt") as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(state, file)
-            except RuntimeError as error:  # torch's archive writer hides the system's error
-                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read last.pt.
-
-    Raises:
-        ValueError: it is missing or damaged.
-    """
-    if not path.exists():
-        raise ValueError(f"{path} does not exist; start without --resume")
-    anew = f"start a new run with --init {path.parent / 'weights.safetensors'}"
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}); {anew}") from error
-    if "arguments" not in checkpoint or "levels" not in checkpoint["arguments"]:
-        raise ValueError(f"{path} was written by another version; {anew}")
-    return checkpoint
+        write_checkpoint(args.out / "last.pt", state)
 
 
 def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
@@ -446,7 +412,8 @@ def prepare(argv: list[str] | None) -> tuple[Any, dict[str, Any]]:
     return args, checkpoint
 
 
-def train(argv: list[str] | None) -> int:
+def train(argv: list[str] | None, make: Callable[[Any, dict[str, Any], Processes], Run] = Run) -> int:
+    """Run the command line with the run that ``make`` returns; 130 if it was stopped before its end."""
     args, checkpoint = prepare(argv)
     if args.dry_run:
         count = len(find_training_files(args.photos)[0]) if args.photos else PAPER_PHOTOS
@@ -461,10 +428,10 @@ def train(argv: list[str] | None) -> int:
             f"train.py: {args.device} only emulates bfloat16, which is many times slower than float32", file=sys.stderr
         )
     try:
-        run = Run(args, checkpoint, processes)
+        run = make(args, checkpoint, processes)
         if processes.first:
             args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / "arguments.json").write_text(json.dumps(plain(args), indent=2) + "\n", "utf-8")
+            run.write_arguments()
         processes.wait()
         if not run.train():
             if processes.first:
@@ -490,7 +457,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with a one-sentence message if something is wrong."""
     try:
         code = train(argv)
-    except (ValueError, OSError, SafetensorError, torch.cuda.OutOfMemoryError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, SafetensorError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f"train.py: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped at once; resume from the last checkpoint with --resume")
