@@ -26,7 +26,7 @@ from ..image.colour import luma
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..settings import Settings, Smoothing
-from .motion import camera_motion, warp
+from ..image.motion import camera_motion, warp
 
 __all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
 

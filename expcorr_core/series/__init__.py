@@ -1,0 +1,1 @@
+"""Photos that belong together: one scene, one bracket, one time-lapse."""
