@@ -26,9 +26,9 @@ from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import luma
 from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.image.motion import camera_motion
 from expcorr_core.image.resize import reduce_to, resize
 from expcorr_core.photos.reading import find_photos, read_photo
-from expcorr_core.image.motion import camera_motion
 from expcorr_core.video.sequence import LOOK, SequenceCorrector, Smoothing, compare
 
 HEIGHT, WIDTH = 360, 640

@@ -18,9 +18,9 @@ from torch import Tensor
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import luma
 from expcorr_core.image.exposure import shift_exposure
+from expcorr_core.image.motion import camera_motion, warp
 from expcorr_core.image.resize import resize
 from expcorr_core.settings import Settings
-from expcorr_core.image.motion import camera_motion, warp
 from expcorr_core.video.sequence import LOOK, SequenceCorrector, Smoothing, compare, tone_matched
 
 STILL = torch.eye(3, dtype=torch.float64)

@@ -24,7 +24,10 @@ AT_ONCE, EXPOSED_OTHERWISE = 3.0, 0.5  # seconds and stops between exposures of 
 BLANK = 0.05  # mean square of detail up to which a photo shows nothing
 CANDIDATES = 3  # photos of other groups that each is compared with at a time
 SMALL = 2  # photos of groups that one link joins to others; larger ones must agree
-WITNESSES, AGREEING = 4, 0.5  # further pairs that are compared where two larger groups may be one; share that must agree
+WITNESSES, AGREEING = (
+    4,
+    0.5,
+)  # further pairs that are compared where two larger groups may be one; share that must agree
 REPRESENTATIVES = 8  # photos of a group that are compared with others
 ROWS = 512  # of the matrix of all pairs, at once
 

@@ -49,7 +49,9 @@ class Features:
         sizes = torch.tensor([(shot.height, shot.width) for shot in shots], dtype=torch.float32).view(-1, 2)
         self.aspects = sizes[:, 1] / sizes[:, 0]
         made = [
-            _features(torch.stack([torch.from_numpy(s.look) for s in shots[k : k + CHUNK]]), self.aspects[k : k + CHUNK])
+            _features(
+                torch.stack([torch.from_numpy(s.look) for s in shots[k : k + CHUNK]]), self.aspects[k : k + CHUNK]
+            )
             for k in range(0, len(shots), CHUNK)
         ]
         self.descriptors, self.fields, self.detail = (torch.cat(part) for part in zip(*made, strict=True))

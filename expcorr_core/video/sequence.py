@@ -23,10 +23,10 @@ from torch import Tensor
 from ..bilateral.grid import BilateralGrid
 from ..corrector import PAIR_SIZE, Corrector, limited
 from ..image.colour import luma
+from ..image.motion import camera_motion, warp
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..settings import Settings, Smoothing
-from ..image.motion import camera_motion, warp
 
 __all__ = ["LOOK", "SequenceCorrector", "Smoothing", "compare", "tone_matched"]
 
