@@ -78,6 +78,7 @@ FLOORS = (
     {"hub", "photos"},
     {"corrections", "pretrained"},
     {"corrector"},
+    {"series"},
     {"batch", "data", "video"},
     {"serve"},
     {"commands"},

@@ -48,9 +48,24 @@ def camera_motion(before: Tensor, after: Tensor, guess: Tensor) -> Tensor:
     found = min((still, guess), key=lambda motion: _misfit(*pairs[-1], motion))
     start = found
     for pair, steps in zip(pairs, STEPS, strict=True):
-        for _ in range(steps):
-            found = found @ _step(*pair, found)
+        found = registered(*pair, found[None], steps)[0]
     return min((start, found), key=lambda motion: _misfit(*pairs[-1], motion))
+
+
+def registered(before: Tensor, after: Tensor, maps: Tensor, steps: int) -> Tensor:
+    """Maps that fit better than those given, by Gauss-Newton steps with a gain and an offset of the brightness.
+
+    Args:
+        before, after: luminance, ``(N, 1, h, w)``; each of the first is to be moved to the view of the second.
+        maps: where the search begins, ``(N, 3, 3)``.
+        steps: how many.
+
+    Returns:
+        The maps, ``(N, 3, 3)``; not finite where there is nothing to see.
+    """
+    for _ in range(steps):
+        maps = maps @ _step(before, after, maps)
+    return maps
 
 
 def _normalised(image: Tensor) -> Tensor:
@@ -69,28 +84,28 @@ def _misfit(before: Tensor, after: Tensor, motion: Tensor) -> float:
     return float((warped - after)[inside.bool()].abs().mean())
 
 
-def _step(before: Tensor, after: Tensor, motion: Tensor) -> Tensor:
-    """One Gauss-Newton step for an affine map together with a gain and an offset of the brightness."""
+def _step(before: Tensor, after: Tensor, maps: Tensor) -> Tensor:
     height, width = _size(after)
-    warped, inside = warp(before, motion[None], (height, width))
-    warped, error = warped[0, 0], (after - warped)[0, 0]
-    along_y, along_x = torch.gradient(warped, spacing=[2 / height, 2 / width])
+    warped, inside = warp(before, maps, (height, width))
+    warped, error = warped[:, 0], (after - warped)[:, 0]
+    along_y, along_x = torch.gradient(warped, spacing=[2 / height, 2 / width], dim=(1, 2))
     y = (torch.arange(height) * 2 + 1) / height - 1
     x = (torch.arange(width) * 2 + 1) / width - 1
     x, y = x.expand(height, width), y[:, None].expand(height, width)
     columns = torch.stack(
-        (along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y, warped, torch.ones_like(warped))
-    ).flatten(1)
-    columns, error = columns.double(), error.flatten().double()
-    scale = error.abs().mean() * OUTLIER + 1e-9
-    weight = inside.flatten() * (scale / error.abs().clamp_min(scale))
-    weighted = columns * weight
+        (along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y, warped, torch.ones_like(warped)), 1
+    ).flatten(2)
+    columns, error = columns.double(), error.flatten(1).double()
+    scale = error.abs().mean(1, keepdim=True) * OUTLIER + 1e-9
+    weight = inside.flatten(1) * (scale / error.abs().maximum(scale))
+    weighted = columns * weight[:, None]
     matrix = weighted @ columns.mT
-    matrix.diagonal()[:6] += RIDGE * float(matrix.diagonal()[:6].mean()) + 1e-9
-    matrix.diagonal()[6:] += 1e-9
-    change = torch.linalg.solve(matrix, weighted @ error)
-    step = torch.eye(3, dtype=torch.float64)
-    step[:2] += change[:6].view(2, 3).clamp(-0.3, 0.3)  # so that it can be inverted
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    diagonal[:, :6] += RIDGE * diagonal[:, :6].mean(1, keepdim=True) + 1e-9
+    diagonal[:, 6:] += 1e-9
+    change = torch.linalg.solve(matrix, weighted @ error[..., None])
+    step = torch.eye(3, dtype=torch.float64).repeat(len(maps), 1, 1)
+    step[:, :2] += change[:, :6].view(-1, 2, 3).clamp(-0.3, 0.3)  # so that it can be inverted
     return step
 
 

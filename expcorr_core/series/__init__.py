@@ -1,1 +1,1 @@
-"""Many photos at once: those of one scene get one look."""
+"""Many photos at once: those that belong together get one look."""
