@@ -42,7 +42,7 @@ THUMBNAIL = 96
 
 
 class Errors(NamedTuple):
-    """Pairs of photos: of different scenes and put together, of different scenes, put together, missed, of one scene."""
+    """Pairs of photos: of different scenes and together, of different scenes, put together, missed, of one scene."""
 
     wrong: int
     different: int

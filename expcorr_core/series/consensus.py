@@ -71,4 +71,5 @@ def toned_alike(image: Tensor, other: Tensor, weight: Tensor) -> Tensor:
     weighted = basis * shares[:, None]
     matrix = weighted @ basis.mT + RIDGE * values.shape[1] * torch.eye(3, dtype=torch.float64)
     factors = torch.linalg.solve(matrix, weighted @ change.double()[..., None])
-    return (values + (factors.mT @ basis)[:, 0].float()).view_as(image).clamp(0, 1)
+    toned: Tensor = (values + (factors.mT @ basis)[:, 0].float()).view_as(image).clamp(0, 1)
+    return toned

@@ -112,7 +112,7 @@ class _Grouping:
 
     def _compare(self, pairs: Iterable[tuple[int, int]]) -> None:
         new = sorted(pair for pair in set(pairs) if pair not in self.known)
-        found = self.features.likeness(torch.tensor(new, dtype=torch.long).view(-1, 2))
+        found, _ = self.features.compared(torch.tensor(new, dtype=torch.long).view(-1, 2))
         self.known.update(zip(new, found.tolist(), strict=True))
 
     def _agree(self, pair: tuple[int, int], enough: float) -> bool:
@@ -170,7 +170,7 @@ class _Grouping:
         """For each photo, the most similar ones of other groups; a part of the matrix of all pairs at a time."""
         among = torch.tensor(sorted(number for group in self.members for number in self._representatives(group)))
         pairs = set[tuple[int, int]]()
-        for rows in among.split(ROWS):
+        for rows in torch.split(among, ROWS):
             alike = self._alike(rows, among)
             excluded = self.group[rows][:, None] == self.group[among]
             excluded |= (self.taken[rows][:, None] - self.taken[among]).abs() > LIGHT_LASTS

@@ -1,7 +1,7 @@
 """Whether two photos show one scene, whatever their exposure and framing.
 
-Everything is computed from ranks of luma, which another exposure leaves as they are wherever nothing is clipped. Photos
-that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole photo and
+Everything is computed from ranks of luma, which another exposure leaves as they are wherever nothing is clipped.
+Photos that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole photo and
 of parts of it. They are registered: by correlation of gradient directions at several scales, then by least squares.
 Whether they do show one scene is told by the correlation of fine detail, which is near zero for photos of the same
 kind (two seascapes, two portraits).
@@ -56,19 +56,28 @@ class Features:
         ]
         self.descriptors, self.fields, self.detail = (torch.cat(part) for part in zip(*made, strict=True))
 
-    def likeness(self, pairs: Tensor) -> Tensor:
-        """How alike the photos of each pair ``(P, 2)`` are where both show something: about 0 to 1, ``(P,)``."""
-        parts = pairs.split(CHUNK) if len(pairs) else ()
-        return torch.cat([torch.zeros(0), *(self._likeness(*part.unbind(1)) for part in parts)])
+    def compared(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Register the photos of each pair ``(P, 2)``, and compare them.
 
-    def _likeness(self, one: Tensor, other: Tensor) -> Tensor:
+        Returns:
+            How alike they are where both show something: about 0 to 1, ``(P,)``; and maps from the view of the first to
+            that of the second, ``(P, 3, 3)``, which mean nothing where they are not alike.
+        """
+        parts = torch.split(pairs, CHUNK) if len(pairs) else ()
+        found = [self._compared(*part.unbind(1)) for part in parts]
+        return (
+            torch.cat([torch.zeros(0), *(alike for alike, _ in found)]),
+            torch.cat([torch.zeros(0, 3, 3, dtype=torch.float64), *(maps for _, maps in found)]),
+        )
+
+    def _compared(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         ratio = (self.aspects[one] / self.aspects[other]).clamp(1 / MOST_ASPECT, MOST_ASPECT)
         found, maps = _placed(self.fields[one], self.fields[other], ratio)
         likely = found >= LIKELY
-        result = torch.zeros(len(one))
+        result, maps = torch.zeros(len(one)), maps.double()
         if likely.any():
-            result[likely] = self.aligned(one[likely], other[likely], maps[likely])[0]
-        return result
+            result[likely], maps[likely] = self.aligned(one[likely], other[likely], maps[likely])
+        return result, maps
 
     def aligned(self, one: Tensor, other: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Register pairs, and compare their detail.
