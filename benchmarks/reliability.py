@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core.batch.bulk import REPORT
+from expcorr_core.batch.outcome import REPORT
 from expcorr_core.corrector import Corrector
 from expcorr_core.files import digest
 from expcorr_core.photos.reading import find_photos

@@ -15,22 +15,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .batch.bulk import (
-    BEFORE,
-    FAILED,
-    REPORT,
-    Job,
-    Outcome,
-    Work,
-    correct_all,
-    corrector_of,
-    is_report,
-    journal_of,
-    plan,
-    prepare,
-    write_report,
-)  # fmt: skip
+from .batch.bulk import Job, Work, correct_all, corrector_of, journal_of, plan, prepare
 from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
+from .batch.outcome import BEFORE, FAILED, REPORT, Outcome, is_report, write_report
 from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
 from .corrections.grid_file import load_grid

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.batch import bulk
-from expcorr_core.batch.bulk import REPORT, Job, Work, correct_all, correct_file, needs
+from expcorr_core.batch.bulk import Job, Work, correct_all, correct_file, needs
 from expcorr_core.batch.journal import JOURNALS, Journal
+from expcorr_core.batch.outcome import REPORT
 from expcorr_core.batch.pool import WORKER_BYTES, Task, spread
 from expcorr_core.cli import main
 from expcorr_core.files import digest, remove_leftovers, replacing

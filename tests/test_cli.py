@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core import cli, commands
-from expcorr_core.batch.bulk import REPORT, corrector_of
+from expcorr_core.batch.bulk import corrector_of
 from expcorr_core.batch.journal import JOURNALS
+from expcorr_core.batch.outcome import REPORT
 from expcorr_core.corrector import Corrector
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure

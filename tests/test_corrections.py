@@ -23,7 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from expcorr_core.batch import bulk
-from expcorr_core.batch.bulk import REPORT, Work
+from expcorr_core.batch.bulk import Work
+from expcorr_core.batch.outcome import REPORT
 from expcorr_core.cli import main
 from expcorr_core.corrections.camera_raw import camera_raw_settings
 from expcorr_core.corrections.curves import apply_curves, fit_curves

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.batch import watching
-from expcorr_core.batch.bulk import Job, Outcome, Work
+from expcorr_core.batch.bulk import Job, Work
+from expcorr_core.batch.outcome import Outcome
 from expcorr_core.batch.watching import Watch, correct_complete
 from expcorr_core.cli import main
 from expcorr_core.photos.complete import is_written_to, lacks_end

@@ -6,7 +6,6 @@ final name, so a run that is killed at any time leaves only complete results and
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -17,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -37,19 +36,14 @@ from ..photos.metadata import Metadata
 from ..photos.photo import Photo
 from ..photos.reading import ImageError, decode_photo, kind_of, photo_size, read_content
 from ..photos.writing import format_of, save_photo
+from ..series.looks import Membership
 from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
 from .found import find_correction
 from .journal import Entry, Journal
+from .outcome import BEFORE, COPIED, CORRECTED, FAILED, PLANNED, RIGHT, SKIPPED, Outcome, measured
 from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 from .sidecars import Corrected, Sidecars, write_sidecar
 
-REPORT = "expcorr-report.csv"
-COLUMNS = (
-    "file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out", "lut_db", "xmp_db",
-    "well_exposed",
-)  # fmt: skip
-CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
-COPIED, SKIPPED = "well exposed (copied)", "well exposed (left out)"
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
 COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
@@ -64,10 +58,16 @@ class Job(NamedTuple):
     comparison: Path | None
     refusal: str = ""
     sidecars: Sidecars = ()
+    membership: Membership | None = None  # in a series
 
     @property
     def photos(self) -> list[Path]:
         return [self.target] if self.comparison is None else [self.target, self.comparison]
+
+    @property
+    def group(self) -> int | None:
+        """Number of the group of photos of one scene; None where there are no others."""
+        return self.membership.part.group if self.membership and self.membership.part.size > 1 else None
 
     @property
     def outputs(self) -> list[Path]:
@@ -112,6 +112,12 @@ class Work:
         judged = () if self.well_exposed == "correct" else (self.well_exposed, self.within)
         return _key(self.settings, self.grid or weights_path(self.weights), self.metadata, judged)
 
+    def key_of(self, job: Job) -> str:
+        """The same with what the result of a photo takes from its series."""
+        if not job.membership:
+            return self.key
+        return hashlib.sha256(f"{self.key} {job.membership.key}".encode()).hexdigest()
+
     def seconds(self, pixels: int) -> float:
         """Seconds that a photo of ``pixels`` pixels may take."""
         return self.time_limit * (1 + pixels / LIMIT_PIXELS) if self.time_limit else math.inf
@@ -121,43 +127,6 @@ class Work:
 def _key(settings: Settings, weights: Path, metadata: str, judged: tuple[object, ...]) -> str:
     described = {"settings": asdict(settings), "weights": digest(weights), "metadata": metadata, "judged": judged}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result for one photo.
-
-    Attributes:
-        source, target: the files.
-        status: ``corrected``, ``done before``, ``failed``, ``well exposed (copied)`` or ``(left out)``; ``to do`` where
-            it was only planned.
-        exposure: exposure error, stops; positive where the photo was too bright; None if not measured.
-        probability: that the photo is well exposed; None if not judged.
-        change: mean absolute change of the display values, 0..255.
-        seconds: time taken.
-        error: why it failed, one sentence.
-        left_out: names of what the photo's file contained and the result does not.
-        lut, xmp: how close the LUT and the Camera Raw settings come to the result, PSNR in dB.
-    """
-
-    source: str
-    target: str
-    status: str
-    _: KW_ONLY
-    exposure: float | None = None
-    probability: float | None = None
-    change: float | None = None
-    seconds: float = 0.0
-    error: str = ""
-    left_out: tuple[str, ...] = ()
-    lut: float | None = None
-    xmp: float | None = None
-
-    def row(self) -> tuple[object, ...]:
-        values = (self.exposure, self.change, self.seconds, self.lut, self.xmp, self.probability)
-        exposure, change, seconds, *fits = ("" if value is None else f"{value:.2f}" for value in values)
-        left_out = "; ".join(self.left_out)
-        return (self.source, self.target, self.status, exposure, change, seconds, self.error, left_out, *fits)
 
 
 @cache
@@ -188,11 +157,11 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
     try:
         if job.refusal:
             raise ImageError(job.refusal)
-        source = _read(job.source, work)
-        own = _own(entries, work, source.checksum)
+        source = read_source(job.source, work.resume)
+        own = _own(entries, job, work, source.checksum)
         if not own and work.resume and any(map(os.path.lexists, job.outputs)):
             # A process that was killed may have written them after the journal was read.
-            own = _own(journal_of([job], work)[0], work, source.checksum)
+            own = _own(journal_of([job], work)[0], job, work, source.checksum)
         if done := _done_before(job, work, own):
             return done
         outcome = _correct(job, work, source, overwrite=work.overwrite or bool(own))
@@ -201,7 +170,7 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """What was read: a photo file's content, or a reference to a huge file; with the checksum of exactly that."""
 
     content: bytes
@@ -209,11 +178,12 @@ class _Source(NamedTuple):
     checksum: str
 
 
-def _read(path: Path, work: Work) -> _Source:
+def read_source(path: Path, checksum: bool) -> Source:
+    """Read a photo's file, with its checksum where that is asked for."""
     if huge := find_huge(path, most_pixels()):
-        return _Source(b"", huge, digest(path) if work.resume else "")
+        return Source(b"", huge, digest(path) if checksum else "")
     content = read_content(path)
-    return _Source(content, None, hashlib.sha256(content).hexdigest() if work.resume else "")
+    return Source(content, None, hashlib.sha256(content).hexdigest() if checksum else "")
 
 
 def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
@@ -222,24 +192,23 @@ def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
     try:
         if job.refusal:
             raise ImageError(job.refusal)
-        if done := _done_before(job, work, _own(entries, work, digest(job.source))):
+        if done := _done_before(job, work, _own(entries, job, work, digest(job.source))):
             return done
     except (ValueError, OSError) as error:
         return Outcome(*names, FAILED, error=describe(error, job.source))
     return Outcome(*names, PLANNED)
 
 
-def _own(entries: Sequence[Entry], work: Work, checksum: str) -> list[Entry]:
+def _own(entries: Sequence[Entry], job: Job, work: Work, checksum: str) -> list[Entry]:
     """The entries of this photo and these settings."""
-    return [entry for entry in entries if (entry.source, entry.key) == (checksum, work.key)]
+    return [entry for entry in entries if (entry.source, entry.key) == (checksum, work.key_of(job))]
 
 
 def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome if all results exist, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
-            known = {name: getattr(entry, name) for name in ("exposure", "probability", "change", "lut", "xmp")}
-            return Outcome(str(job.source), str(job.target), BEFORE, **known)
+            return Outcome(str(job.source), str(job.target), BEFORE, group=job.group, **measured(entry))
     _check_places(job, work, own)
     return None
 
@@ -261,7 +230,7 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
+def _correct(job: Job, work: Work, source: Source, overwrite: bool) -> Outcome:
     """Correct a photo and write its results; returns the outcome, without its time."""
     writers: dict[Path, Callable[[Path], tuple[str, ...]]]
     if huge := source.huge:
@@ -270,14 +239,14 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
         if format_of(job.target) != "TIFF" or job.comparison:
             raise ImageError(f"{job.source} is so large that it can only be written as TIFF, without --compare")
         image = huge.reduced(work.settings.working_size)
-        found = find_correction(image, huge, job.source, work, _corrector(work))
+        found = find_correction(image, huge, job, work, _corrector(work))
         result = found.used.slice(image)
         writers = {job.target: lambda path: write_huge(path, huge, found.used, work.metadata)}
     else:
-        _check_memory(job.source, source.content)
+        check_memory(job.source, source.content)
         photo = decode_photo(source.content, job.source)
         image = photo.to_tensor()
-        found = find_correction(image, photo, job.source, work, _corrector(work))
+        found = find_correction(image, photo, job, work, _corrector(work))
         result = image if found.unchanged else found.used.slice(image)
         changed = photo.with_tensor(result).with_metadata(work.metadata)
         writers = {job.target: lambda path: save_photo(path, changed, format_of(job.target))}
@@ -285,21 +254,13 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
             both = comparison(photo, changed)
             writers[compared] = lambda path: save_photo(path, both, format_of(compared))
     status = CORRECTED
-    if found.well_exposed:
-        status = COPIED if work.well_exposed == "copy" else SKIPPED
-        if status == COPIED and work.metadata == "all" and _has_format(source, job):
+    if found.right or found.well_exposed:
+        status = RIGHT if found.right else COPIED if work.well_exposed == "copy" else SKIPPED
+        if status != SKIPPED and work.metadata == "all" and _has_format(source, job):
             writers[job.target] = lambda path: _copied(source, path)
-    outcome = Outcome(
-        str(job.source),
-        str(job.target),
-        status,
-        exposure=found.exposure,
-        probability=found.probability,
-        change=found.change,
-    )
+    outcome = Outcome(str(job.source), str(job.target), status, group=job.group, **measured(found))
     if status == SKIPPED:
         return outcome
-    lut = curves = None
     corrected = Corrected(image, result, (huge or photo).space, found.correction)
     try:
         with ExitStack() as stack:
@@ -308,24 +269,16 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
             for kind, path in job.sidecars:
                 fit = write_sidecar(temporary[path], kind, job.source.name, corrected, path)
                 if kind == "xmp":
-                    curves = fit
+                    outcome = replace(outcome, xmp=fit)
                 elif kind != "grid":
-                    lut = fit
+                    outcome = replace(outcome, lut=fit)
             if huge:
                 huge.check_unchanged()
             if work.resume and work.output:
                 files = {path.name: digest(temporary[path]) for path in job.outputs}
                 target = job.target.relative_to(work.output).as_posix()
                 entry = Entry(
-                    target=target,
-                    source=source.checksum,
-                    key=work.key,
-                    files=files,
-                    exposure=found.exposure,
-                    probability=found.probability,
-                    change=found.change,
-                    lut=lut,
-                    xmp=curves,
+                    target=target, source=source.checksum, key=work.key_of(job), files=files, **measured(outcome)
                 )
                 Journal(work.output).add(entry)
     except ImageError:
@@ -335,7 +288,7 @@ def _correct(job: Job, work: Work, source: _Source, overwrite: bool) -> Outcome:
         if isinstance(error, FileExistsError) and error.filename2 in map(str, job.outputs):
             raise ImageError(f"{error.filename2} exists; add --overwrite, or choose another output with -o") from error
         raise ImageError(f"{job.target} cannot be written ({error}); nothing was left behind") from error
-    return replace(outcome, left_out=said[job.target], lut=lut, xmp=curves)
+    return replace(outcome, left_out=said[job.target])
 
 
 def _corrector(work: Work) -> Corrector | None:
@@ -343,12 +296,12 @@ def _corrector(work: Work) -> Corrector | None:
     return corrector_of(work.weights, work.device) if work.settings.strength and not work.grid else None
 
 
-def _has_format(source: _Source, job: Job) -> bool:
+def _has_format(source: Source, job: Job) -> bool:
     """Whether a photo's file has the format of its result."""
     return bool(source.huge) or kind_of(source.content[:32], job.source) == format_of(job.target)
 
 
-def _copied(source: _Source, path: Path) -> tuple[str, ...]:
+def _copied(source: Source, path: Path) -> tuple[str, ...]:
     if source.huge:
         shutil.copyfile(source.huge.path, path)
     else:
@@ -356,7 +309,7 @@ def _copied(source: _Source, path: Path) -> tuple[str, ...]:
     return ()
 
 
-def _check_memory(path: Path, content: bytes) -> None:
+def check_memory(path: Path, content: bytes) -> None:
     """Raise ImageError where a photo, as its header describes it, needs more memory than there is."""
     needed = photo_size(io.BytesIO(content)) * BYTES_A_PIXEL + len(content)
     if needed > memory():
@@ -471,24 +424,3 @@ def late(job: Job, limit: float) -> Outcome:
     reason = f"{job.source} took more than {limit:.0f} s and was abandoned"
     advice = "allow more with --time-limit, or leave it out"
     return Outcome(str(job.source), str(job.target), FAILED, seconds=limit, error=f"{reason}; {advice}")
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is a report of an earlier run, which the next may replace."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().startswith(",".join(COLUMNS[:8]))  # also of earlier versions
-    except OSError:
-        return False
-
-
-def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write a CSV file with one row per photo."""
-    with (
-        replacing(path) as temporary,
-        # Names may contain bytes that are not text.
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(outcome.row() for outcome in outcomes)

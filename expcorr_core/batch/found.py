@@ -19,44 +19,45 @@ from ..method.weights import weights_path
 from ..photos.huge import HugePhoto
 from ..photos.photo import Photo
 from ..photos.reading import ImageError
+from ..series.corrector import Agreement, SeriesCorrector
+from ..series.looks import load_look
+from .outcome import Measured
 from .sidecars import profile_of
 
 if TYPE_CHECKING:
-    from .bulk import Work
+    from .bulk import Job, Work
 
 MEASURED_SIDE = 256  # larger side at which exposure and change are measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(Measured):
     """The correction of a photo.
 
     Attributes:
         correction: in full.
         used: the grid at the chosen strength.
-        exposure, probability, change: see :class:`~.bulk.Outcome`.
         unchanged: whether the photo's pixels stay as they are.
+        right: whether it was said to be right as it is.
         well_exposed: whether it needs no correction; judged only where that was asked.
     """
 
     correction: Correction
     used: BilateralGrid
-    exposure: float | None = None
-    probability: float | None = None
-    change: float = 0.0
     unchanged: bool = True
+    right: bool = False
     well_exposed: bool = False
 
 
 def find_correction(
-    image: Tensor, photo: Photo | HugePhoto, source: Path, work: Work, corrector: Corrector | None
+    image: Tensor, photo: Photo | HugePhoto, job: Job, work: Work, corrector: Corrector | None
 ) -> Found:
     """Find the correction of a photo, or take the one in a file.
 
     Args:
         image: the photo, which may be reduced, ``(1, 3, h, w)``, 0..1.
         photo: the same as it was read.
-        source: its file.
+        job: its files, and its part in a series.
         work: what to do.
         corrector: what finds it; None where nothing has to be found.
 
@@ -73,35 +74,46 @@ def find_correction(
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
 
     judged: Tensor | None = None
+    agreement: Agreement | None = None
     if work.grid:
         correction = _given(work.grid)
         try:
             correction.check_fits(height, width, profile)
         except GridError as error:
-            raise ImageError(f"{source} {error}") from error
+            raise ImageError(f"{job.source} {error}") from error
     elif corrector:
         small = corrector.reduce(image, work.settings)
-        corrected = corrector.correct_reduced(small, work.settings, photo.space)
-        correction = described(corrector.fit(small, corrected, work.settings))
         judged = corrector.well_exposed(small, work.settings, photo.space)
+        if job.membership:
+            series = SeriesCorrector(corrector, work.settings)
+            seen, *others = (load_look(path) for path in (job.membership.look, *job.membership.others))
+            grid, agreement = series.correction(seen, others, job.membership.part, small, photo.space)
+        else:
+            grid = corrector.fit(small, corrector.correct_reduced(small, work.settings, photo.space), work.settings)
+        correction = described(grid)
     else:
         correction = described(BilateralGrid.identity())
     if not work.settings.strength:
-        return Found(correction=correction, used=BilateralGrid.identity())
+        return Found(correction=correction, used=BilateralGrid.identity(), change=0.0)
     used = correction.grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
     full = replace(correction.grid, limits=None).slice(small)  # what the photo lacks, whatever may be done about it
-    exposure = float(exposure_error(small, full))
-    probability = None if judged is None else float(judged)
+    found = Found(
+        correction=correction,
+        used=used,
+        exposure=float(exposure_error(small, full)),
+        probability=None if judged is None else float(judged),
+        change=float((used.slice(small) - small).abs().mean() * 255),
+        apart_alone=agreement.before if agreement else None,
+        apart=agreement.after if agreement else None,
+        unchanged=False,
+    )
+    if job.membership and job.membership.part.right:
+        return replace(found, unchanged=True, right=True)
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()
-        return Found(
-            correction=described(grid), used=grid, exposure=exposure, probability=probability, well_exposed=True
-        )
-    change = float((used.slice(small) - small).abs().mean() * 255)
-    return Found(
-        correction=correction, used=used, exposure=exposure, probability=probability, change=change, unchanged=False
-    )
+        return replace(found, correction=described(grid), used=grid, change=0.0, unchanged=True, well_exposed=True)
+    return found
 
 
 @cache

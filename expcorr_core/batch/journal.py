@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..files import flush, host, is_written
+from .outcome import Measured, measured
 
 JOURNALS = ".expcorr-journal*.jsonl"  # also those of earlier versions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(Measured):
     """A line: a photo that was corrected.
 
     Attributes:
@@ -31,18 +32,12 @@ class Entry:
         source: SHA-256 of the photo.
         key: checksum of everything else that the result depends on.
         files: SHA-256 of each file written, by name.
-        exposure, change, lut, xmp, probability: see :class:`~.bulk.Outcome`; earlier versions wrote the first two only.
     """
 
     target: str
     source: str
     key: str
     files: dict[str, str]
-    exposure: float | None
-    change: float
-    lut: float | None = None
-    xmp: float | None = None
-    probability: float | None = None
 
     @classmethod
     def of(cls, line: bytes | str) -> Entry | None:
@@ -51,8 +46,7 @@ class Entry:
             found = json.loads(line)
             entry = cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
-            measured = (entry.exposure, entry.lut, entry.xmp, entry.probability)
-            numbers = (entry.change, *(0 if value is None else value for value in measured))
+            numbers = [0.0 if value is None else value for value in measured(entry).values()]
             sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, numbers))
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return None

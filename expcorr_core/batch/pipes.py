@@ -16,7 +16,8 @@ from typing import IO, BinaryIO
 from ..files import scratch
 from ..photos.reading import ImageError, kind_of, suffix_of
 from ..settings import UsageError
-from .bulk import FAILED, Job, Outcome, Work, correct_file
+from .bulk import Job, Work, correct_file
+from .outcome import FAILED, Outcome
 
 PIPE = "-"  # as an input or output: the standard one
 INPUT, OUTPUT = "standard input", "standard output"

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .bulk import FAILED, Job, Outcome, Work, correct_file, crashed, gather, journal_of, needs
+from .bulk import Job, Work, correct_file, crashed, gather, journal_of, needs
 from .journal import Entry, Journal
+from .outcome import FAILED, Outcome
 from .pool import Stop, Stopped
 
 RETRIES = 3  # for a photo whose worker dies

@@ -22,9 +22,10 @@ from ..machine import cores, memory
 from ..photos.complete import State, is_written_to, lacks_end, state_of
 from ..photos.reading import ImageError, readable
 from ..settings import UsageError
-from .bulk import FAILED, Job, Outcome, Work, correct_file, gather, task_of
+from .bulk import Job, Work, correct_file, gather, task_of
 from .inputs import folded, plan_jobs, takes_cases_for_the_same
 from .journal import Entry, Journal
+from .outcome import FAILED, Outcome
 from .pool import WORKER_BYTES, Pool, Stop
 
 LIST_EVERY = 60.0  # seconds from one listing of the folder to the next, where the system gives notice of changes

@@ -7,7 +7,8 @@ from collections import deque
 from concurrent.futures import Future
 from multiprocessing import Pipe
 
-from ..batch.bulk import Outcome, correct_file
+from ..batch.bulk import correct_file
+from ..batch.outcome import Outcome
 from ..batch.pool import WORKER_BYTES, Pool, Task
 from ..machine import cores, memory
 
