@@ -178,6 +178,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="photo, folder (including subfolders) or glob pattern; - for standard input",
     )
     correct.add_argument(
+        "--series",
+        action="store_true",
+        help="correct the photos as one series: those of one scene get one look, and time-lapses do not flicker",
+    )
+    correct.add_argument(
+        "--like",
+        type=Path,
+        action="append",
+        metavar="PHOTO",
+        help="with --series: a photo that is right as it is, whose look the others of its scene get; may be repeated",
+    )
+    correct.add_argument(
         "--watch",
         action="store_true",
         help="watch one folder: correct what is in it and what comes, until Ctrl-C; needs expcorr[watch] to be quick",

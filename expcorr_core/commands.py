@@ -88,8 +88,17 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
     if PIPE in args.inputs or str(args.output) == PIPE:
         return _correct_piped(args, work, sidecars)
     bulk = is_bulk(args.inputs)
+    series = args.command == "correct" and args.series
+    if args.command == "correct" and args.like and not series:
+        raise UsageError("--like is for photos that are corrected as a series; add --series")
+    if series:
+        _refuse(args, ("dry_run",), "--series: what becomes of a photo depends on the others")
+        if not bulk:
+            raise UsageError(f"--series needs several photos or a folder, and {args.inputs[0]} is one photo")
     one_file = is_one_photo(args.output)
-    jobs = plan_jobs(find_inputs(args.inputs, args.output), args.output, args.compare, args.format, sidecars)
+    jobs: Sequence[Job] = plan_jobs(
+        find_inputs(args.inputs, args.output), args.output, args.compare, args.format, sidecars
+    )
     work = _told(work, args, None if one_file else args.output, resume=bulk)
     others, lacking = unread(args.inputs, args.output), missing()
     for reason in dict.fromkeys(lacking.get(suffix, "") for suffix in others):
@@ -108,6 +117,8 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
         remove_leftovers(args.output)
     found: dict[str, Outcome] = {}
     try:
+        if series:
+            jobs = _as_series(jobs, work, args)
         with tqdm(total=len(jobs), unit="photo", disable=args.quiet) as bar:
             for outcome in _outcomes(jobs, work, args):
                 found[outcome.source] = outcome
@@ -154,6 +165,8 @@ def _correct_piped(args: argparse.Namespace, work: Work, sidecars: Sequence[str]
     """Correct one photo from standard input or to standard output; all messages go to standard error."""
     output, named = str(args.output), Path(args.inputs[0])
     stream = "standard output" if output == PIPE else "standard input"
+    if args.command == "correct":
+        _refuse(args, ("series",), f"{stream} (-), which takes one photo")
     _refuse(args, ("compare", "report", "dry_run", "workers", "ray"), f"{stream} (-); name files instead")
     if sidecars or work.well_exposed == "skip":
         option = "--well-exposed skip" if not sidecars else "--lut" if args.lut else f"--{sidecars[0]}"
@@ -183,7 +196,7 @@ def _watch(args: argparse.Namespace, work: Work, sidecars: Sequence[str]) -> int
     """Correct what comes into a folder, until Ctrl-C or SIGTERM."""
     from .batch.watching import Watch
 
-    _refuse(args, ("report", "dry_run", "ray"), "--watch")
+    _refuse(args, ("report", "dry_run", "ray", "series"), "--watch")
     if len(args.inputs) > 1:
         raise UsageError(f"--watch takes one folder, but there are {len(args.inputs)} inputs")
     if args.format:
@@ -221,11 +234,44 @@ def _outcomes(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Iter
         from .batch.ray import correct_on_ray
 
         return correct_on_ray(jobs, work, args.ray, args.workers)
-    workers = args.workers
-    if workers is None:  # starting processes takes longer than a few photos
-        most = cores() if work.device == "cpu" else GPU_WORKERS
-        workers = min(len(jobs), most) if len(jobs) >= FEW else 0
-    return correct_all(jobs, work, workers)
+    return correct_all(jobs, work, _workers(jobs, work, args))
+
+
+def _workers(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> int:
+    if args.workers is not None:
+        return int(args.workers)
+    # Starting processes takes longer than a few photos.
+    most = cores() if work.device == "cpu" else GPU_WORKERS
+    return min(len(jobs), most) if len(jobs) >= FEW else 0
+
+
+def _as_series(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Sequence[Job]:
+    """Look at the photos, and find out which belong together."""
+    from .batch.series import as_series, look_at_all
+
+    by_place = {os.path.realpath(job.source): job for job in jobs}
+    right = [by_place.get(os.path.realpath(path)) or Job(path, path, None) for path in args.like or ()]
+    for job in right:
+        if not job.source.is_file():
+            raise UsageError(f"{job.source}, given with --like, is no file; check the name")
+    if args.ray is not None:
+        from .batch.ray import look_on_ray
+
+        looks = look_on_ray(jobs, right, work, args.ray, args.workers)
+    else:
+        looks = look_at_all(jobs, right, work, _workers(jobs, work, args))
+    total = len({*jobs, *right})
+    looked = list(tqdm(looks, "looking at the photos", total, unit="photo", disable=args.quiet))
+    seen = {found.source for found in looked if found.look}
+    for job in right:
+        if str(job.source) not in seen:
+            raise UsageError(f"{job.source}, given with --like, cannot be read as a photo; choose another")
+    series = as_series(jobs, right, looked)
+    for path in series.unlike:
+        print(f"expcorr: {path}, given with --like, shows no scene of the others; it changes nothing", file=sys.stderr)
+    if not args.quiet:
+        print(f"series: {series}")
+    return series.jobs
 
 
 def _show_plan(jobs: Sequence[Job], work: Work) -> int:
@@ -252,6 +298,10 @@ def _conclude(outcomes: Sequence[Outcome], report: Path | None, args: argparse.N
         for name, values in (("LUT", [o.lut for o in outcomes]), ("Camera Raw settings", [o.xmp for o in outcomes])):
             if known := [value for value in values if value is not None]:
                 print(f"{name}: {sum(known) / len(known):.1f} dB PSNR from the corrected photos in the mean")
+    apart = [(o.apart_alone, o.apart) for o in outcomes if o.apart_alone is not None and o.apart is not None]
+    if apart and not args.quiet:
+        alone, now = (sum(values) / len(apart) for values in zip(*apart, strict=True))
+        print(f"results of a scene are {now:.1f} of 255 from what they agree on; one by one it would be {alone:.1f}")
     if not args.quiet and failed < len(outcomes):
         place = outcomes[0].target if len(outcomes) == 1 else args.output
         words = ""

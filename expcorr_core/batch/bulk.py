@@ -64,6 +64,16 @@ class Job(NamedTuple):
     def photos(self) -> list[Path]:
         return [self.target] if self.comparison is None else [self.target, self.comparison]
 
+    def absolute(self) -> Job:
+        """The same with absolute names, for another machine."""
+        return self._replace(
+            source=self.source.absolute(),
+            target=self.target.absolute(),
+            comparison=self.comparison and self.comparison.absolute(),
+            sidecars=tuple((kind, path.absolute()) for kind, path in self.sidecars),
+            membership=self.membership and self.membership.absolute(),
+        )
+
     @property
     def group(self) -> int | None:
         """Number of the group of photos of one scene; None where there are no others."""
@@ -105,6 +115,15 @@ class Work:
     well_exposed: str = "correct"
     within: float = WELL_EXPOSED
     time_limit: float = TIME_LIMIT
+
+    def absolute(self) -> Work:
+        """The same with absolute names, for another machine."""
+        return replace(
+            self,
+            weights=self.weights and self.weights.absolute(),
+            output=self.output and self.output.absolute(),
+            grid=self.grid and self.grid.absolute(),
+        )
 
     @property
     def key(self) -> str:

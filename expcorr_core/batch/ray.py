@@ -5,17 +5,19 @@ from __future__ import annotations
 import faulthandler
 import logging
 import math
+import pickle
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from .bulk import Job, Work, correct_file, crashed, gather, journal_of, needs
 from .journal import Entry, Journal
 from .outcome import FAILED, Outcome
 from .pool import Stop, Stopped
+from .series import Looked, look_at
 
 RETRIES = 3  # for a photo whose worker dies
 
@@ -36,6 +38,36 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         ConnectionError: there is no cluster at the address.
         Stopped: Ctrl-C or SIGTERM came.
     """
+    there = work.absolute()
+    calls = [(job.absolute(), there, entries) for job, entries in zip(jobs, journal_of(jobs, work), strict=True)]
+    missing, journals = set(range(len(jobs))), set()
+    for number, (journal, outcome) in _called(_correct, calls, address, workers):
+        missing.discard(number)
+        journals.add(journal)
+        job = jobs[number]
+        yield replace(outcome, source=str(job.source), target=str(job.target))
+    yield from (_lost(jobs[number], work) for number in sorted(missing))
+    gather(work, journals)
+
+
+def look_on_ray(
+    jobs: Sequence[Job], right: Sequence[Job], work: Work, address: str, workers: int | None
+) -> Iterator[Looked]:
+    """Look at the photos of a series with Ray Data; see :func:`~expcorr_core.batch.series.look_at_all`.
+
+    Args and errors as in that function and :func:`correct_on_ray`.
+    """
+    there, fixed = work.absolute(), {*right}
+    every = list(dict.fromkeys((*jobs, *right)))
+    calls = [(job.absolute(), there, job in fixed) for job in every]
+    for number, looked in _called(_look, calls, address, workers):
+        yield looked._replace(source=str(every[number].source))
+
+
+def _called(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], address: str, workers: int | None
+) -> Iterator[tuple[int, Any]]:
+    """The numbers and results of calls, as they finish; those that crash each of their workers are left out."""
     try:
         import ray
         import ray.data
@@ -48,63 +80,47 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1  # a block is one photo
-        items = [
-            {
-                "number": number,
-                "job": [*map(_absolute, (job.source, job.target, job.comparison)), job.refusal],
-                "entries": [entry.line() for entry in entries],
-                "sidecars": [part for kind, path in job.sidecars for part in (kind, str(path.absolute()))],
-            }
-            for number, (job, entries) in enumerate(zip(jobs, journal_of(jobs, work), strict=True))
-        ]
-        there = replace(
-            work,
-            output=work.output and work.output.absolute(),
-            weights=work.weights and work.weights.absolute(),
-            grid=work.grid and work.grid.absolute(),
-        )
+        items = [{"number": number, "call": pickle.dumps(call)} for number, call in enumerate(calls)]
         data = ray.data.from_items(items, override_num_blocks=len(items))
         with warnings.catch_warnings():
             # By default Ray retries for ever. From 2.64 it takes no such argument, so pyproject.toml asks for less.
             warnings.simplefilter("ignore", DeprecationWarning)
-            rows = data.map(partial(_correct, there), concurrency=workers, max_retries=RETRIES).iter_rows()
-        missing, journals = set(range(len(jobs))), set()
+            rows = data.map(partial(_call, function), concurrency=workers, max_retries=RETRIES).iter_rows()
         with stop.listening():
             for row in rows:
-                number = row.pop("number")
-                missing.discard(number)
-                journals.add(row.pop("journal"))
-                job = jobs[number]
-                names = {"source": str(job.source), "target": str(job.target)}
-                yield Outcome(**{**row, **names, "left_out": tuple(row["left_out"])})
+                yield row["number"], pickle.loads(row["result"])
                 if stop.asked:
                     raise Stopped
-        yield from (_lost(jobs[number], work) for number in sorted(missing))
-        gather(work, journals)
     finally:
         ray.shutdown()
 
 
-def _absolute(path: Path | None) -> str | None:
-    return str(path.absolute()) if path else None
+def _call(function: Callable[..., Any], row: dict[str, Any]) -> dict[str, Any]:
+    return {"number": row["number"], "result": pickle.dumps(function(*pickle.loads(row["call"])))}
 
 
-def _correct(work: Work, row: dict[str, Any]) -> dict[str, Any]:
-    *paths, refusal = row["job"]
-    source, target, comparison = (Path(path) if path else None for path in paths)
-    assert source
-    assert target
-    entries = [entry for line in row["entries"] if (entry := Entry.of(line))]
-    sidecars = tuple(zip(row["sidecars"][::2], map(Path, row["sidecars"][1::2]), strict=True))
-    limit = work.seconds(needs(source)[0])
+def _correct(job: Job, work: Work, entries: Sequence[Entry]) -> tuple[str, Outcome]:
+    """Correct a photo; returns the name of the journal that this process writes, too."""
+    with _limited(job, work):
+        outcome = correct_file(job, work, entries)
+    return Journal(work.output).path.name if work.output else "", outcome
+
+
+def _look(job: Job, work: Work, right: bool) -> Looked:
+    with _limited(job, work):
+        return look_at(job, work, right)
+
+
+@contextmanager
+def _limited(job: Job, work: Work) -> Iterator[None]:
+    """End this process where a photo takes too long, whatever the decoder does."""
+    limit = work.seconds(needs(job.source)[0])
     if limit < math.inf:
-        faulthandler.dump_traceback_later(limit, exit=True)  # whatever the decoder does
+        faulthandler.dump_traceback_later(limit, exit=True)
     try:
-        outcome = correct_file(Job(source, target, comparison, refusal, sidecars), work, entries)
+        yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-    journal = Journal(work.output).path.name if work.output else ""
-    return {"number": row["number"], "journal": journal, **asdict(outcome)}
 
 
 def _lost(job: Job, work: Work) -> Outcome:

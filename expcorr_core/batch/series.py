@@ -1,7 +1,7 @@
 """The photos of a run as one series: looked at first, each by a process; then it is found out which belong together.
 
-What was seen of a photo is kept in the output folder, in a file named by the photo's content and the settings, so that a
-run that is stopped does not look at it again.
+What was seen of a photo is kept in the output folder, in a file named by the photo's content and the settings, so that
+a run that is stopped does not look at it again.
 """
 
 from __future__ import annotations

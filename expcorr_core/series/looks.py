@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ class Membership:
     look: Path
     others: tuple[Path, ...]
 
+    def absolute(self) -> Membership:
+        """The same with absolute names, for another machine."""
+        return replace(self, look=self.look.absolute(), others=tuple(path.absolute() for path in self.others))
+
     @property
     def key(self) -> str:
         """Checksum of everything that the photo's result takes from the others."""
@@ -51,7 +55,7 @@ def save_look(path: Path, seen: Seen) -> None:
     facts = {name: math.nan if getattr(shot, name) is None else getattr(shot, name) for name in NUMBERS}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
+        np.savez(
             file,
             look=shot.look,
             result=seen.result,
