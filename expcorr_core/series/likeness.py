@@ -1,10 +1,10 @@
 """Whether two photos show one scene, whatever their exposure and framing.
 
-Everything is computed from ranks of luma, which another exposure leaves as they are wherever nothing is clipped. Photos
-that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole photo and
-of parts of it. They are registered: by correlation of gradient directions at several scales, then by least squares.
-Whether they do show one scene is told by the correlation of fine detail, which is near zero for photos of the same
-kind (two seascapes, two portraits).
+Everything is computed from ranks of luma, which another exposure leaves as they are wherever nothing is clipped.
+Photos that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole
+photo and of parts of it. They are registered: by correlation of gradient directions at several scales, then by least
+squares. Whether they do show one scene is told by the correlation of fine detail, which is small for photos of the
+same kind (two seascapes, two portraits).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Features:
 
     def likeness(self, pairs: Tensor) -> Tensor:
         """How alike the photos of each pair ``(P, 2)`` are where both show something: about 0 to 1, ``(P,)``."""
-        parts = pairs.split(CHUNK) if len(pairs) else ()
+        parts = (pairs[k : k + CHUNK] for k in range(0, len(pairs), CHUNK))
         return torch.cat([torch.zeros(0), *(self._likeness(*part.unbind(1)) for part in parts)])
 
     def _likeness(self, one: Tensor, other: Tensor) -> Tensor:
