@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +38,8 @@ DARKEST_STOPS = -9.0  # what is black in a photo is taken for this: it shows onc
 BRACKET_EV = (-4.0, 3.5)
 WHITE, HIDDEN_STOPS = 0.985, 2.0  # light above this display value may have been brighter by up to so many stops
 CACHED = 2**16  # pixels that the CPU works on at a time
-# Entries of the tables: of display values, those of 8 bits among them, and of the measured curve's stops. The nearest one
-# is less than a tenth of an 8-bit level off, but where an exposure stretches dark values.
+# Steps of the tables: of display values, those of 8 bits among them, and of the measured curve's stops. The nearest
+# entry is less than a tenth of an 8-bit level off, but where an exposure stretches dark values.
 DISPLAY_STEPS, STOP_STEPS = 255 * 16, 22 * 256
 
 
@@ -67,11 +68,11 @@ def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
     def box(t: Tensor) -> Tensor:
         return rows @ t @ columns.T  # the image is so small that this is faster than pooling
 
-    mean, square = box(torch.cat((small, small * small), 1)).split(1, 1)
+    mean, square = box(torch.cat((small, small * small), 1)).chunk(2, 1)
     spread = (square - mean * mean).clamp_min(0)
     gain = spread / (spread + variance)
     coefficients = box(torch.cat((gain, mean - gain * mean), 1))
-    gain, offset = F.interpolate(coefficients, size, mode="bilinear", align_corners=False).split(1, 1)
+    gain, offset = F.interpolate(coefficients, size, mode="bilinear", align_corners=False).chunk(2, 1)
     return gain * x + offset
 
 
@@ -200,7 +201,7 @@ class ExposureSimulator:
         flat = draws.some(self.flat_share)
         black, white, colour = (draws.uniform(*ends)[flat] for ends in ((0, 0.06), (0.9, 1), (0.6, 1.05)))
         for rows, photos in _photos(result, wrong[flat]):
-            for part, *_ in _strips(photos):
+            for (part,) in _strips(photos):
                 part.copy_(_coloured(part, colour[rows]))
                 part.mul_(white[rows] - black[rows]).add_(black[rows])
         qualities = draws.uniform(70, 97).flatten().tolist()
@@ -240,10 +241,10 @@ class ExposureSimulator:
                 own = chosen[rows]
                 camera = CameraCurve(*(torch.as_tensor(figures)[own] for figures in (curve.gamma, curve.shoulder)))
                 if not (varied or grainy):
-                    _look_up(photos, camera.to_display(light[own]), DISPLAY_STEPS)
+                    _look_up(photos, camera.to_display(_some(light, own)), DISPLAY_STEPS)
                     continue
-                _look_up(photos, light[own], DISPLAY_STEPS)
-                varying = variation.of(own, luma(photos / gain[own])) if varied else None
+                _look_up(photos, _some(light, own), DISPLAY_STEPS)
+                varying = variation.of(photos, own, gain[own].reciprocal().mul) if varied else None
                 for part, more, grain in _strips(photos, varying, _some(noise, place[own]) if grainy else None):
                     if more is not None:
                         part.mul_(more.exp2())
@@ -269,7 +270,7 @@ class ExposureSimulator:
         shift = self._draw_bracket_shifts(draws)
         for rows, photos in _photos(result, wrong):
             photos.copy_(_some(stops, wrong[rows] // exposures))
-            _show(photos, shift[rows], contrast[rows], scale[rows])
+            self._show(photos, shift[rows], contrast[rows], scale[rows])
         self._finish(result, wrong, draws)
         return _round(result)
 
@@ -285,12 +286,12 @@ class ExposureSimulator:
             for rows, photos in _photos(batch, members[chosen]):
                 own = chosen[rows]
                 if not varied:
-                    shown = power(measured_display((stops[own] + shift[own]) / scale[own]), contrast[own])
+                    shown = power(measured_display((_some(stops, own) + shift[own]) / scale[own]), contrast[own])
                     _look_up(photos, shown, DISPLAY_STEPS)
                     continue
-                _look_up(photos, stops[own], DISPLAY_STEPS)
-                photos.add_(variation.of(own, luma(photos.exp2())))
-                _show(photos, shift[own], contrast[own], scale[own])
+                _look_up(photos, _some(stops, own), DISPLAY_STEPS)
+                photos.add_(variation.of(photos, own, torch.exp2))
+                self._show(photos, shift[own], contrast[own], scale[own])
         self._finish(batch, members, draws)
 
     @staticmethod
@@ -303,6 +304,14 @@ class ExposureSimulator:
         return self.draw_shifts(draws, *BRACKET_EV) + draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
 
     @staticmethod
+    def _show(stops: Tensor, shift: Tensor, contrast: Tensor, scale: Tensor) -> None:
+        """Turn light, in stops, into what a camera like the measured one shows of it when it is shifted."""
+        low, high = MEASURED_STOPS[0], MEASURED_STOPS[-1]
+        table = power(measured_display(torch.linspace(low, high, STOP_STEPS + 1, device=stops.device)), contrast)
+        fine = STOP_STEPS / (high - low)
+        _look_up(stops, table, fine / scale, fine * (shift / scale - low))
+
+    @staticmethod
     def _finish(batch: Tensor, members: Tensor, draws: Draws) -> None:
         """Noise, saturation and black level of cameras like the measured one."""
         noisy = draws.chance(0.5).flatten()
@@ -312,7 +321,7 @@ class ExposureSimulator:
             chosen = _numbers(noisy == grainy)
             for rows, photos in _photos(batch, members[chosen]):
                 own = chosen[rows]
-                for part, _, grain in _strips(photos, None, noise[rows] if grainy else None):
+                for part, grain in _strips(photos, noise[rows] if grainy else None):
                     if grain is not None:
                         part.add_(grain * level[own])
                     part.copy_(_coloured(part, saturation[own])).mul_(1 - black[own]).add_(black[own])
@@ -342,10 +351,12 @@ class Variation:
         """Which photos vary at all, ``(B,)``."""
         return self.widened | self.local
 
-    def of(self, members: Tensor, light: Tensor) -> Tensor:
-        """What is added to the shifts of these photos, whose light is ``(n, 1, H, W)``; stops, of the same shape."""
-        size = light.shape[2:]
-        bases = light.clamp_min(1e-4).log2_()
+    def of(self, photos: Tensor, members: Tensor, to_light: Callable[[Tensor], Tensor]) -> Tensor:
+        """What is added to the shifts of these photos ``(n, C, H, W)``, ``(n, 1, H, W)`` stops."""
+        size = photos.shape[2:]
+        bases = photos.new_empty(len(photos), 1, *size)
+        for part, base in _strips(photos, bases):
+            base.copy_(luma(to_light(part)).clamp_min_(1e-4).log2_())
         shift = torch.zeros_like(bases)
         radius = (min(size) * self.radius[members]).round().clamp_min(1).int().flatten().tolist()
         for row, number in enumerate(members.tolist()):
@@ -373,7 +384,7 @@ def _numbers(chosen: Tensor) -> Tensor:
 
 def _some(batch: Tensor, members: Tensor) -> Tensor:
     """These photos of a batch; without a copy if it is one."""
-    return batch.narrow(0, int(members), 1) if len(members) == 1 else batch[members]
+    return batch.narrow(0, int(members), 1) if len(members) == 1 else batch.index_select(0, members)
 
 
 def _photos(batch: Tensor, members: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -388,19 +399,18 @@ def _photos(batch: Tensor, members: Tensor) -> Iterator[tuple[slice, Tensor]]:
         photos = _some(batch, members[rows])
         yield rows, photos
         if len(photos) > 1:
-            batch[members[rows]] = photos
+            batch.index_copy_(0, members[rows], photos)
 
 
-def _strips(
-    photos: Tensor, varying: Tensor | None = None, noise: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+def _strips(*images: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """Photos ``(n, C, H, W)``, and what belongs to them, as views ``(n, C, 1, pixels)`` that fit into the cache."""
+    photos = images[0]
+    assert photos is not None
     size = max(1, _room(photos) // len(photos))
-    pieces = [
-        itertools.repeat(None) if x is None else x.view(*x.shape[:2], 1, -1).split(size, 3)
-        for x in (photos, varying, noise)
-    ]
-    return zip(*pieces, strict=False)
+    strips = (
+        itertools.repeat(None) if x is None else torch.split(x.view(*x.shape[:2], 1, -1), size, 3) for x in images
+    )
+    return zip(*strips, strict=False)
 
 
 def _room(batch: Tensor) -> int:
@@ -415,22 +425,14 @@ def _look_up(photos: Tensor, table: Tensor, factor: float | Tensor, first: float
     """Replace each value by the entry nearest to ``factor * value + first`` of its table, ``(n, C, 1, N)``."""
     last = table.shape[3] - 1
     starts = torch.arange(0, table.numel(), last + 1, device=table.device, dtype=torch.int32).view(-1, 3, 1, 1)
-    for part, *_ in _strips(photos):
+    for (part,) in _strips(photos):
         place = (part * factor).add_(first + 0.5).clamp_(0, last).int().add_(starts)
         part.copy_(table.view(-1).index_select(0, place.view(-1)).view(part.shape))
 
 
-def _show(stops: Tensor, shift: Tensor, contrast: Tensor, scale: Tensor) -> None:
-    """Turn light, in stops, into what a camera like the measured one shows of it when it is shifted."""
-    low, high = MEASURED_STOPS[0], MEASURED_STOPS[-1]
-    table = power(measured_display(torch.linspace(low, high, STOP_STEPS + 1, device=stops.device)), contrast)
-    fine = STOP_STEPS / (high - low)
-    _look_up(stops, table, fine / scale, fine * (shift / scale - low))
-
-
 def _round(image: Tensor) -> Tensor:
     """Clipped to 0..1 and rounded to multiples of 1/255, in place."""
-    for part in image.view(-1).split(_room(image)):
+    for part in torch.split(image.view(-1), _room(image)):
         part.mul_(255).round_().clamp_(0, 255).div_(255)
     return image
 
