@@ -2,9 +2,9 @@
 
     python -m benchmarks.simulator [--rounds 7]
 
-Both take turns with the same random values, with the exposures of the presets ``global`` and ``gpu`` (training/presets),
-for photos whose values are no multiples of 1/255. Prints inputs per second, the ratio, the share of the time that JPEG
-takes, and the same for scenes of known light.
+Both take turns with the same random values, with the exposures of the presets ``global`` and ``gpu``, for photos whose
+values are no multiples of 1/255. Prints inputs per second, the ratio, the share of the time that JPEG takes, and the
+same for scenes of known light. Times are CPU times.
 """
 
 from __future__ import annotations

@@ -202,8 +202,7 @@ class ExposureSimulator:
         black, white, colour = (draws.uniform(*ends)[flat] for ends in ((0, 0.06), (0.9, 1), (0.6, 1.05)))
         for rows, photos in _photos(result, wrong[flat]):
             for (part,) in _strips(photos):
-                part.copy_(_coloured(part, colour[rows]))
-                part.mul_(white[rows] - black[rows]).add_(black[rows])
+                _recolour(part, colour[rows], black[rows], white[rows])
         qualities = draws.uniform(70, 97).flatten().tolist()
         packed = draws.some(self.jpeg_share)
         for index, place in zip(packed.tolist(), wrong[packed].tolist(), strict=True):
@@ -324,7 +323,7 @@ class ExposureSimulator:
                 for part, grain in _strips(photos, noise[rows] if grainy else None):
                     if grain is not None:
                         part.add_(grain * level[own])
-                    part.copy_(_coloured(part, saturation[own])).mul_(1 - black[own]).add_(black[own])
+                    _recolour(part, saturation[own], black[own])
 
     def _draw_variation(self, draws: Draws, share: float, low: float) -> Variation:
         widened, local = (draws.chance(chance).flatten() for chance in (share, self.local_share))
@@ -437,8 +436,11 @@ def _round(image: Tensor) -> Tensor:
     return image
 
 
-def _coloured(image: Tensor, saturation: Tensor) -> Tensor:
-    return torch.lerp(luma(image), image, saturation)
+def _recolour(image: Tensor, saturation: Tensor, black: Tensor, white: float | Tensor = 1.0) -> None:
+    """Change the saturation, and show what was black and white at these levels; in place."""
+    contrast = white - black
+    grey = luma(image).mul_((1 - saturation) * contrast).add_(black)
+    image.mul_(saturation * contrast).add_(grey)
 
 
 def _compress(image: Tensor, quality: int) -> None:
