@@ -19,6 +19,7 @@ from typing import Any
 import comfyui_host
 import pytest
 from comfyui_host import PACK, ROOT, WORKFLOWS, Host
+from node_search import PLACES, WORDS
 
 CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
 PLAYWRIGHT = os.environ.get("PLAYWRIGHT_CORE")
@@ -37,24 +38,28 @@ pytestmark = [
 host = comfyui_host.host  # the fixture
 
 
+def in_browser(script: str, host: Host, **order: Any) -> dict[str, Any]:
+    """Run a script with Chromium on the server's interface; gives what it saw."""
+    order |= {"url": host.url, "chromium": CHROMIUM, "playwright": PLAYWRIGHT}
+    command = ["node", str(ROOT / "tests" / script), json.dumps(order)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return dict(json.loads(result.stdout))
+
+
 @pytest.fixture(scope="module")
 def seen(host: Host) -> dict[str, Any]:
     """What browser.mjs saw."""
     host.put_examples()
     pictures = os.environ.get("SCREENSHOTS")
-    order = {
-        "url": host.url,
-        "pack": PACK,
-        "workflows": [path.stem for path in WORKFLOWS],
-        "help": {"workflow": "exposure_correction", "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
-        "chromium": CHROMIUM,
-        "playwright": PLAYWRIGHT,
-        "screenshots": pictures and str(Path(pictures).resolve()),
-    }
-    command = ["node", str(ROOT / "tests" / "browser.mjs"), json.dumps(order)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return dict(json.loads(result.stdout))
+    return in_browser(
+        "browser.mjs",
+        host,
+        pack=PACK,
+        workflows=[path.stem for path in WORKFLOWS],
+        help={"workflow": "exposure_correction", "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
+        screenshots=pictures and str(Path(pictures).resolve()),
+    )
 
 
 def first_words(node: str) -> str:
@@ -76,3 +81,11 @@ def test_workflow_opens_and_runs(seen: dict[str, Any], path: Path) -> None:
 
 def test_help_page_is_shown(seen: dict[str, Any]) -> None:
     assert seen["help"]
+
+
+def test_words_that_people_search_for_find_the_nodes(host: Host) -> None:
+    """Typed into the search of today's interface and of the one before it."""
+    for kind, found in in_browser("browser_search.mjs", host, words=WORDS, places=PLACES).items():
+        missed = {word: names for word, names in found.items() if WORDS[word] not in names}
+        assert not missed, kind
+        assert found.keys() == WORDS.keys()

@@ -35,7 +35,7 @@ pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
 
 NODES = {
-    "ExpCorr_LoadModel": "Load Exposure Correction Model",
+    "ExpCorr_LoadModel": "Load Exposure Model",
     "ExpCorr_Correct": "Exposure Correct",
     "ExpCorr_CorrectFrames": "Exposure Correct (Frames)",
     "ExpCorr_CorrectVideo": "Exposure Correct (Video)",
@@ -43,9 +43,9 @@ NODES = {
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",
     "ExpCorr_ApplyCorrection": "Apply Exposure Correction",
-    "ExpCorr_ExposureShift": "Exposure Shift",
-    "ExpCorr_ExposureFusion": "Exposure Fusion",
-    "ExpCorr_ExposureReport": "Exposure Report",
+    "ExpCorr_ExposureShift": "Exposure Shift (EV Stops)",
+    "ExpCorr_ExposureFusion": "Exposure Fusion (HDR Tone Mapping)",
+    "ExpCorr_ExposureReport": "Exposure Report (Histogram)",
 }
 CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
@@ -248,7 +248,7 @@ def test_strength_zero_shows_what_it_gives_back(host: Host, scene: NDArray[np.ui
 def test_band_gains_are_for_the_papers_network(host: Host, scene: NDArray[np.uint8]) -> None:
     """With the default network, the error says what to choose."""
     host.put_image("scene.png", scene)
-    advice = "band gains need the paper's network: choose 'paper' in Load Exposure Correction Model"
+    advice = "band gains need the paper's network: choose 'paper' in Load Exposure Model"
     assert advice in json.dumps(host.run(correction(gain_4=1.5))["status"])
     paper = graph_of(model=("ExpCorr_LoadModel", {"weights": "paper"}))
     [got] = host.saved(correction(gain_4=1.5) | paper)
