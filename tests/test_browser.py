@@ -2,9 +2,8 @@
 
 They run where COMFYUI_PATH names a ComfyUI checkout (see test_comfyui.py), Chromium is installed (or CHROMIUM_PATH
 names the executable), and PLAYWRIGHT_CORE names a folder ``node_modules`` with playwright-core (``npm install
-playwright-core``). SCREENSHOTS=FOLDER writes a picture of each graph there; so the pictures are made again by
-
-    SCREENSHOTS=example_workflows python -m pytest tests/test_browser.py
+playwright-core``). SCREENSHOTS=FOLDER writes a picture of each graph there, and one of the template
+browser; docs/workflow.jpg is that of the first workflow.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def seen(host: Host) -> dict[str, Any]:
         host,
         pack=PACK,
         workflows=[path.stem for path in WORKFLOWS],
-        help={"workflow": "exposure_correction", "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
+        help={"workflow": WORKFLOWS[0].stem, "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
         screenshots=pictures and str(Path(pictures).resolve()),
     )
 
@@ -77,6 +76,13 @@ def test_workflow_opens_and_runs(seen: dict[str, Any], path: Path) -> None:
     assert graph["images"].keys() == nodes.keys()
     for node, kind in nodes.items():
         assert (graph["images"][node] > 0) == (kind in SHOWING), kind
+
+
+def test_exposure_finds_all_templates(seen: dict[str, Any]) -> None:
+    """Before all others, the main one first."""
+    names = [path.stem for path in WORKFLOWS]
+    assert sorted(seen["titles"][: len(names)]) == names
+    assert seen["titles"][0] == names[0]
 
 
 def test_help_page_is_shown(seen: dict[str, Any]) -> None:
