@@ -146,7 +146,7 @@ try {
   for (const workflow of workflows) {
     const page = await open(browser, workflow);
     const ran = await run(page);
-    await page.waitForTimeout(1500); // pictures arrive after the end
+    await page.waitForTimeout(4000); // pictures arrive after the end
     graphs[workflow] = { ...ran, ...(await examine(page)) };
     if (screenshots) {
       await photograph(page, path.join(screenshots, `${workflow}.jpg`));

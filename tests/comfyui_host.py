@@ -26,7 +26,7 @@ from video_files import make_video
 
 ROOT = Path(__file__).parent.parent
 PACK = "exposure-correction"  # the folder's name in custom_nodes
-WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path: path.stem)
 COMFYUI = os.environ.get("COMFYUI_PATH")
 START_SECONDS = 300
 RUN_SECONDS, CANCEL_SECONDS = 600, 60  # far more than a graph, and the step that it is interrupted in, should take
@@ -126,6 +126,11 @@ class Host:
         """The pictures that nodes saved or showed in a run; of Compare Images, `kind` is a_images or b_images."""
         found = [image for node in nodes for image in entry["outputs"][node][kind]]
         return [np.array(Image.open(self.base / i["type"] / i["subfolder"] / i["filename"])) for i in found]
+
+
+def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
+    """A node's inputs, those that it must have first."""
+    return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
 
 
 @contextmanager

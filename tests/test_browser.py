@@ -9,55 +9,35 @@ browser; docs/workflow.jpg is that of the first workflow.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import browser
 import comfyui_host
 import pytest
+from browser import in_browser
 from comfyui_host import PACK, ROOT, WORKFLOWS, Host
 from node_search import PLACES, WORDS
 
-CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
-PLAYWRIGHT = os.environ.get("PLAYWRIGHT_CORE")
-SECONDS = 1800
 SHOWING = (
     "SaveImage", "PreviewImage", "MaskPreview", "LoadImage",
     "ExpCorr_Correct", "ExpCorr_LaplacianDecompose", "ExpCorr_ExposureReport",
 )  # fmt: skip
 
-pytestmark = [
-    comfyui_host.needs_comfyui,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed, and CHROMIUM_PATH names none"),
-    pytest.mark.skipif(not PLAYWRIGHT, reason="PLAYWRIGHT_CORE names no node_modules with playwright-core"),
-    pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed"),
-]
+pytestmark = [comfyui_host.needs_comfyui, browser.needs_browser]
 host = comfyui_host.host  # the fixture
-
-
-def in_browser(script: str, host: Host, **order: Any) -> dict[str, Any]:
-    """Run a script with Chromium on the server's interface; gives what it saw."""
-    order |= {"url": host.url, "chromium": CHROMIUM, "playwright": PLAYWRIGHT}
-    command = ["node", str(ROOT / "tests" / script), json.dumps(order)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return dict(json.loads(result.stdout))
 
 
 @pytest.fixture(scope="module")
 def seen(host: Host) -> dict[str, Any]:
     """What browser.mjs saw."""
     host.put_examples()
-    pictures = os.environ.get("SCREENSHOTS")
     return in_browser(
         "browser.mjs",
         host,
         pack=PACK,
         workflows=[path.stem for path in WORKFLOWS],
         help={"workflow": WORKFLOWS[0].stem, "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
-        screenshots=pictures and str(Path(pictures).resolve()),
     )
 
 

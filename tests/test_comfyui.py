@@ -17,7 +17,7 @@ import comfyui_host
 import numpy as np
 import pytest
 import torch
-from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host
+from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host, inputs_of
 from numpy.typing import NDArray
 from PIL import Image
 from video_files import make_video, pictures, sound
@@ -62,11 +62,6 @@ def graph_of(**nodes: tuple[str, dict[str, Any]]) -> Graph:
 
 def save(node: str) -> tuple[str, dict[str, Any]]:
     return "SaveImage", {"images": [node, 0], "filename_prefix": "t"}
-
-
-def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
-    """A node's inputs, those that it must have first."""
-    return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
 
 
 def test_every_node_is_offered_and_explained(host: Host) -> None:
