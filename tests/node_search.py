@@ -9,8 +9,9 @@ CORRECT, VIDEO, FUSION = "Exposure Correct", "Exposure Correct (Video)", "Exposu
 SHIFT, REPORT = "Exposure Shift (EV Stops)", "Exposure Report (Histogram)"
 PLACES = 2
 WANTED = {
+    "Auto Exposure": ("auto exposure",),  # a blueprint
     CORRECT: (
-        "exposure", "auto exposure", "correct exposure", "exposure correction", "fix exposure",
+        "exposure", "correct exposure", "exposure correction", "fix exposure",
         "overexposed", "fix overexposed", "overexposure", "underexposed", "fix underexposed",
         "too dark", "too bright", "dark photo", "bright photo", "brighten", "darken",
         "backlit", "low light", "night", "night photo", "washed out",
