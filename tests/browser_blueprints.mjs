@@ -13,6 +13,16 @@ const { chromium: browsers } = createRequire(path.resolve(playwright) + "/")("pl
 const settings = { "Comfy.TutorialCompleted": true, "Comfy.NodeSearchBoxImpl": "default", "Comfy.Minimap.Visible": false };
 await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settings) });
 
+// A double-click that comes too early opens nothing.
+async function searchBox(page, x, y) {
+  const box = page.locator("input:focus");
+  for (let tries = 0; tries < 10 && !(await box.count()); tries++) {
+    await page.mouse.dblclick(x, y);
+    await box.waitFor({ timeout: 5000 }).catch(() => {});
+  }
+  return box;
+}
+
 async function use(browser, name, { loads, save }) {
   const page = await browser.newPage({ viewport: { width: 1400, height: 700 } });
   page.setDefaultTimeout(120_000); // for slow and busy machines
@@ -20,8 +30,7 @@ async function use(browser, name, { loads, save }) {
   await page.waitForFunction(() => window.app?.graph && window.app.extensionManager);
   await page.waitForTimeout(3000); // blueprints arrive after the graph
   await page.evaluate(() => window.app.graph.clear());
-  await page.mouse.dblclick(700, 300);
-  await page.locator(":focus").fill(name);
+  await (await searchBox(page, 700, 300)).fill(name);
   await page.locator(".option-container").getByText(name, { exact: true }).first().click();
   await page.mouse.click(700, 350); // it follows the pointer until then
   await page.waitForFunction((name) => window.app.graph.nodes.some((node) => node.title === name), name);

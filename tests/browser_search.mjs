@@ -16,6 +16,16 @@ const NOTHING = "qqqqzzzz"; // finds nothing
 const offered = (places) =>
   [...document.querySelectorAll(".option-container")].slice(0, places).map((row) => row.innerText.split("\n")[0].trim());
 
+// A double-click that comes too early opens nothing.
+async function searchBox(page, x, y) {
+  const box = page.locator("input:focus");
+  for (let tries = 0; tries < 10 && !(await box.count()); tries++) {
+    await page.mouse.dblclick(x, y);
+    await box.waitFor({ timeout: 5000 }).catch(() => {});
+  }
+  return box;
+}
+
 async function search(browser, kind) {
   const settings = { "Comfy.TutorialCompleted": true, "Comfy.NodeSearchBoxImpl": kind };
   await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settings) });
@@ -25,8 +35,7 @@ async function search(browser, kind) {
   await page.waitForFunction(() => window.app?.graph && window.app.extensionManager);
   await page.waitForTimeout(3000); // nodes' frequencies and blueprints arrive after the graph
   await page.evaluate(() => window.app.graph.clear());
-  await page.mouse.dblclick(900, 600);
-  const box = page.locator(":focus");
+  const box = await searchBox(page, 900, 600);
   const found = {};
   for (const [word, name] of Object.entries(words)) {
     await box.fill(NOTHING); // so that the last word's results are gone

@@ -23,7 +23,7 @@ from expcorr_core.method.fusion import fuse_exposures
 
 host = comfyui_host.host  # the fixture
 FILES = sorted((ROOT / "subgraphs").glob("*.json"), key=lambda path: path.stem)
-LOW = "Low-Resolution Operator + Bilateral Upsample"
+LOW = "Low-Resolution Operator"
 # By name: inputs and outputs with their types, and the widgets that are shown.
 WANTED: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]], list[str]]] = {
     "Auto Exposure": (
