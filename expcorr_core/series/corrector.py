@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ..settings import Settings
 from .brackets import is_time_lapse
 from .consensus import common_result
 from .grouping import NEARLY_SAME, find_groups
-from .likeness import Features
+from .likeness import Features, marks_of
 from .shot import SIDE, Shot
 
 SIDES = (SIDE, SIDE)
@@ -42,10 +42,12 @@ class Seen:
     Attributes:
         shot: the photo, in sRGB, and when and how it was taken.
         result: its own correction, in full, of the same size; itself if it is right as it is.
+        well_exposed: probability that it is well exposed; None if that was not judged.
     """
 
     shot: Shot
     result: NDArray[np.uint8]
+    well_exposed: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +192,15 @@ class SeriesCorrector:
         small = self.corrector.reduce(photo, self.settings)
         seen = space.to_srgb(small) if space else small
         shot = Shot.of(seen, metadata)
+        shot = replace(shot, marks=marks_of([shot])[0])
         if right:
             return Seen(shot=shot, result=shot.look)
-        return Seen(shot=shot, result=_eight_bit(resize(self.corrector.correct_reduced(seen, self.settings), SIDES)))
+        examined = self.corrector.examine(seen, self.settings)
+        return Seen(
+            shot=shot,
+            result=_eight_bit(resize(examined.corrected, SIDES)),
+            well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
+        )
 
     @torch.no_grad()
     def correction(
