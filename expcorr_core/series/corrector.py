@@ -160,9 +160,11 @@ class SeriesCorrector:
             The corrected photos, of the same shapes and types.
 
         Raises:
-            ValueError: wrong shape or type, or values that are not finite.
+            ValueError: wrong shape or type, values that are not finite, or metadata of more or fewer photos.
         """
-        known: Sequence[Metadata | None] = metadata or [None] * len(photos)
+        known: Sequence[Metadata | None] = [None] * len(photos) if metadata is None else metadata
+        if len(known) != len(photos):
+            raise ValueError(f"metadata of {len(photos)} photos are needed, one for each, got {len(known)}")
         seen = [
             self.look(photo, facts, right=number in right)
             for number, (photo, facts) in enumerate(zip(photos, known, strict=True))
@@ -188,6 +190,8 @@ class SeriesCorrector:
             ValueError: wrong shape or type, or values that are not finite.
         """
         small = self.corrector.reduce(photo, self.settings)
+        if len(small) != 1:
+            raise ValueError(f"photo must be one photo (1, 3, H, W), got shape {tuple(photo.shape)}; give several as a list")
         seen = space.to_srgb(small) if space else small
         shot = Shot.of(seen, metadata)
         if right:
