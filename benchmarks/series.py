@@ -21,9 +21,9 @@ the hunting, corrected frame by frame and smoothed. Prints
   scale of 255;
 - the course of the light: by how many stops the median luminance differs from the reference's, at most and on average;
 - whether the time-lapse is recognised as one, by the order of its frames and by their times;
-- what becomes of a lasting change of 3 stops in the middle, either of the whole view, of which the exposure follows
-  three quarters at once (the sun comes out), or of half of the view (a lamp is switched on): by how much the results of
-  the ten frames at each side of it are nearer to the other side, as a share of the difference of both sides far from it.
+- whether a lasting change of 3 stops is smeared, without hunting: of the whole view, where the exposure follows three
+  quarters at once (the sun comes out), or of half of the view (a lamp is switched on): how far results of the ten
+  frames at each side of it are on the way to the other side, 0 for not at all, 0.5 for half-way.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from expcorr_core.image.colour import luma, srgb_to_linear
 from expcorr_core.image.motion import warp
 from expcorr_core.image.resize import reduce_to, resize
 from expcorr_core.photos.reading import find_photos, read_photo
-from expcorr_core.series.corrector import Seen, SeriesCorrector, plan
+from expcorr_core.series.corrector import SeriesCorrector, plan
 from training.rendering.colour import to_srgb_light
 from training.rendering.radiance import read_radiance, views
 from training.scene_light import find_scenes as find_panoramas
@@ -68,8 +68,11 @@ NOISE = 0.004  # standard deviation, of display values
 INTERVAL = 30.0  # seconds
 LASTING = 3.0  # stops of the change in the middle
 CELLS = (12, 16)  # parts of the view whose luminance is followed
-SMOOTHED = 61  # frames of the window that the reference is smoothed with
-NEAR, FAR = 10, (100, 200)  # frames from a lasting change: those that it must not reach; those that show both sides
+EVERY, SMOOTHED = (
+    4,
+    15,
+)  # of how many frames one is corrected for the reference, and over how many of them it is smoothed
+NEAR, FAR, LAST = 10, 50, 100  # frames from a lasting change: it must not reach them; they show one side; the last one
 
 Course = NDArray[np.float64]
 
@@ -107,7 +110,9 @@ def read_small(path: Path) -> Tensor:
 
 def brackets(corrector: Corrector, folder: Path, targets: Path | None) -> None:
     scenes: dict[str, list[Path]] = {}
-    numbered = {stem: path for stem, path in photos_by_stem(folder).items() if stem[-2:-1] == "-" and stem[-1].isdigit()}
+    numbered = {
+        stem: path for stem, path in photos_by_stem(folder).items() if stem[-2:-1] == "-" and stem[-1].isdigit()
+    }
     for stem, path in numbered.items():
         scenes.setdefault(stem[:-2], []).append(path)
     if not numbered:
@@ -176,7 +181,7 @@ class Lapse(NamedTuple):
 
     Attributes:
         scene: stops from middle grey, ``(1, 3, h, w)``.
-        light: stops by which it changes, of each frame and channel, ``(N, 3, 1, w)`` or ``(N, 3, 1, 1)``.
+        light: stops by which it changes, of each frame, ``(N, 1 or 3, 1, 1 or w)``.
         exposures: of the camera, stops, ``(N,)``.
     """
 
@@ -215,11 +220,11 @@ def sunset(scene: Tensor) -> Lapse:
 
 def switched(scene: Tensor, whole: bool) -> Lapse:
     """The light of the whole view, or of its left half, changes in the middle, and stays so."""
-    late = np.arange(FRAMES) >= FRAMES // 2
+    late = np.arange(2 * LAST) >= LAST
     where = torch.ones(1, 1, 1, scene.shape[3])
     where[..., 0 if whole else scene.shape[3] // 2 :] = 1 if whole else 0
     light = LASTING * torch.from_numpy(late).float().view(-1, 1, 1, 1) * where
-    return Lapse(scene, light.expand(-1, 3, -1, -1), late * -LASTING * FOLLOWED * (1 if whole else 0.5))
+    return Lapse(scene, light, late * -LASTING * FOLLOWED * (1 if whole else 0.5))
 
 
 def local_luminance(frame: Tensor) -> Tensor:
@@ -246,51 +251,54 @@ class Followed(NamedTuple):
         return cls(torch.stack(local).double().numpy(), np.array(median))
 
     def smoothed(self) -> Followed:
+        """Of every ``EVERY``-th frame, smoothed; of all frames."""
         window = np.hanning(SMOOTHED + 2)[1:-1]
-        window /= window.sum()
+        known, wanted = np.arange(0, FRAMES, EVERY), np.arange(FRAMES)
 
         def smooth(course: Course) -> Course:
-            ends = ((SMOOTHED // 2, SMOOTHED // 2), *((0, 0) for _ in course.shape[1:]))
-            padded = np.lib.stride_tricks.sliding_window_view(np.pad(course, ends, mode="edge"), SMOOTHED, 0)
-            averaged: Course = padded @ window
-            return averaged
+            padded = np.pad(course, SMOOTHED // 2, mode="edge")
+            return np.interp(wanted, known, np.convolve(padded, window / window.sum(), "valid"))
 
-        return Followed(smooth(self.local), smooth(self.median))
+        parts = self.local.reshape(len(self.local), -1).T
+        return Followed(np.stack([smooth(part) for part in parts], 1).reshape(FRAMES, *CELLS), smooth(self.median))
 
     def flicker(self, reference: Followed) -> float:
         return float(np.abs(np.diff(self.local, axis=0) - np.diff(reference.local, axis=0)).mean())
 
 
-def one_by_one(series: SeriesCorrector, lapse: Lapse) -> Followed:
+def one_by_one(series: SeriesCorrector, lapse: Lapse, numbers: Sequence[int]) -> Followed:
     corrector, settings = series.corrector, series.settings
-    numbers = tqdm(range(FRAMES), "one by one", leave=False)
+    shown = tqdm(numbers, "one by one", leave=False)
     # Noise is not flicker: what counts is how the frame without noise is changed.
-    return Followed.of(corrector.estimate(lapse.frame(k), settings).slice(lapse.clean(k)) for k in numbers)
+    return Followed.of(corrector.estimate(lapse.frame(k), settings).slice(lapse.clean(k)) for k in shown)
 
 
-def as_series(series: SeriesCorrector, lapse: Lapse) -> tuple[Followed, bool, bool]:
-    """The results, and whether the time-lapse is recognised without and with times."""
-    seen = [series.look(lapse.frame(index)) for index in tqdm(range(FRAMES), "looked at", leave=False)]
-    parts = plan([one.shot for one in seen])
-    timed = plan([replace(one.shot, taken=INTERVAL * index) for index, one in enumerate(seen)])
+def as_series(series: SeriesCorrector, lapse: Lapse, numbers: Sequence[int]) -> tuple[Followed, list[bool]]:
+    """The results of some frames, and whether the time-lapse is recognised without and with times."""
+    count = len(lapse.exposures)
+    seen = [series.look(lapse.frame(index)) for index in tqdm(range(count), "looked at", leave=False)]
+    shots = [one.shot for one in seen]
+    parts = plan(shots)
+    timed = plan([replace(shot, taken=INTERVAL * index) for index, shot in enumerate(shots)])
 
     def grid(index: int) -> BilateralGrid:
         small = series.corrector.reduce(lapse.frame(index), series.settings)
         return series.correction(seen[index], [seen[k] for k in parts[index].others], parts[index], small)[0]
 
-    numbers = tqdm(range(FRAMES), "as a series", leave=False)
-    followed = Followed.of(grid(index).slice(lapse.clean(index)) for index in numbers)
-    return followed, *(all(part.time_lapse and part.size == FRAMES for part in p) for p in (parts, timed))
+    shown = tqdm(numbers, "as a series", leave=False)
+    followed = Followed.of(grid(index).slice(lapse.clean(index)) for index in shown)
+    return followed, [all(part.time_lapse and part.size == count for part in found) for found in (parts, timed)]
 
 
-def smear(followed: Followed) -> float:
-    """How far results near a lasting change are on the way to its other side, 0 to 1."""
-    middle, (near, far) = FRAMES // 2, FAR
-    sides = [followed.local[middle - far : middle - near].mean(0), followed.local[middle + near : middle + far].mean(0)]
-    way = sides[1] - sides[0]
-    closest = [followed.local[middle - NEAR : middle].mean(0), followed.local[middle : middle + NEAR].mean(0)]
-    moved = [((closest[0] - sides[0]) * way).sum(), ((sides[1] - closest[1]) * way).sum()]
-    return float(np.mean(moved) / np.square(way).sum())
+def smear(series: SeriesCorrector, lapse: Lapse) -> float:
+    """How far results near a lasting change are on the way to its other side."""
+    before = [*range(LAST - FAR, LAST - NEAR, 5), *range(LAST - NEAR, LAST)]
+    followed, _ = as_series(series, lapse, [*before, *(2 * LAST - 1 - k for k in reversed(before))])
+    sides = followed.local[: len(before)], followed.local[: len(before) - 1 : -1]
+    far, near = ([side[part].mean(0) for side in sides] for part in (slice(0, -NEAR), slice(-NEAR, None)))
+    way = far[1] - far[0]
+    moved = ((near[0] - far[0]) * way).sum() + ((far[1] - near[1]) * way).sum()
+    return float(moved / np.square(way).sum() / 2)
 
 
 def plot(lines: dict[str, Course], path: Path) -> None:
@@ -311,32 +319,27 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         rng = np.random.default_rng(number)
         view = views(read_radiance(file), 1, WIDTH, rng)[0]
         scene = metered_stops(torch.from_numpy(to_srgb_light(view)).permute(2, 0, 1)[None])
-        steady, errors = sunset(scene), hunting(rng)
-        lapse = steady._replace(exposures=steady.exposures + errors)
-        reference = one_by_one(series, steady).smoothed()
-        alone, (together, untimed, timed) = one_by_one(series, lapse), as_series(series, lapse)
-        flicker = [way.flicker(reference) for way in (alone, together)]
-        away = [np.abs(way.median - reference.median) for way in (alone, together)]
+        steady, every = sunset(scene), range(FRAMES)
+        lapse = steady._replace(exposures=steady.exposures + hunting(rng))
+        reference = one_by_one(series, steady, range(0, FRAMES, EVERY)).smoothed()
+        alone, (together, recognised) = one_by_one(series, lapse, every), as_series(series, lapse, every)
+        print(f"{file.stem}: recognised by order, by times: {recognised}")
+        for name, way in (("one by one", alone), ("as a series", together)):
+            away = np.abs(way.median - reference.median)
+            flicker = way.flicker(reference)
+            print(
+                f"{name:<14}flicker {flicker:.2f}, off the course by {away.max():.2f} at most, {away.mean():.2f} mean"
+            )
+        ratio = alone.flicker(reference) / together.flicker(reference)
+        smears = [smear(series, switched(scene, whole)) for whole in (True, False)]
         print(
-            f"{file.stem}: flicker {flicker[0]:.2f} one by one, {flicker[1]:.2f} as a series, "
-            f"{flicker[0] / flicker[1]:.1f} times less; off the course by {away[0].max():.2f} stops at most, "
-            f"{away[0].mean():.2f} on average one by one, {away[1].max():.2f} and {away[1].mean():.2f} as a series; "
-            f"recognised: {untimed} by order, {timed} by times",
-            flush=True,
+            f"  {ratio:.1f} times less flicker; changes of the whole, half smeared by {smears[0]:.2f}, {smears[1]:.2f}"
         )
+        print(flush=True)
         if path and not number:
-            shown = Followed.of(lapse.clean(index) for index in range(FRAMES)).median
+            shown = Followed.of(lapse.clean(index) for index in every).median
             names = ("photos", "one by one", "as a series", "one by one without hunting, smoothed")
             plot(dict(zip(names, (shown, alone.median, together.median, reference.median), strict=True)), path)
-        for whole in (True, False):
-            steady = switched(scene, whole)
-            lapse = steady._replace(exposures=steady.exposures + errors)
-            alone, (together, *_) = one_by_one(series, lapse), as_series(series, lapse)
-            print(
-                f"  change of the light of {'the whole view' if whole else 'half of the view'}: on the way to the other "
-                f"side {smear(alone):.2f} one by one, {smear(together):.2f} as a series",
-                flush=True,
-            )
 
 
 def main() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.photos.metadata import Metadata
 from expcorr_core.series import corrector as series
 from expcorr_core.series.corrector import SeriesCorrector, plan
+from expcorr_core.series.shot import Shot
 from expcorr_core.settings import Settings
 
 
@@ -110,6 +112,7 @@ def test_sizes_shapes_and_types_of_the_photos_are_kept(default_corrector: Correc
     assert likeness([results[0][..., 10:, :100], results[2]]) > likeness([alone[0][..., 10:, :100], alone[2]]) + 1
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.permutations(range(4)))
 def test_the_order_of_a_scene_s_photos_does_not_matter(order: list[int]) -> None:
@@ -122,6 +125,7 @@ def test_the_order_of_a_scene_s_photos_does_not_matter(order: list[int]) -> None
         assert (turned[place] - straight[number]).abs().max() < 1e-3
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.lists(st.tuples(st.sampled_from("0.5n"), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5))
 def test_photos_that_show_nothing(photos: list[tuple[str, int, int]]) -> None:
@@ -170,6 +174,56 @@ def test_wrong_photos_are_rejected(default_corrector: Corrector, coffee: Tensor,
     }[bad]
     with pytest.raises(ValueError, match=message):
         corrected(default_corrector, [coffee, wrong])
+
+
+def frames(photo: Tensor, count: int = 40) -> list[Tensor]:
+    """Of a time-lapse whose exposure hunts."""
+    return [exposed(photo, 0.8 * math.sin(7.0 * k)) for k in range(count)]
+
+
+def test_near_frames_of_a_time_lapse_count_most(coffee: Tensor) -> None:
+    shots = [Shot.of(frame) for frame in frames(coffee, 150)]
+    parts = plan(shots, right=[140])
+    assert all(part.time_lapse and part.size == 150 for part in parts)
+    for number, part in enumerate(parts):
+        assert number not in part.others
+        assert len(part.others) <= series.KEYFRAMES + 1
+        ordinary = {k: weight for k, weight in zip(part.others, part.weights, strict=True) if k != 140}
+        assert max(abs(k - number) for k in ordinary) <= series.REACH * series.TIME
+        for k, weight in ordinary.items():
+            assert weight == pytest.approx(math.exp(-abs(k - number) / series.TIME))
+        if number != 140:
+            weight = part.weights[part.others.index(140)]
+            assert weight == pytest.approx(series.RIGHT * math.exp(-abs(140 - number) / series.TIME))
+
+
+def test_a_time_lapse_in_the_order_of_its_times(coffee: Tensor) -> None:
+    shots = [replace(Shot.of(frame), taken=30.0 * k) for k, frame in enumerate(frames(coffee))]
+    parts, turned = plan(shots), plan(shots[::-1])
+    assert all(part.time_lapse for part in parts)
+    for part, other in zip(parts, turned[::-1], strict=True):
+        assert (tuple(39 - k for k in other.others), other.weights) == (part.others, part.weights)
+
+
+def test_frames_before_a_lamp_is_switched_on_do_not_count_after_it(coffee: Tensor) -> None:
+    half = coffee.shape[3] // 2
+    lit = torch.cat((shift_exposure(coffee[..., :half], 3), coffee[..., half:]), 3)
+    flash = Shot.of(exposed(lit, -0.5))
+    shots = [Shot.of(frame) for frame in (*frames(coffee, 20), *frames(lit, 20))]
+    shots[7] = flash  # for one frame only
+    for number, part in enumerate(plan(shots)):
+        assert part.time_lapse
+        assert part.others
+        assert all((k < 20) == (number < 20) for k in part.others)
+    assert any(k < 7 for k in plan(shots)[10].others)
+
+
+@pytest.mark.slow
+def test_a_time_lapse_flickers_less(default_corrector: Corrector, coffee: Tensor) -> None:
+    photos = frames(coffee, 30)
+    ways = corrected(default_corrector, photos), [default_corrector(photo) for photo in photos]
+    flicker = [sum(float((a.mean() - b.mean()).abs()) for a, b in pairwise(results)) for results in ways]
+    assert flicker[0] < flicker[1] / 4
 
 
 def test_metadata_of_fewer_photos_are_rejected(default_corrector: Corrector, coffee: Tensor) -> None:
