@@ -68,10 +68,8 @@ NOISE = 0.004  # standard deviation, of display values
 INTERVAL = 30.0  # seconds
 LASTING = 3.0  # stops of the change in the middle
 CELLS = (12, 16)  # parts of the view whose luminance is followed
-EVERY, SMOOTHED = (
-    4,
-    15,
-)  # of how many frames one is corrected for the reference, and over how many of them it is smoothed
+EVERY = 8  # of so many frames two neighbours are measured, and one is corrected for the reference
+SMOOTHED = 9  # of those frames, over which the reference is smoothed
 NEAR, FAR, LAST = 10, 50, 100  # frames from a lasting change: it must not reach them; they show one side; the last one
 
 Course = NDArray[np.float64]
@@ -124,7 +122,9 @@ def brackets(corrector: Corrector, folder: Path, targets: Path | None) -> None:
         found.alike.append(float(np.mean([decibels(a, b) for a, b in combinations(results, 2)])))
         for path, result in zip(scenes[names[number]], results, strict=True):
             if wanted:
-                found.target.append(decibels(result, resize(read_small(wanted[path.stem]), result.shape[2:])))
+                found.target.append(
+                    decibels(result, resize(read_small(wanted[path.stem]), (result.shape[2], result.shape[3])))
+                )
 
     both_ways(corrector, [[read_small(path) for path in scenes[name]] for name in names], judge)
 
@@ -220,7 +220,7 @@ def sunset(scene: Tensor) -> Lapse:
 
 def switched(scene: Tensor, whole: bool) -> Lapse:
     """The light of the whole view, or of its left half, changes in the middle, and stays so."""
-    late = np.arange(2 * LAST) >= LAST
+    late = (np.arange(2 * LAST) >= LAST).astype(np.float64)
     where = torch.ones(1, 1, 1, scene.shape[3])
     where[..., 0 if whole else scene.shape[3] // 2 :] = 1 if whole else 0
     light = LASTING * torch.from_numpy(late).float().view(-1, 1, 1, 1) * where
@@ -250,20 +250,21 @@ class Followed(NamedTuple):
             median.append(float(luma(srgb_to_linear(frame)).clamp_min(1e-4).median().log2()))
         return cls(torch.stack(local).double().numpy(), np.array(median))
 
-    def smoothed(self) -> Followed:
-        """Of every ``EVERY``-th frame, smoothed; of all frames."""
-        window = np.hanning(SMOOTHED + 2)[1:-1]
-        known, wanted = np.arange(0, FRAMES, EVERY), np.arange(FRAMES)
+    def smoothed(self, wanted: Sequence[int]) -> Followed:
+        """Of every ``EVERY``-th frame, smoothed; of those that are wanted."""
+        window, known = np.hanning(SMOOTHED + 2)[1:-1], np.arange(0, FRAMES, EVERY)
 
         def smooth(course: Course) -> Course:
             padded = np.pad(course, SMOOTHED // 2, mode="edge")
             return np.interp(wanted, known, np.convolve(padded, window / window.sum(), "valid"))
 
         parts = self.local.reshape(len(self.local), -1).T
-        return Followed(np.stack([smooth(part) for part in parts], 1).reshape(FRAMES, *CELLS), smooth(self.median))
+        return Followed(np.stack([smooth(part) for part in parts], 1).reshape(-1, *CELLS), smooth(self.median))
 
     def flicker(self, reference: Followed) -> float:
-        return float(np.abs(np.diff(self.local, axis=0) - np.diff(reference.local, axis=0)).mean())
+        """Of pairs of neighbours."""
+        beyond = self.local - reference.local
+        return float(np.abs(beyond[1::2] - beyond[::2]).mean())
 
 
 def one_by_one(series: SeriesCorrector, lapse: Lapse, numbers: Sequence[int]) -> Followed:
@@ -301,12 +302,12 @@ def smear(series: SeriesCorrector, lapse: Lapse) -> float:
     return float(moved / np.square(way).sum() / 2)
 
 
-def plot(lines: dict[str, Course], path: Path) -> None:
+def plot(numbers: Sequence[int], lines: dict[str, Course], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     for (name, line), width in zip(lines.items(), (0.6, 0.6, 1.6, 1.0), strict=True):
-        axis.plot(line, label=name, lw=width)
+        axis.plot(numbers, line, label=name, lw=width)
     axis.set(xlabel="frame", ylabel="median luminance, stops")
     axis.grid(alpha=0.3)
     axis.legend()
@@ -319,10 +320,10 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         rng = np.random.default_rng(number)
         view = views(read_radiance(file), 1, WIDTH, rng)[0]
         scene = metered_stops(torch.from_numpy(to_srgb_light(view)).permute(2, 0, 1)[None])
-        steady, every = sunset(scene), range(FRAMES)
+        steady, measured = sunset(scene), [k + more for k in range(0, FRAMES, EVERY) for more in (0, 1)]
         lapse = steady._replace(exposures=steady.exposures + hunting(rng))
-        reference = one_by_one(series, steady, range(0, FRAMES, EVERY)).smoothed()
-        alone, (together, recognised) = one_by_one(series, lapse, every), as_series(series, lapse, every)
+        reference = one_by_one(series, steady, range(0, FRAMES, EVERY)).smoothed(measured)
+        alone, (together, recognised) = one_by_one(series, lapse, measured), as_series(series, lapse, measured)
         print(f"{file.stem}: recognised by order, by times: {recognised}")
         for name, way in (("one by one", alone), ("as a series", together)):
             away = np.abs(way.median - reference.median)
@@ -337,9 +338,11 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         )
         print(flush=True)
         if path and not number:
-            shown = Followed.of(lapse.clean(index) for index in every).median
+            shown = Followed.of(lapse.clean(index) for index in measured).median
             names = ("photos", "one by one", "as a series", "one by one without hunting, smoothed")
-            plot(dict(zip(names, (shown, alone.median, together.median, reference.median), strict=True)), path)
+            plot(
+                measured, dict(zip(names, (shown, alone.median, together.median, reference.median), strict=True)), path
+            )
 
 
 def main() -> None:
