@@ -36,6 +36,7 @@ from expcorr_core.image.resize import reduce_to
 from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.series.corrector import SeriesCorrector
 from expcorr_core.video.sequence import SequenceCorrector
 from tests.raw_files import write_dng
 from training.rendering.colour import to_prophoto
@@ -152,6 +153,20 @@ def clip_sheet(corrector: Corrector, path: Path) -> None:
     rows = [
         [(f"{name}, frame {i}", part[i][None]) for i in shown]
         for name, part in (("input", frames), ("corrected", results))
+    ]
+    sheet(rows, path)
+
+
+def series_sheet(corrector: Corrector, path: Path) -> None:
+    """Overlapping parts of a photograph at four exposures: input, corrected one by one, and as a series."""
+    still = photograph("coffee")
+    parts = ((0, 0, -2.0), (30, 90, -0.7), (10, 160, 0.6), (50, 120, 1.5))  # y, x, EV
+    photos = [shift_exposure(still[..., y : y + 340, x : x + 420], ev, HARD_CLIP) for y, x, ev in parts]
+    photos = [(photo * 255).round() / 255 for photo in photos]
+    rows = [
+        [(f"photo, {ev:+.1f} EV", photo) for photo, (_, _, ev) in zip(photos, parts, strict=True)],
+        [("one by one", corrector(photo)) for photo in photos],
+        [("as a series", result) for result in SeriesCorrector(corrector)(photos)],
     ]
     sheet(rows, path)
 
@@ -279,6 +294,7 @@ def main() -> None:
 
     workflow_pictures(corrector)
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
+    series_sheet(corrector, ROOT / "docs" / "series.jpg")
     plot_front(ROOT / "docs" / "front.png")
     gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")
     good = photograph("astronaut")
