@@ -212,8 +212,9 @@ class GlobalNetwork(nn.Module):
             image, dtype: as in :meth:`forward`.
             flip: average with the mirrored photos (flip self-ensemble).
         """
-        values = photo_statistics(_sampled(image))
-        found, logit = self.forward(image, dtype, values)
+        pixels = _sampled(image)  # whose own sample is the same
+        values = photo_statistics(pixels)
+        found, logit = self.forward(pixels, dtype, values)
         if flip:
             mirrored, other = self.forward(image.flip(3), dtype, values)
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
