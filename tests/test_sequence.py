@@ -119,6 +119,14 @@ def test_the_decision_to_leave_a_frame_as_it_is_does_not_flicker(
 
 
 @pytest.mark.slow
+def test_exposure_that_hunts_between_two_fitted_grids_is_followed(default_corrector: Corrector, still: Tensor) -> None:
+    frames = [shift_exposure(still, -1 + 0.15 * math.sin(2 * math.pi * index / 10)) for index in range(20)]
+    results = list(SequenceCorrector(default_corrector)(frames))
+    before, after = (torch.stack([luma(frame).mean() for frame in x]).diff().abs().mean() for x in (frames, results))
+    assert after < before * 0.2
+
+
+@pytest.mark.slow
 def test_an_iterator_and_a_list_give_the_same(corrector: Corrector, still: Tensor) -> None:
     frames = [panned(still, index) for index in range(6)]
     by_iterator = SequenceCorrector(corrector)(iter(frames))
