@@ -1,7 +1,7 @@
 """Make the example photos and the pictures of the README and the weights' card.
 
     export PYTHONPATH=.:tests
-    python docs/pictures.py                    # examples/ and docs/*.jpg, docs/*.png
+    python docs/pictures.py                    # examples/, docs/*.jpg, docs/*.png and the picture of a series
     python docs/pictures.py --log run/log.csv  # also the training curves
     python docs/pictures.py --adversarial WITHOUT WITH  # also what the adversarial loss changed
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage import data
 from torch import Tensor
 
@@ -32,6 +32,7 @@ from expcorr_core.image.report import histogram_picture
 from expcorr_core.method.pyramid import laplacian_pyramid
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.series.corrector import SeriesCorrector
 from expcorr_core.video.sequence import SequenceCorrector
 from tests.raw_files import write_dng
 from training.rendering.colour import to_prophoto
@@ -40,6 +41,9 @@ from training.rendering.tone import Scene, render
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
 EXAMPLES = (("coffee", -2.0), ("astronaut", -1.5), ("cat", 1.5), ("rocket", 1.5))
+# Photos of one scene: the photograph, and of each photo its top, left, bottom and right edges as shares of the
+# photograph's sides, and its exposure error in stops.
+SERIES = ("cat", ((0.0, 0.0, 0.8, 0.8, -2.0), (0.1, 0.15, 0.9, 1.0, 0.0), (0.05, 0.2, 1.0, 0.85, 1.5)))
 RAW = (("coffee", 1.5), ("cat", 1.5))  # as raw files
 HEADROOM = 2.0  # stops that their sensor holds above the JPEG's white
 HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # a gain in linear light that clips
@@ -189,6 +193,34 @@ def gain_map_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
+def series_examples() -> list[Tensor]:
+    """Write the photos of one scene to ``examples/series``, and give them as they are there."""
+    name, parts = SERIES
+    photo = photograph(name)
+    height, width = photo.shape[2:]
+    (ROOT / "examples" / "series").mkdir(exist_ok=True)
+    photos = []
+    for number, (top, left, bottom, right, ev) in enumerate(parts, 1):
+        part = photo[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        path = ROOT / "examples" / "series" / f"{name}_{number}.jpg"
+        Image.fromarray(to_pixels(shift_exposure(part, ev, HARD_CLIP))).save(path, quality=92)
+        with Image.open(path) as image:
+            photos.append(to_tensor(np.array(image)))
+    return photos
+
+
+def series_picture(corrector: Corrector, photos: list[Tensor]) -> Image.Image:
+    """What ComfyUI's template browser shows of a series: the photos in a row, and below them their results."""
+    side, gap = 512, 4
+    width, height = (side - gap * (len(photos) - 1)) // len(photos), (side - gap) // 2
+    picture = Image.new("RGB", (side, side), "white")
+    for row, images in enumerate((photos, SeriesCorrector(corrector)(photos))):
+        for column, image in enumerate(images):
+            part = ImageOps.fit(Image.fromarray(to_pixels(image)), (width, height), Image.Resampling.LANCZOS)
+            picture.paste(part, (column * (width + gap), row * (height + gap)))
+    return picture
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
@@ -208,6 +240,8 @@ def main() -> None:
     sheet(rows[:2], ROOT / "docs" / "under.jpg")
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
+    series = series_picture(corrector, series_examples())
+    series.save(ROOT / "example_workflows" / "Auto Exposure - Series of Photos.jpg", quality=85)  # fur takes space
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
     plot_front(ROOT / "docs" / "front.png")
     gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")
