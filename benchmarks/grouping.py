@@ -5,9 +5,10 @@ usage: python -m benchmarks.grouping FOLDER [--half tuning|final|both] [--seeds 
 Each of 40 photos of the folder becomes 3 to 9 files without EXIF: exposed by -3 to +3 EV, by the fitted curve of
 raw-converter renderings or a measured camera curve, with noise, in 8 bits, as JPEG. Of three quarters of the scenes
 each file is a crop of 75 to 100 % of each side. Photos are split in two halves by the order of their names: constants
-were chosen with one, the other is for the final figures. The folder should hold no two photos of one scene. Prints
-pairs put together wrongly, as a share of all pairs of different scenes and of all pairs put together, and the share of
-pairs of one scene that are missed. The contact sheet shows every wrong group in a row.
+were chosen with one, the other is for the final figures. Where the folder holds several photos of one scene, leave out
+all but one (--different finds them). Prints pairs put together wrongly, as a share of all pairs of different scenes and
+of all pairs put together, and the share of pairs of one scene that are missed. The contact sheet shows every wrong
+group in a row.
 
 With --different, the photos of the folder themselves are grouped, and those put together are named.
 """
@@ -42,7 +43,7 @@ THUMBNAIL = 96
 
 
 class Errors(NamedTuple):
-    """Pairs of photos: of different scenes and together, of different scenes, put together, missed, of one scene."""
+    """Pairs: of different scenes but put together, of different scenes, put together, missed, of one scene."""
 
     wrong: int
     different: int
@@ -120,9 +121,10 @@ def main() -> None:
     parser.add_argument("--half", choices=("tuning", "final", "both"), default="both")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--different", action="store_true", help="group the photos of the folder as they are")
+    parser.add_argument("--without", nargs="+", default=[], help="names of photos to leave out")
     parser.add_argument("--sheet", type=Path, help="contact sheet of the wrong groups")
     args = parser.parse_args()
-    paths = find_photos(args.folder)
+    paths = [path for path in find_photos(args.folder) if path.name not in args.without]
     wrong = list[list[Shot]]()
     if args.different:
         shots = [Shot.of(read_photo(path).to_tensor()) for path in paths]

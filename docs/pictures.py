@@ -1,7 +1,8 @@
-"""Make the example photos and the pictures of the README and the weights' card.
+"""Make the example photos, the pictures of the README and the weights' card, and those of the example workflows.
 
     export PYTHONPATH=.:tests
-    python docs/pictures.py                    # examples/, docs/*.jpg, docs/*.png and the picture of a series
+    python docs/pictures.py                    # examples/, docs/*.jpg, docs/*.png and example_workflows/*.jpg
+    python docs/pictures.py --workflows        # example_workflows/*.jpg only
     python docs/pictures.py --log run/log.csv  # also the training curves
     python docs/pictures.py --adversarial WITHOUT WITH  # also what the adversarial loss changed
 
@@ -25,11 +26,14 @@ from skimage import data
 from torch import Tensor
 
 from benchmarks.gain_maps import with_map
+from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
+from expcorr_core.image.masking import limit_change
 from expcorr_core.image.report import histogram_picture
-from expcorr_core.method.pyramid import laplacian_pyramid
+from expcorr_core.image.resize import reduce_to
+from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
 from expcorr_core.series.corrector import SeriesCorrector
@@ -193,40 +197,108 @@ def gain_map_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
-def series_examples() -> list[Tensor]:
-    """Write the photos of one scene to ``examples/series``, and give them as they are there."""
+def series_examples() -> None:
+    """Write the photos of one scene to ``examples/series``."""
     name, parts = SERIES
     photo = photograph(name)
     height, width = photo.shape[2:]
     (ROOT / "examples" / "series").mkdir(exist_ok=True)
-    photos = []
     for number, (top, left, bottom, right, ev) in enumerate(parts, 1):
         part = photo[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
         path = ROOT / "examples" / "series" / f"{name}_{number}.jpg"
         Image.fromarray(to_pixels(shift_exposure(part, ev, HARD_CLIP))).save(path, quality=92)
-        with Image.open(path) as image:
-            photos.append(to_tensor(np.array(image)))
-    return photos
+
+
+def before_and_after(before: Tensor, after: Tensor, size: tuple[int, int]) -> Image.Image:
+    """The middle of a photo, cut to a size: its left half as it was, its right half changed, a line between them."""
+    halves = [
+        ImageOps.fit(Image.fromarray(to_pixels(image)), size, Image.Resampling.LANCZOS) for image in (before, after)
+    ]
+    width, height = size
+    whole, middle = halves[1], width // 2
+    whole.paste(halves[0].crop((0, 0, middle, height)), (0, 0))
+    ImageDraw.Draw(whole).line((middle, 0, middle, height), "white", max(2, width // 128))
+    return whole
+
+
+def film(picture: Image.Image) -> Image.Image:
+    """A picture as a frame of a film: holes along its upper and its lower edge."""
+    draw = ImageDraw.Draw(picture)
+    width, height = picture.size
+    band, hole = height // 9, height // 18
+    for top in (0, height - band):
+        draw.rectangle((0, top, width, top + band), "black")
+        for left in range(hole // 2, width, 2 * hole):
+            y = top + (band - hole) // 2
+            draw.rounded_rectangle((left, y, left + hole, y + hole), hole // 4, "white")
+    return picture
 
 
 def series_picture(corrector: Corrector, photos: list[Tensor]) -> Image.Image:
     """What ComfyUI's template browser shows of a series: the photos in a row, and below them their results."""
-    side, gap = 512, 4
-    width, height = (side - gap * (len(photos) - 1)) // len(photos), (side - gap) // 2
+    side, gap = 512, 12
+    width = (side - gap * (len(photos) - 1)) // len(photos)
+    height = width * 4 // 3
+    top = (side - gap) // 2 - height
     picture = Image.new("RGB", (side, side), "white")
     for row, images in enumerate((photos, SeriesCorrector(corrector)(photos))):
         for column, image in enumerate(images):
             part = ImageOps.fit(Image.fromarray(to_pixels(image)), (width, height), Image.Resampling.LANCZOS)
-            picture.paste(part, (column * (width + gap), row * (height + gap)))
+            picture.paste(part, (column * (width + gap), top + row * (height + gap)))
     return picture
+
+
+def workflow_pictures(corrector: Corrector) -> None:
+    """What ComfyUI's template browser shows of each example workflow: its photo before and after."""
+    side = 512
+    photos = {}
+    for path in sorted((ROOT / "examples").glob("*.jpg")):
+        with Image.open(path) as image:
+            photos[path.stem.partition("_")[0]] = to_tensor(np.array(image))
+    corrected = {name: corrector(photo) for name, photo in photos.items()}
+    series = []
+    for path in sorted((ROOT / "examples" / "series").glob("*.jpg")):
+        with Image.open(path) as image:
+            series.append(to_tensor(np.array(image)))
+
+    def picture(name: str, after: Tensor, size: int = side) -> Image.Image:
+        return before_and_after(photos[name], after, (size, size))
+
+    folder = Image.new("RGB", (side, side), "white")
+    for place, name in enumerate(photos):
+        part = picture(name, corrected[name], side // 2 - 2)
+        folder.paste(part, (place % 2 * (side // 2 + 2), place // 2 * (side // 2 + 2)))
+    # What the workflows of these names do.
+    rows = torch.minimum(torch.arange(512) / 60, torch.arange(511, -1, -1) / 120).clamp(max=1)
+    columns = torch.minimum(torch.arange(512) / 150, torch.arange(511, -1, -1) / 150).clamp(max=1)
+    masked = limit_change(photos["coffee"], corrected["coffee"], (rows[:, None] * columns)[None, None], 0.01)
+    bands = laplacian_pyramid(photos["cat"], 5)
+    details = reconstruct(scale_bands(bands, [1.5, 1.5, 1.3, 1.1, 1])).clamp(0, 1)
+    small = reduce_to(photos["astronaut"], 256)
+    screened = BilateralGrid.fit_reduced(small, 1 - (1 - small) ** 2).slice(photos["astronaut"])
+    pictures = {
+        "Auto Exposure": picture("coffee", corrected["coffee"]),
+        "Auto Exposure - Folder of Photos": folder,
+        "Auto Exposure - Part of a Photo": picture("coffee", masked),
+        "Auto Exposure - Series of Photos": series_picture(corrector, series),
+        "Auto Exposure - Video": film(picture("astronaut", corrected["astronaut"])),
+        "Exposure Tools - Local Details": picture("cat", details),
+        "Exposure Tools - Full Size": picture("astronaut", screened),
+    }
+    for name, shown in pictures.items():
+        shown.save(ROOT / "example_workflows" / f"{name}.jpg", quality=QUALITY)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, help="log.csv of the training run")
+    parser.add_argument("--workflows", action="store_true", help="only the pictures of the example workflows")
     parser.add_argument("--adversarial", type=Path, nargs=2, metavar="WEIGHTS", help="trained without it, and with it")
     args = parser.parse_args()
     corrector = Corrector.load()
+    if args.workflows:
+        workflow_pictures(corrector)
+        return
     (ROOT / "examples").mkdir(exist_ok=True)
     rows = []
     for name, ev in EXAMPLES:
@@ -240,8 +312,8 @@ def main() -> None:
     sheet(rows[:2], ROOT / "docs" / "under.jpg")
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
-    series = series_picture(corrector, series_examples())
-    series.save(ROOT / "example_workflows" / "Auto Exposure - Series of Photos.jpg", quality=85)  # fur takes space
+    series_examples()
+    workflow_pictures(corrector)
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
     plot_front(ROOT / "docs" / "front.png")
     gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")

@@ -9,6 +9,7 @@ import posixpath
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from mkdocs.structure.files import File, Files
 
@@ -46,8 +47,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = next((path for path, address in places.items() if address == here), f"docs/{here}")
 
     def rewritten(link: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[0]))
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), unquote(link[0])))
         address = places.get(target, target.removeprefix("docs/") if target.startswith("docs/") else None)
-        return posixpath.relpath(address, posixpath.dirname(here) or ".") if address else link[0]
+        return quote(posixpath.relpath(address, posixpath.dirname(here) or ".")) if address else link[0]
 
     return LINK.sub(rewritten, markdown)

@@ -15,6 +15,14 @@ from .layout import before_and_after, each_frame, with_preview
 from .model import ExposureModel, model_input
 
 GridType = io.Custom("EXPCORR_GRID")
+# What people type who look for it: ComfyUI's search needs all words of a query in one of these.
+ALIASES = [
+    "auto exposure", "auto levels", "auto contrast", "auto tone", "auto enhance", "exposure correction",
+    "fix exposure", "fix overexposed photo", "fix underexposed photo", "overexposure", "underexposure",
+    "too dark", "too bright", "fix dark photo", "fix bright photo", "brighten photo", "darken photo", "enhance photo",
+    "backlit", "low light photo", "night photo", "washed out", "gamma", "dynamic range", "photo correction",
+    "shadows and highlights", "lift shadows", "recover blown highlights",
+]  # fmt: skip
 BANDS = ("finest band", "second band", "third band", "coarsest band (colour and brightness)")
 
 
@@ -26,7 +34,7 @@ class ExposureCorrect(io.ComfyNode):
                 f"gain_{level}",
                 f"band gain {level}",
                 f"Factor on the pyramid's {name}, before the network runs. Only with the paper's network: 'paper' in "
-                "Load Exposure Correction Model.",
+                "Load Exposure Model.",
                 high=4.0,
                 advanced=True,
             )
@@ -37,7 +45,7 @@ class ExposureCorrect(io.ComfyNode):
             display_name="Exposure Correct",
             category="image/adjustments",
             description="Corrects over-exposed and under-exposed photos at their full size.",
-            search_aliases=["exposure correction", "fix exposure", "brighten", "darken", "overexposed", "underexposed"],
+            search_aliases=ALIASES,
             inputs=[
                 model_input(),
                 io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
@@ -87,8 +95,7 @@ class ExposureCorrect(io.ComfyNode):
         changed = gains != (1, 1, 1, 1)
         if changed and not model.has_bands:
             raise ValueError(
-                "band gains need the paper's network: choose 'paper' in Load Exposure Correction Model, or set all of "
-                "them to 1"
+                "band gains need the paper's network: choose 'paper' in Load Exposure Model, or set all of them to 1"
             )
         settings = Settings(
             strength=strength,
@@ -125,7 +132,7 @@ class ApplyCorrection(io.ComfyNode):
             category="image/adjustments",
             description="Applies a correction that Exposure Correct found to other images of the same scene: a larger "
             "copy, another shot of a burst, or all frames of a clip alike.",
-            search_aliases=["bilateral grid", "same correction", "copy correction", "reuse exposure"],
+            search_aliases=["same correction", "copy correction", "match exposure", "reuse exposure", "bilateral grid"],
             inputs=[
                 GridType.Input(
                     "correction", display_name="correction", tooltip="From Exposure Correct: one, or one per frame."

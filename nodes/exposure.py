@@ -33,10 +33,10 @@ class ExposureShift(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ExpCorr_ExposureShift",
-            display_name="Exposure Shift",
+            display_name="Exposure Shift (EV Stops)",
             category="image/adjustments",
             description="Renders images as if they had been exposed longer or shorter, in stops (EV).",
-            search_aliases=["ev", "stops", "brightness", "exposure compensation", "exposure value"],
+            search_aliases=["exposure compensation", "exposure value", "manual exposure", "brightness"],
             inputs=[
                 io.Image.Input("image", display_name="image", tooltip="Images of any size; alpha passes through."),
                 io.Float.Input(
@@ -80,11 +80,11 @@ class ExposureFusion(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ExpCorr_ExposureFusion",
-            display_name="Exposure Fusion",
+            display_name="Exposure Fusion (HDR Tone Mapping)",
             category="image/adjustments",
             description="Makes one image from a batch of exposures of one scene: of each it takes what is well "
             "exposed, rich in contrast and colour (Mertens et al. 2007). The exposures must be aligned.",
-            search_aliases=["mertens", "hdr", "merge exposures", "bracketing", "tone mapping"],
+            search_aliases=["merge exposures", "merge hdr", "exposure bracketing", "blend exposures", "mertens"],
             inputs=[
                 io.Image.Input(
                     "images", display_name="exposures", tooltip="A batch: the exposures of one scene, of one size."
@@ -105,11 +105,11 @@ class ExposureReport(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ExpCorr_ExposureReport",
-            display_name="Exposure Report",
+            display_name="Exposure Report (Histogram)",
             category="image/adjustments",
             description="Says how images are exposed: histograms, where shadows and highlights are lost, and, with a "
             "model, by how many stops the exposure is off.",
-            search_aliases=["histogram", "clipping", "zebra", "overexposed", "underexposed", "ev error"],
+            search_aliases=["clipping", "zebra", "exposure meter", "light meter", "check exposure", "ev error"],
             inputs=[
                 io.Image.Input("image", display_name="image", tooltip="Images of any size."),
                 ExposureModelType.Input(

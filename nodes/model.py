@@ -1,4 +1,4 @@
-"""Load Exposure Correction Model."""
+"""Load Exposure Model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ ExposureModelType = io.Custom("EXPCORR_MODEL")
 
 def model_input() -> io.Input:
     """The model, for nodes that require one."""
-    return ExposureModelType.Input(
-        "model", display_name="exposure model", tooltip="From Load Exposure Correction Model."
-    )
+    return ExposureModelType.Input("model", display_name="exposure model", tooltip="From Load Exposure Model.")
 
 
 class ExposureModel:
@@ -73,11 +71,11 @@ class LoadExposureModel(io.ComfyNode):
         files = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
         return io.Schema(
             node_id="ExpCorr_LoadModel",
-            display_name="Load Exposure Correction Model",
+            display_name="Load Exposure Model",
             category="model/loaders",
             description="Loads the weights for Exposure Correct: the bundled ones, or a file from the models folder "
             f"'{FOLDER}'.",
-            search_aliases=["exposure", "over-exposed", "under-exposed", "load exposure model"],
+            search_aliases=["load exposure correction model", "exposure weights"],
             inputs=[
                 io.Combo.Input(
                     "weights",

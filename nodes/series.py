@@ -63,8 +63,8 @@ class CorrectSeries(io.ComfyNode):
                 ),
                 io.String.Output(
                     display_name="text",
-                    tooltip="Which photos show one scene, and how far their results are from a common look: before (each "
-                    "corrected by itself) and after. Root mean square, 0 to 255.",
+                    tooltip="Which photos show one scene, and how far their results are from a common look: before "
+                    "(each corrected by itself) and after. Root mean square, 0 to 255.",
                 ),
             ],
         )
@@ -97,7 +97,7 @@ class CorrectSeries(io.ComfyNode):
         chosen = _first("exposure model", model)
         if not isinstance(chosen, ExposureModel):
             raise ValueError(
-                f"exposure model: connect Load Exposure Correction Model; {type(chosen).__name__} is no exposure model"
+                f"exposure model: connect Load Exposure Model; {type(chosen).__name__} is no exposure model"
             )
         corrector = chosen.corrector(settings.working_size)
         series = SeriesCorrector(corrector, settings)

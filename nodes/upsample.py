@@ -21,7 +21,14 @@ class BilateralUpsample(io.ComfyNode):
             category="image/adjustments",
             description="Carries a change of colour and brightness, made on a small copy by any workflow, over to the "
             "full-size image, with the full-size image's sharpness (bilateral guided upsampling).",
-            search_aliases=["guided upsampling", "bilateral grid", "hdrnet", "transfer colour", "apply look"],
+            search_aliases=[
+                "guided upsampling",
+                "hdrnet",
+                "apply at full size",
+                "transfer colour",
+                "apply look",
+                "bilateral grid",
+            ],
             inputs=[
                 io.Image.Input("source", display_name="small before", tooltip="Small copy before the change."),
                 io.Image.Input(

@@ -24,7 +24,10 @@ from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
 from .layout import Steps, before_and_after, to_core, with_preview
 from .model import ExposureModel, model_input
 
-ALIASES = ["video exposure", "flicker", "deflicker", "exposure correction", "brighten video", "auto exposure"]
+ALIASES = [
+    "auto exposure video", "video exposure", "fix dark video", "fix overexposed video", "brighten video",
+    "low light video", "night video", "deflicker", "flicker", "time lapse",
+]  # fmt: skip
 
 
 def time_inputs() -> list[io.Input]:

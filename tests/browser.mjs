@@ -6,7 +6,8 @@
 //   chromium     the executable
 //   playwright   a folder node_modules with playwright-core
 //   screenshots  a folder for pictures of the graphs after their runs, or null
-// Prints JSON, which test_browser.py checks: graphs (what was seen, by workflow) and help (whether it was shown).
+// Prints JSON, which test_browser.py checks: graphs (what was seen, by workflow), help (whether it was shown), and titles
+// (of the templates that a search for "exposure" finds).
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -26,15 +27,39 @@ const settings = {
 };
 await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settings) });
 
-// By the address of a template, which the template browser opens too.
+// The template browser, with what a search for the word shows.
+async function templates(page, word) {
+  await page.goto(url);
+  await page.waitForFunction(() => window.app?.graph && window.app.extensionManager);
+  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
+  await page.locator('[role="dialog"] input').first().fill(word);
+}
+
+const card = (page, workflow) => page.getByTestId(`template-workflow-${workflow}`);
+
+// As a user does: by the card in the template browser.
 async function open(browser, workflow) {
   const page = await browser.newPage({ viewport: { width: WIDTH, height: 900 } });
   page.setDefaultTimeout(120_000); // for slow and busy machines
-  page.setDefaultTimeout(120_000); // for slow and busy machines
-  await page.goto(`${url}/?template=${workflow}&source=${pack}`);
+  await templates(page, workflow);
+  await card(page, workflow).click();
   await page.waitForFunction(() => window.app?.graph?.nodes.some((node) => node.type === "MarkdownNote"));
   await page.waitForTimeout(500); // the loading goes on for some frames
   return page;
+}
+
+// The titles that a search for a word shows first, as many as this pack has workflows.
+async function titles(browser, word) {
+  const page = await browser.newPage({ viewport: { width: WIDTH, height: 1100 } });
+  page.setDefaultTimeout(120_000);
+  await templates(page, word);
+  for (const workflow of workflows) await card(page, workflow).waitFor();
+  await page.waitForTimeout(1500); // pictures arrive later
+  const found = await page.locator('[data-testid^="template-workflow-"]').evaluateAll((cards) =>
+    cards.map((element) => element.querySelector("h3").innerText));
+  if (screenshots) await page.screenshot({ path: path.join(screenshots, "templates.png") });
+  await page.close();
+  return found;
 }
 
 // By the Run button; `error` is null where the graph ended well.
@@ -113,23 +138,24 @@ async function photograph(page, file) {
   await page.screenshot({ path: file, type: "jpeg", quality: 85 });
 }
 
+if (screenshots) fs.mkdirSync(screenshots, { recursive: true });
 const browser = await browsers.launch({ executablePath: chromium });
 const graphs = {};
-let helped;
+let helped, found;
 try {
   for (const workflow of workflows) {
     const page = await open(browser, workflow);
     const ran = await run(page);
-    await page.waitForTimeout(1500); // pictures arrive after the end
+    await page.waitForTimeout(4000); // pictures arrive after the end
     graphs[workflow] = { ...ran, ...(await examine(page)) };
     if (screenshots) {
-      fs.mkdirSync(screenshots, { recursive: true });
       await photograph(page, path.join(screenshots, `${workflow}.jpg`));
     }
     await page.close();
   }
+  found = await titles(browser, "exposure");
   helped = await showsHelp(await open(browser, help.workflow), help);
 } finally {
   await browser.close();
 }
-console.log(JSON.stringify({ graphs, help: helped }));
+console.log(JSON.stringify({ graphs, help: helped, titles: found }));

@@ -22,10 +22,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from video_files import make_video
 
 ROOT = Path(__file__).parent.parent
 PACK = "exposure-correction"  # the folder's name in custom_nodes
-WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path: path.stem)
 COMFYUI = os.environ.get("COMFYUI_PATH")
 START_SECONDS = 300
 RUN_SECONDS, CANCEL_SECONDS = 600, 60  # far more than a graph, and the step that it is interrupted in, should take
@@ -52,7 +53,7 @@ class Host:
         return path
 
     def put_examples(self) -> None:
-        """The photos that the example workflows name: in the input folder, and as a folder in it.
+        """The photos that the example workflows name: in the input folder, and as a folder in it; and the video.
 
         As PNG under their names, because decoders differ in how they upsample a JPEG's colours.
         """
@@ -60,6 +61,9 @@ class Host:
         for path in (ROOT / "examples").iterdir():
             for folder in ("input", "input/examples"):
                 Image.open(path).save(self.base / folder / path.name, "PNG")
+        still = np.array(Image.open(ROOT / "examples" / "astronaut_under.jpg"))
+        frames = [np.ascontiguousarray(still[:288, 4 * place :][:, :384]) for place in range(8)]
+        make_video(self.base / "input" / "clip.mp4", frames)
 
     def post(self, path: str, content: dict[str, Any]) -> bytes:
         data = json.dumps(content).encode()
@@ -118,10 +122,15 @@ class Host:
         assert entry["status"]["status_str"] == "success", entry["status"]
         return self.images(entry, *nodes or ("save",))
 
-    def images(self, entry: dict[str, Any], *nodes: str) -> list[NDArray[np.uint8]]:
-        """The pictures that nodes saved or showed in a run."""
-        found = [image for node in nodes for image in entry["outputs"][node]["images"]]
+    def images(self, entry: dict[str, Any], *nodes: str, kind: str = "images") -> list[NDArray[np.uint8]]:
+        """The pictures that nodes saved or showed in a run; of Compare Images, `kind` is a_images or b_images."""
+        found = [image for node in nodes for image in entry["outputs"][node][kind]]
         return [np.array(Image.open(self.base / i["type"] / i["subfolder"] / i["filename"])) for i in found]
+
+
+def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
+    """A node's inputs, those that it must have first."""
+    return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import comfyui_host
 import numpy as np
 import pytest
 import torch
-from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host
+from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host, inputs_of
 from numpy.typing import NDArray
 from PIL import Image
 from video_files import make_video, pictures, sound
@@ -35,7 +36,7 @@ pytestmark = comfyui_host.needs_comfyui
 host = comfyui_host.host  # the fixture
 
 NODES = {
-    "ExpCorr_LoadModel": "Load Exposure Correction Model",
+    "ExpCorr_LoadModel": "Load Exposure Model",
     "ExpCorr_Correct": "Exposure Correct",
     "ExpCorr_CorrectFrames": "Exposure Correct (Frames)",
     "ExpCorr_CorrectVideo": "Exposure Correct (Video)",
@@ -43,9 +44,9 @@ NODES = {
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",
     "ExpCorr_ApplyCorrection": "Apply Exposure Correction",
-    "ExpCorr_ExposureShift": "Exposure Shift",
-    "ExpCorr_ExposureFusion": "Exposure Fusion",
-    "ExpCorr_ExposureReport": "Exposure Report",
+    "ExpCorr_ExposureShift": "Exposure Shift (EV Stops)",
+    "ExpCorr_ExposureFusion": "Exposure Fusion (HDR Tone Mapping)",
+    "ExpCorr_ExposureReport": "Exposure Report (Histogram)",
 }
 CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
@@ -61,11 +62,6 @@ def graph_of(**nodes: tuple[str, dict[str, Any]]) -> Graph:
 
 def save(node: str) -> tuple[str, dict[str, Any]]:
     return "SaveImage", {"images": [node, 0], "filename_prefix": "t"}
-
-
-def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
-    """A node's inputs, those that it must have first."""
-    return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
 
 
 def test_every_node_is_offered_and_explained(host: Host) -> None:
@@ -248,7 +244,7 @@ def test_strength_zero_shows_what_it_gives_back(host: Host, scene: NDArray[np.ui
 def test_band_gains_are_for_the_papers_network(host: Host, scene: NDArray[np.uint8]) -> None:
     """With the default network, the error says what to choose."""
     host.put_image("scene.png", scene)
-    advice = "band gains need the paper's network: choose 'paper' in Load Exposure Correction Model"
+    advice = "band gains need the paper's network: choose 'paper' in Load Exposure Model"
     assert advice in json.dumps(host.run(correction(gain_4=1.5))["status"])
     paper = graph_of(model=("ExpCorr_LoadModel", {"weights": "paper"}))
     [got] = host.saved(correction(gain_4=1.5) | paper)
@@ -341,17 +337,19 @@ def widgets_of(inputs: dict[str, Any]) -> list[str]:
 
 
 def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:
-    """What the interface queues for a graph that it saved: widgets' values have the order of the node's inputs."""
+    """What the interface queues for a graph that it saved."""
     links = {number: [str(node), slot] for number, node, slot, *_ in workflow["links"]}
     graph: Graph = {}
     for node in workflow["nodes"]:
         if node["type"].endswith("Note"):
             continue
         inputs = inputs_of(offered[node["type"]])  # a KeyError is a missing node
-        values = dict(zip(widgets_of(inputs), node.get("widgets_values", []), strict=False))  # upload buttons follow
+        views = {name: "" for name, (kind, *_) in inputs.items() if kind == "IMAGECOMPARE"}  # a widget without a value
+        named = node.get("widgets_values_named", {})
+        values = {name: value for name, value in named.items() if name.partition(".")[0] in inputs}  # no upload buttons
         wired = {i["name"]: links[i["link"]] for i in node.get("inputs", []) if i["link"] is not None}
         assert wired.keys() <= inputs.keys(), node["type"]
-        graph[str(node["id"])] = {"class_type": node["type"], "inputs": values | wired}
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": views | values | wired}
     return graph
 
 
@@ -372,37 +370,46 @@ def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torc
     examples = ROOT / "examples"
     coffee = photo(examples / "coffee_under.jpg")
     correct = Corrector.load()
-    match name:
-        case "exposure_correction":
-            return [(correct(coffee), "5", 1.01)]
-        case "batch_of_a_folder":
+    match name.partition(" - ")[2]:
+        case "":
+            return [(correct(coffee), "6", 1.01)]
+        case "Folder of Photos":
             listed = (host.base / "input" / "examples").iterdir()  # in the order in which ComfyUI lists them
-            return [(correct(photo(file)), "5", 1.01) for file in listed]
-        case "masked_correction":
-            mask = shown("7")[:, :1]
-            return [(limit_change(coffee, correct(coffee), mask, 0.01), "8", 2.01)]
-        case "pyramid_editing":
+            return [(correct(photo(file)), "6", 1.01) for file in listed]
+        case "Part of a Photo":
+            mask = shown("9")[:, :1]
+            return [(limit_change(coffee, correct(coffee), mask, 0.01), "6", 2.01)]
+        case "Local Details":
             bands = laplacian_pyramid(photo(examples / "cat_over.jpg"), 5)
-            return [(reconstruct(scale_bands(bands, [1.5, 1.5, 1.3, 1.1, 1])).clamp(0, 1), "5", 1.01)]
-        case _:
+            return [(reconstruct(scale_bands(bands, [1.5, 1.5, 1.3, 1.1, 1])).clamp(0, 1), "6", 1.01)]
+        case "Full Size":
             whole = photo(examples / "astronaut_under.jpg")
             small = torch.nn.functional.interpolate(whole, (256, 256), mode="area")
-            return [(BilateralGrid.fit_reduced(small, shown("9")).slice(whole), "11", 4)]
+            return [(BilateralGrid.fit_reduced(small, shown("9")).slice(whole), "12", 4)]
+        case _:
+            return []  # a video
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_example_workflows_run(host: Host, path: Path) -> None:
-    """And give the same results as the core."""
+    """And give the same results as the core; Compare Images shows the photo and what is saved of it."""
     host.put_examples()
     workflow = json.loads(path.read_text())
     offered = host.get("/object_info")
     entry = host.run(prompt_of(workflow, offered))
     assert entry["status"]["status_str"] == "success", entry["status"]
-    ends = {str(n["id"]) for n in workflow["nodes"] if n["type"] in ("SaveImage", "PreviewImage")}
-    assert ends
-    assert all(entry["outputs"][node]["images"] for node in ends)
+    [compare] = [str(node["id"]) for node in workflow["nodes"] if node["type"] == "ImageCompare"]
+    before, after = (host.images(entry, compare, kind=kind) for kind in ("a_images", "b_images"))
+    [end] = [node for node in workflow["nodes"] if node["type"] in ("SaveImage", "SaveVideo")]
+    if end["type"] == "SaveVideo":
+        assert len(before) == len(after) > 0
+        assert after[0].mean() > before[0].mean() + 20
+    else:
+        saved = host.images(entry, str(end["id"]))
+        assert all(np.array_equal(a, b) for a, b in zip(after, saved, strict=True))
+        assert not any(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
     wanted = by_the_core(path.stem, host, entry)
-    assert {node for _, node, _ in wanted} <= ends
+    assert wanted or end["type"] == "SaveVideo"
     for node in {node for _, node, _ in wanted}:
         expected = [(image, allowed) for image, shown, allowed in wanted if shown == node]
         for got, (image, allowed) in zip(host.images(entry, node), expected, strict=True):
@@ -416,19 +423,26 @@ def test_example_workflows_set_every_widget(host: Host) -> None:
         for node in json.loads(path.read_text())["nodes"]:
             if node["type"].startswith("ExpCorr_"):
                 widgets = widgets_of(inputs_of(offered[node["type"]]))
-                assert list(node.get("widgets_values_named", {})) == widgets, (path.stem, node["type"])
+                named = node.get("widgets_values_named", {})
+                assert list(named) == widgets, (path.stem, node["type"])
+                assert list(named.values()) == (node.get("widgets_values") or []), (path.stem, node["type"])
 
 
 def test_example_workflows_are_offered_with_pictures(host: Host) -> None:
-    assert sorted(host.get("/workflow_templates")[PACK]) == [path.stem for path in WORKFLOWS]
-    assert len(WORKFLOWS) == 5
+    """ComfyUI shows a file's name as the title and as the description, in one line."""
+    names = [path.stem for path in WORKFLOWS]
+    assert sorted(host.get("/workflow_templates")[PACK]) == names
+    assert names[0] == "Auto Exposure"  # the shortest, which the search puts first, too
+    assert all("Exposure" in name and len(name) <= 32 for name in names)
+    assert "Auto Exposure - Video" in names
     for path in WORKFLOWS:
-        address = f"{host.url}/api/workflow_templates/{PACK}/{path.stem}"
+        address = f"{host.url}/api/workflow_templates/{PACK}/{urllib.parse.quote(path.stem)}"
         with urllib.request.urlopen(address + ".json", timeout=60) as reply:
             assert json.load(reply) == json.loads(path.read_text())
         with urllib.request.urlopen(address + ".jpg", timeout=60) as reply, Image.open(reply) as picture:
             assert picture.format == "JPEG"
-            assert picture.width == 1400
+            assert picture.size == (512, 512)
+        assert path.stat().st_size + path.with_suffix(".jpg").stat().st_size < 100_000
 
 
 def many(count: int) -> Graph:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.simulator import PerPixel
 from expcorr_core.data.simulator import Draws, ExposureSimulator, edge_aware_mean, measured_display, measured_stops
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
 from training import fit_curve
@@ -138,6 +139,37 @@ def test_the_range_is_widened_by_what_is_told(target: Tensor) -> None:
         made(ExposureSimulator(**still, range_low=low, range_high=low), target, 8) - target for low in (0.1, 1)
     )
     assert strong.abs().mean() > 3 * weak.abs().mean()
+
+
+@pytest.mark.parametrize("share", [0, 1])
+@pytest.mark.parametrize("size", [(48, 64), (300, 230)])  # several photos at a time, and one in parts
+def test_tables_show_what_the_curves_show(size: tuple[int, int], share: float) -> None:
+    target = torch.nn.functional.interpolate(torch.rand(6, 3, 6, 8), size, mode="bicubic").clamp(0, 1)
+    options = {"bracket_share": share, "jpeg_share": 0, "flat_share": 0.3, "local_share": 0.3}
+    tables, curves = (
+        torch.cat(
+            [
+                simulator(target, torch.Generator().manual_seed(1), 2),
+                simulator.expose_scenes(12 * target - 8, target, torch.Generator().manual_seed(2), 2),
+            ]
+        )
+        for simulator in (ExposureSimulator(**options), PerPixel(**options))
+    )
+    levels = ((tables - curves) * 255).round()
+    assert (levels.abs() == 1).float().mean() < 0.04
+    assert (levels.abs() > 1).float().mean() < 0.001  # where a value is at a threshold
+    assert abs(levels.mean()) < 0.01
+
+
+def test_draws_stay_as_they_are() -> None:
+    """A seed gives the exposures that it gave when the default weights were trained."""
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 48, 64)
+    options = {"jpeg_share": 0, "flat_share": 0.5, "local_share": 0.5, "kept_share": 0}
+    parametric = [0.3801, 0.5508, 0.1754, 0.2403, 0.4109, 0.3046]
+    measured = [0.1345, 0.4935, 0.3613, 0.6747, 0.7097, 0.7502]
+    for share, means in ((0, parametric), (1, measured)):
+        images = ExposureSimulator(**options, bracket_share=share)(ramp, torch.Generator().manual_seed(0), 6)
+        assert images.mean((1, 2, 3)).tolist() == pytest.approx(means, abs=1e-3)
 
 
 def test_simulator_rejects_figures_that_make_no_sense() -> None:

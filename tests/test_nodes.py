@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_stub import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
+from node_search import PLACES, WORDS
 from numpy.typing import NDArray
 from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
@@ -34,6 +35,8 @@ from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.series.corrector import Agreement, Part, SeriesCorrector
 from expcorr_core.settings import Settings
 from expcorr_core.video.sequence import SequenceCorrector
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -97,6 +100,29 @@ def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
         assert schema.category in ("image/adjustments", "model/loaders")
 
 
+def test_nodes_have_the_words_that_people_search_for(nodes: dict[str, Any]) -> None:
+    """ComfyUI's search needs all words of a query in the display name or in one alias."""
+    schemas = [node.define_schema() for node in nodes.values()]
+    texts = {path.stem: [path.stem] for path in (ROOT / "subgraphs").glob("*.json")}  # they have no aliases
+    texts |= {schema.display_name: [schema.display_name, *schema.search_aliases] for schema in schemas}
+    for query, name in WORDS.items():
+        assert any(all(word in text.lower() for word in query.lower().split()) for text in texts[name]), query
+
+
+def test_the_documentation_lists_the_words() -> None:
+    """With the node of each, and the place that test_browser.py asks for."""
+    page = (ROOT / "docs" / "comfyui.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (?:\d+|not found) \| (\d+) \|$", page, re.M)
+    assert {word: name for word, name, _ in rows} == WORDS
+    assert all(int(place) <= PLACES for *_, place in rows)
+
+
+def test_exposure_finds_the_correction_first(nodes: dict[str, Any]) -> None:
+    """Of names that begin with what was typed, ComfyUI's search puts the shortest first."""
+    names = [node.define_schema().display_name for node in nodes.values()]
+    assert min((name for name in names if name.startswith("Exposure")), key=len) == "Exposure Correct"
+
+
 def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
     result, grid = run(nodes, "Correct", model=model, image=photo).values
@@ -117,7 +143,7 @@ def test_band_gains_are_for_the_papers_network(nodes: dict[str, Any], photo: Ten
     [plain, _] = run(nodes, "Correct", model=model, image=photo).values
     assert (result - plain).abs().max() > 0.01
     [model] = run(nodes, "LoadModel").values
-    advice = "^band gains need the paper's network: choose 'paper' in Load Exposure Correction Model"
+    advice = "^band gains need the paper's network: choose 'paper' in Load Exposure Model"
     for level in range(1, 5):
         with pytest.raises(ValueError, match=advice):
             run(nodes, "Correct", model=model, image=photo, **{f"gain_{level}": 1.5})
@@ -359,7 +385,7 @@ def test_a_series_on_another_device(
         ({"images": [torch.zeros(0, 8, 8, 3)]}, "the IMAGE batch is empty"),
         ({"like": [torch.zeros(8, 8, 3)]}, "an IMAGE must have shape"),
         ({"model": []}, "^exposure model: the list is empty; give one$"),
-        ({"model": ["bundled"]}, "^exposure model: connect Load Exposure Correction Model; str is no exposure model$"),
+        ({"model": ["bundled"]}, "^exposure model: connect Load Exposure Model; str is no exposure model$"),
         ({"strength": []}, "^strength: the list is empty; give one$"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_site_builds_without_warnings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
-        assert re.match(r"https?://", target) or (page.parent / target).exists(), target
+        assert re.match(r"https?://", target) or (page.parent / unquote(target)).exists(), target
 
 
 def test_readme_is_short() -> None:

@@ -1,14 +1,19 @@
 """Wrong exposures made from well-exposed photos, at random; the camera curve is that of :mod:`..image.exposure`.
 
-All steps work on whole batches, on the device of the photos.
+All steps work in place on batches, on the device of the photos. On the CPU they do so in parts that stay in its cache,
+else most of the time would go into moving numbers; and curves are tables, since powers and logarithms are slow.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +23,6 @@ from torch import Tensor
 
 from ..image.colour import luma
 from ..image.exposure import CameraCurve, power
-from ..photos.photo import Photo
 
 # How a camera shows light: display values (0..255) at so many stops from light that it shows as 128. Medians over 44
 # brackets of nine exposures, one stop apart (training/EXPERIMENTS.md).
@@ -33,6 +37,10 @@ MEASURED_VALUES = (
 DARKEST_STOPS = -9.0  # what is black in a photo is taken for this: it shows once it is exposed longer
 BRACKET_EV = (-4.0, 3.5)
 WHITE, HIDDEN_STOPS = 0.985, 2.0  # light above this display value may have been brighter by up to so many stops
+CACHED = 2**16  # pixels that the CPU works on at a time
+# Steps of the tables: of display values, those of 8 bits among them, and of the measured curve's stops. The nearest
+# entry is less than a tenth of an 8-bit level off, but where an exposure stretches dark values.
+DISPLAY_STEPS, STOP_STEPS = 255 * 16, 22 * 256
 
 
 def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
@@ -49,18 +57,22 @@ def edge_aware_mean(x: Tensor, radius: int, variance: Tensor) -> Tensor:
     factor = max(1, radius // 4)
     small = F.interpolate(x, [max(1, side // factor) for side in size], mode="area")
     reach = radius // factor
-    window = 2 * reach + 1
+
+    def near(side: int) -> Tensor:
+        place = torch.arange(side, device=x.device)
+        counted = ((place[:, None] - place).abs() <= reach).float()
+        return counted / counted.sum(1, keepdim=True)
+
+    rows, columns = (near(side) for side in small.shape[2:])
 
     def box(t: Tensor) -> Tensor:
-        rows = F.avg_pool2d(t, (window, 1), 1, (reach, 0), count_include_pad=False)
-        return F.avg_pool2d(rows, (1, window), 1, (0, reach), count_include_pad=False)
+        return rows @ t @ columns.T  # the image is so small that this is faster than pooling
 
-    mean = box(small)
-    spread = (box(small * small) - mean * mean).clamp_min(0)
+    mean, square = box(torch.cat((small, small * small), 1)).chunk(2, 1)
+    spread = (square - mean * mean).clamp_min(0)
     gain = spread / (spread + variance)
-    gain, offset = (
-        F.interpolate(box(t), size, mode="bilinear", align_corners=False) for t in (gain, mean - gain * mean)
-    )
+    coefficients = box(torch.cat((gain, mean - gain * mean), 1))
+    gain, offset = F.interpolate(coefficients, size, mode="bilinear", align_corners=False).chunk(2, 1)
     return gain * x + offset
 
 
@@ -80,30 +92,33 @@ class Draws:
     def bounded(self, mean: float, spread: float, low: float, high: float) -> Tensor:
         return (mean + spread * self.normal()).clamp(low, high)
 
-    def noise(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self.generator, device=self.generator.device)
+    def noise(self, count: int, like: Tensor) -> Tensor:
+        """For so many photos like those of a batch."""
+        return torch.randn(count, *like.shape[1:], generator=self.generator, device=self.generator.device)
 
     def chance(self, share: float | Tensor) -> Tensor:
         return self.uniform() < share
 
-    def some(self, share: float | Tensor) -> Tensor:
+    def some(self, share: float) -> Tensor:
         """Numbers of the photos that an event of this probability happens to."""
-        return self.chance(share).flatten().nonzero().flatten()
+        return _numbers(self.chance(share).flatten())
 
 
 @cache
 def _table(places: tuple[float, ...], values: tuple[float, ...], steps: int) -> Tensor:
     even = np.linspace(places[0], places[-1], steps + 1)
-    return torch.from_numpy(np.interp(even, places, values)).float()
+    table = np.interp(even, places, values)
+    return torch.from_numpy(np.append(table, table[-1])).float()  # the end needs a next one, too
 
 
 def _interpolated(x: Tensor, places: tuple[float, ...], values: tuple[float, ...], steps: int) -> Tensor:
     """The piecewise linear function through these points at ``x``, by a table of so many even steps."""
     table = _table(places, values, steps).to(x.device)
-    place = ((x - places[0]) / (places[-1] - places[0])).clamp(0, 1) * steps
-    below = place.floor().clamp(max=steps - 1)
-    index = below.long()
-    return torch.lerp(table[index], table[index + 1], place - below)
+    place = ((x - places[0]) / (places[-1] - places[0])).clamp_(0, 1).mul_(steps).flatten()
+    index = place.long()
+    below = table.index_select(0, index)
+    above = table[1:].index_select(0, index)
+    return below.lerp_(above, place.frac_()).view(x.shape)
 
 
 def measured_stops(display: Tensor) -> Tensor:
@@ -177,23 +192,22 @@ class ExposureSimulator:
         measured = Draws(len(target), generator).chance(self.bracket_share).flatten().repeat_interleave(exposures)
         result = target.repeat_interleave(exposures, 0)
         wrong = Draws(len(result), generator).some(1 - self.kept_share)
-        result[wrong] = self._wrongly_exposed(result[wrong], measured[wrong], Draws(len(wrong), generator))
-        return result.mul_(255).round_().div_(255)
-
-    def _wrongly_exposed(self, target: Tensor, measured: Tensor, draws: Draws) -> Tensor:
-        shown = torch.empty_like(target)
-        for members, expose in ((~measured, self._by_curve), (measured, self._by_measured_curve)):
-            if members.any():
-                shown[members] = expose(target[members], Draws(int(members.sum()), draws.generator))
+        draws = Draws(len(wrong), generator)
+        for chosen, expose in ((~measured, self._by_curve), (measured, self._by_measured_curve)):
+            members = wrong[chosen[wrong]]
+            if len(members):
+                expose(result, members, Draws(len(members), generator))
         # Each step on the photos that it is drawn for only: most of them cost as much as the exposure itself.
         flat = draws.some(self.flat_share)
         black, white, colour = (draws.uniform(*ends)[flat] for ends in ((0, 0.06), (0.9, 1), (0.6, 1.05)))
-        shown[flat] = black + (white - black) * _coloured(shown[flat], colour)
-        shown.clamp_(0, 1)
+        for rows, photos in _photos(result, wrong[flat]):
+            for (part,) in _strips(photos):
+                _recolour(part, colour[rows], black[rows], white[rows])
         qualities = draws.uniform(70, 97).flatten().tolist()
-        for index in draws.some(self.jpeg_share).tolist():
-            shown[index] = _through_jpeg(shown[index], int(qualities[index]))
-        return shown
+        packed = draws.some(self.jpeg_share)
+        for index, place in zip(packed.tolist(), wrong[packed].tolist(), strict=True):
+            _compress(result[place], int(qualities[index]))
+        return _round(result)
 
     def draw_curves(self, draws: Draws) -> CameraCurve:
         """Cameras between a hard clip and a long shoulder; the fitted slope belongs to long ones."""
@@ -212,17 +226,30 @@ class ExposureSimulator:
         near = torch.where(near.abs() < self.ev_gap, shift, near)
         return torch.where(draws.chance(self.near_share), near, shift)
 
-    def _by_curve(self, target: Tensor, draws: Draws) -> Tensor:
+    def _by_curve(self, batch: Tensor, members: Tensor, draws: Draws) -> None:
         curve = self.draw_curves(draws)
-        light = curve.to_scene(target)
         shift = self.draw_shifts(draws, self.ev_low, self.ev_high) * curve.slope
-        shift = shift + draws.uniform(-0.075, 0.075, 3) * draws.chance(0.3)  # white balance
-        varying = self._varying(light, self.range_share, self.range_low, draws)
-        light *= (shift + varying).exp2() if varying is not None else shift.exp2()
-        noisy = draws.some(0.5)
-        level = draws.uniform()[noisy]
-        light[noisy] += draws.noise(light[noisy]) * level * (1e-4 * light[noisy] + 1e-6).sqrt()
-        return curve.to_display(light.clamp_min_(0))
+        gain = (shift + draws.uniform(-0.075, 0.075, 3) * draws.chance(0.3)).exp2()  # white balance
+        variation = self._draw_variation(draws, self.range_share, self.range_low)
+        noisy, level = draws.chance(0.5).flatten(), draws.uniform()
+        noise, place = draws.noise(int(noisy.sum()), batch), noisy.cumsum(0) - 1
+        light = curve.to_scene(_display_values(batch)) * gain
+        for varied, grainy in itertools.product((False, True), repeat=2):
+            chosen = _numbers((variation.concerned == varied) & (noisy == grainy))
+            for rows, photos in _photos(batch, members[chosen]):
+                own = chosen[rows]
+                camera = CameraCurve(*(torch.as_tensor(figures)[own] for figures in (curve.gamma, curve.shoulder)))
+                if not (varied or grainy):
+                    _look_up(photos, camera.to_display(_some(light, own)), DISPLAY_STEPS)
+                    continue
+                _look_up(photos, _some(light, own), DISPLAY_STEPS)
+                varying = variation.of(photos, own, gain[own].reciprocal().mul) if varied else None
+                for part, more, grain in _strips(photos, varying, _some(noise, place[own]) if grainy else None):
+                    if more is not None:
+                        part.mul_(more.exp2())
+                    if grain is not None:
+                        part.addcmul_(grain, (1e-4 * part).add_(1e-6).sqrt_().mul_(level[own])).clamp_min_(0)
+                    part.copy_(camera.to_display(part))
 
     def expose_scenes(self, stops: Tensor, target: Tensor, generator: torch.Generator, exposures: int = 1) -> Tensor:
         """Make inputs of scenes whose true light is known, by the measured curve: what is clipped was really there.
@@ -239,68 +266,189 @@ class ExposureSimulator:
         wrong = Draws(len(result), generator).some(1 - self.kept_share)
         draws = Draws(len(wrong), generator)
         contrast, scale = self._draw_cameras(draws)
-        shift = self.draw_shifts(draws, *BRACKET_EV) + self._draw_tints(draws)
-        light = stops.repeat_interleave(exposures, 0)[wrong] + shift
-        result[wrong] = self._developed(light, contrast, scale, draws).clamp_(0, 1)
-        return result.mul_(255).round_().div_(255)
+        shift = self._draw_bracket_shifts(draws)
+        for rows, photos in _photos(result, wrong):
+            photos.copy_(_some(stops, wrong[rows] // exposures))
+            self._show(photos, shift[rows], contrast[rows], scale[rows])
+        self._finish(result, wrong, draws)
+        return _round(result)
 
-    def _by_measured_curve(self, target: Tensor, draws: Draws) -> Tensor:
+    def _by_measured_curve(self, batch: Tensor, members: Tensor, draws: Draws) -> None:
         contrast, scale = self._draw_cameras(draws)
-        stops = measured_stops(power(target, 1 / contrast)) * scale
-        stops += torch.where(target > WHITE, draws.uniform(0, HIDDEN_STOPS) * draws.chance(0.5), 0.0)
-        shift = self.draw_shifts(draws, *BRACKET_EV) + self._draw_tints(draws)
-        varying = self._varying(stops.exp2(), 0.4, 0.0, draws)
-        stops += shift if varying is None else shift + varying
-        return self._developed(stops, contrast, scale, draws)
+        hidden = draws.uniform(0, HIDDEN_STOPS) * draws.chance(0.5)
+        shift = self._draw_bracket_shifts(draws)
+        variation = self._draw_variation(draws, 0.4, 0.0)
+        levels = _display_values(batch)
+        stops = measured_stops(power(levels, 1 / contrast)) * scale + (levels > WHITE) * hidden
+        for varied in (False, True):
+            chosen = _numbers(variation.concerned == varied)
+            for rows, photos in _photos(batch, members[chosen]):
+                own = chosen[rows]
+                if not varied:
+                    shown = power(measured_display((_some(stops, own) + shift[own]) / scale[own]), contrast[own])
+                    _look_up(photos, shown, DISPLAY_STEPS)
+                    continue
+                _look_up(photos, _some(stops, own), DISPLAY_STEPS)
+                photos.add_(variation.of(photos, own, torch.exp2))
+                self._show(photos, shift[own], contrast[own], scale[own])
+        self._finish(batch, members, draws)
 
     @staticmethod
     def _draw_cameras(draws: Draws) -> tuple[Tensor, Tensor]:
         """Contrast, a little different in each channel, and scale of the light of cameras like the measured one."""
         return (0.12 * draws.normal() + 0.03 * draws.normal(3)).exp(), (0.15 * draws.normal()).exp()
 
-    @staticmethod
-    def _draw_tints(draws: Draws) -> Tensor:
-        """Errors of the white balance, stops."""
-        return draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
+    def _draw_bracket_shifts(self, draws: Draws) -> Tensor:
+        """Exposure shifts and errors of the white balance, stops."""
+        return self.draw_shifts(draws, *BRACKET_EV) + draws.uniform(-0.1, 0.1, 3) * draws.chance(0.4)
 
     @staticmethod
-    def _developed(stops: Tensor, contrast: Tensor, scale: Tensor, draws: Draws) -> Tensor:
-        """What a camera like the measured one shows of light, with noise, saturation and black level of its own."""
-        shown = power(measured_display(stops / scale), contrast)
-        noisy = draws.some(0.5)
-        shown[noisy] += draws.noise(shown[noisy]) * draws.uniform(0, 0.008)[noisy]
-        shown = _coloured(shown, (0.08 * draws.normal()).exp())
-        black = draws.uniform(0, 0.02) * draws.chance(0.3)
-        return black + (1 - black) * shown
+    def _show(stops: Tensor, shift: Tensor, contrast: Tensor, scale: Tensor) -> None:
+        """Turn light, in stops, into what a camera like the measured one shows of it when it is shifted."""
+        low, high = MEASURED_STOPS[0], MEASURED_STOPS[-1]
+        table = power(measured_display(torch.linspace(low, high, STOP_STEPS + 1, device=stops.device)), contrast)
+        fine = STOP_STEPS / (high - low)
+        _look_up(stops, table, fine / scale, fine * (shift / scale - low))
 
-    def _varying(self, light: Tensor, share: float, low: float, draws: Draws) -> Tensor | None:
-        """What is added to the shifts from place to place, ``(B, 1, H, W)`` stops: wider range, local errors."""
-        size = light.shape[2:]
-        widened, local = draws.some(share), draws.some(self.local_share)
-        amount = draws.uniform(low, self.range_high)
-        radius = (min(size) * draws.uniform(0.04, 0.15)).round().clamp_min(1).int().flatten().tolist()
+    @staticmethod
+    def _finish(batch: Tensor, members: Tensor, draws: Draws) -> None:
+        """Noise, saturation and black level of cameras like the measured one."""
+        noisy = draws.chance(0.5).flatten()
+        noise, level = draws.noise(int(noisy.sum()), batch), draws.uniform(0, 0.008)
+        saturation, black = (0.08 * draws.normal()).exp(), draws.uniform(0, 0.02) * draws.chance(0.3)
+        for grainy in (False, True):
+            chosen = _numbers(noisy == grainy)
+            for rows, photos in _photos(batch, members[chosen]):
+                own = chosen[rows]
+                for part, grain in _strips(photos, noise[rows] if grainy else None):
+                    if grain is not None:
+                        part.add_(grain * level[own])
+                    _recolour(part, saturation[own], black[own])
+
+    def _draw_variation(self, draws: Draws, share: float, low: float) -> Variation:
+        widened, local = (draws.chance(chance).flatten() for chance in (share, self.local_share))
+        amount, radius = draws.uniform(low, self.range_high), draws.uniform(0.04, 0.15)
         variance = draws.uniform(math.log(0.05), math.log(4)).exp()
-        knots, most = draws.uniform(-1, 1, 9).view(-1, 1, 3, 3), draws.uniform(0.5, 2)
-        if not len(widened) + len(local):
-            return None
-        shift = light.new_zeros(len(light), 1, *size)
-        for index in widened.tolist():
-            part = slice(index, index + 1)
-            base = edge_aware_mean(luma(light[part]).clamp_min(1e-4).log2(), radius[index], variance[part])
-            shift[part] += amount[part] * (base - base.mean())
-        if len(local):
-            shift[local] += most[local] * F.interpolate(knots[local], size, mode="bicubic", align_corners=True)
+        knots, most = draws.uniform(-1, 1, 9).view(-1, 3, 3), draws.uniform(0.5, 2)
+        return Variation(widened, local, amount, radius, variance, knots, most)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How exposure shifts vary from place to place, per photo: wider range, local errors."""
+
+    widened: Tensor
+    local: Tensor
+    amount: Tensor
+    radius: Tensor
+    variance: Tensor
+    knots: Tensor
+    most: Tensor
+
+    @property
+    def concerned(self) -> Tensor:
+        """Which photos vary at all, ``(B,)``."""
+        return self.widened | self.local
+
+    def of(self, photos: Tensor, members: Tensor, to_light: Callable[[Tensor], Tensor]) -> Tensor:
+        """What is added to the shifts of these photos ``(n, C, H, W)``, ``(n, 1, H, W)`` stops."""
+        size = photos.shape[2:]
+        bases = photos.new_empty(len(photos), 1, *size)
+        for part, base in _strips(photos, bases):
+            base.copy_(luma(to_light(part)).clamp_min_(1e-4).log2_())
+        shift = torch.zeros_like(bases)
+        radius = (min(size) * self.radius[members]).round().clamp_min(1).int().flatten().tolist()
+        for row, number in enumerate(members.tolist()):
+            part = shift[row : row + 1]
+            if self.widened[number]:
+                base = edge_aware_mean(bases[row : row + 1], radius[row], self.variance[number])
+                part += self.amount[number] * (base - base.mean())
+            if self.local[number]:
+                part += self.most[number] * _between(self.knots[number], size)
         return shift
 
 
-def _coloured(image: Tensor, saturation: Tensor) -> Tensor:
-    grey = luma(image)
-    return grey + (image - grey) * saturation
+def _between(knots: Tensor, size: Sequence[int]) -> Tensor:
+    """Bicubic interpolation, one axis after the other, which is many times as fast as both at once."""
+    straight = torch.eye(len(knots), device=knots.device)[None, None]
+    rows, columns = (
+        F.interpolate(straight, (side, len(knots)), mode="bicubic", align_corners=True)[0, 0] for side in size
+    )
+    return rows @ knots @ columns.T
 
 
-def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    """What is left of an image ``(3, H, W)`` after it has been a JPEG file."""
+def _numbers(chosen: Tensor) -> Tensor:
+    return chosen.nonzero().flatten()
+
+
+def _some(batch: Tensor, members: Tensor) -> Tensor:
+    """These photos of a batch; without a copy if it is one."""
+    return batch.narrow(0, int(members), 1) if len(members) == 1 else batch.index_select(0, members)
+
+
+def _photos(batch: Tensor, members: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Some photos of a batch, as many at a time as the cache holds, at least one; what is done to them is kept.
+
+    Yields:
+        Their places among ``members``, and the photos.
+    """
+    count = max(1, _room(batch) // batch[0, 0].numel())
+    for start in range(0, len(members), count):
+        rows = slice(start, start + count)
+        photos = _some(batch, members[rows])
+        yield rows, photos
+        if len(photos) > 1:
+            batch.index_copy_(0, members[rows], photos)
+
+
+def _strips(*images: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Photos ``(n, C, H, W)``, and what belongs to them, as views ``(n, C, 1, pixels)`` that fit into the cache."""
+    photos = images[0]
+    assert photos is not None
+    size = max(1, _room(photos) // len(photos))
+    strips = (
+        itertools.repeat(None) if x is None else torch.split(x.view(*x.shape[:2], 1, -1), size, 3) for x in images
+    )
+    return zip(*strips, strict=False)
+
+
+def _room(batch: Tensor) -> int:
+    return CACHED if batch.device.type == "cpu" else sys.maxsize
+
+
+def _display_values(like: Tensor) -> Tensor:
+    return torch.linspace(0, 1, DISPLAY_STEPS + 1, device=like.device)
+
+
+def _look_up(photos: Tensor, table: Tensor, factor: float | Tensor, first: float | Tensor = 0.0) -> None:
+    """Replace each value by the entry nearest to ``factor * value + first`` of its table, ``(n, C, 1, N)``."""
+    last = table.shape[3] - 1
+    starts = torch.arange(0, table.numel(), last + 1, device=table.device, dtype=torch.int32).view(-1, 3, 1, 1)
+    for (part,) in _strips(photos):
+        place = (part * factor).add_(first + 0.5).clamp_(0, last).int().add_(starts)
+        part.copy_(table.view(-1).index_select(0, place.view(-1)).view(part.shape))
+
+
+def _round(image: Tensor) -> Tensor:
+    """Clipped to 0..1 and rounded to multiples of 1/255, in place."""
+    for part in torch.split(image.view(-1), _room(image)):
+        part.mul_(255).round_().clamp_(0, 255).div_(255)
+    return image
+
+
+def _recolour(image: Tensor, saturation: Tensor, black: Tensor, white: float | Tensor = 1.0) -> None:
+    """Change the saturation, and show what was black and white at these levels; in place."""
+    contrast = white - black
+    grey = luma(image).mul_((1 - saturation) * contrast).add_(black)
+    image.mul_(saturation * contrast).add_(grey)
+
+
+def _compress(image: Tensor, quality: int) -> None:
+    """Make of an image ``(3, H, W)`` what is left of it after it has been a JPEG file."""
     file = io.BytesIO()
-    Image.fromarray(Photo.from_tensor(image[None].cpu()).pixels).save(file, "JPEG", quality=quality)
+    planes = [Image.fromarray(plane) for plane in (image * 255).round_().clamp_(0, 255).byte().cpu().numpy()]
+    Image.merge("RGB", planes).save(file, "JPEG", quality=quality)
     with Image.open(file) as decoded:
-        return (torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255).to(image.device)
+        for channel, plane in zip(image, decoded.split(), strict=True):
+            channel.copy_(torch.from_numpy(np.array(plane)))
+    image.div_(255)

@@ -170,7 +170,7 @@ class _Grouping:
         """For each photo, the most similar ones of other groups; a part of the matrix of all pairs at a time."""
         among = torch.tensor(sorted(number for group in self.members for number in self._representatives(group)))
         pairs = set[tuple[int, int]]()
-        for rows in torch.split(among, ROWS):
+        for rows in (among[k : k + ROWS] for k in range(0, len(among), ROWS)):
             alike = self._alike(rows, among)
             excluded = self.group[rows][:, None] == self.group[among]
             excluded |= (self.taken[rows][:, None] - self.taken[among]).abs() > LIGHT_LASTS

@@ -1,10 +1,10 @@
 """Whether two photos show one scene, whatever their exposure and framing.
 
 Everything is computed from ranks of luma, which another exposure leaves as they are wherever nothing is clipped.
-Photos that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole photo and
-of parts of it. They are registered: by correlation of gradient directions at several scales, then by least squares.
-Whether they do show one scene is told by the correlation of fine detail, which is near zero for photos of the same
-kind (two seascapes, two portraits).
+Photos that may show one scene are found by the directions of their gradients, averaged over coarse cells of the whole
+photo and of parts of it. They are registered: by correlation of gradient directions at several scales, then by least
+squares. Whether they do show one scene is told by the correlation of fine detail, which is small for photos of the
+same kind (two seascapes, two portraits).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Features:
             How alike they are where both show something: about 0 to 1, ``(P,)``; and maps from the view of the first to
             that of the second, ``(P, 3, 3)``, which mean nothing where they are not alike.
         """
-        parts = torch.split(pairs, CHUNK) if len(pairs) else ()
+        parts = (pairs[k : k + CHUNK] for k in range(0, len(pairs), CHUNK))
         found = [self._compared(*part.unbind(1)) for part in parts]
         return (
             torch.cat([torch.zeros(0), *(alike for alike, _ in found)]),

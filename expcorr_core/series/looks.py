@@ -40,9 +40,8 @@ class Membership:
     @property
     def key(self) -> str:
         """Checksum of everything that the photo's result takes from the others."""
-        part = self.part
-        names = [path.name for path in (self.look, *self.others)]
-        return hashlib.sha256(json.dumps([names, part.weights, part.right]).encode()).hexdigest()
+        others = sorted(zip((path.name for path in self.others), self.part.weights, strict=True))
+        return hashlib.sha256(json.dumps([self.look.name, others, self.part.right]).encode()).hexdigest()
 
 
 def save_look(path: Path, seen: Seen) -> None:
