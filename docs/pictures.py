@@ -45,6 +45,9 @@ from training.rendering.tone import Scene, render
 ROOT = Path(__file__).parent.parent
 # name in scikit-image, exposure error in stops
 EXAMPLES = (("coffee", -2.0), ("astronaut", -1.5), ("cat", 1.5), ("rocket", 1.5))
+# Photos of one scene: the photograph, and of each photo its top, left, bottom and right edges as shares of the
+# photograph's sides, and its exposure error in stops.
+SERIES = ("cat", ((0.0, 0.0, 0.8, 0.8, -2.0), (0.1, 0.15, 0.9, 1.0, 0.0), (0.05, 0.2, 1.0, 0.85, 1.5)))
 RAW = (("coffee", 1.5), ("cat", 1.5))  # as raw files
 HEADROOM = 2.0  # stops that their sensor holds above the JPEG's white
 HARD_CLIP = CameraCurve(gamma=2.2, shoulder=0.0, slope=1.0)  # a gain in linear light that clips
@@ -208,6 +211,18 @@ def gain_map_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
+def series_examples() -> None:
+    """Write the photos of one scene to ``examples/series``."""
+    name, parts = SERIES
+    photo = photograph(name)
+    height, width = photo.shape[2:]
+    (ROOT / "examples" / "series").mkdir(exist_ok=True)
+    for number, (top, left, bottom, right, ev) in enumerate(parts, 1):
+        part = photo[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        path = ROOT / "examples" / "series" / f"{name}_{number}.jpg"
+        Image.fromarray(to_pixels(shift_exposure(part, ev, HARD_CLIP))).save(path, quality=92)
+
+
 def before_and_after(before: Tensor, after: Tensor, size: tuple[int, int]) -> Image.Image:
     """The middle of a photo, cut to a size: its left half as it was, its right half changed, a line between them."""
     halves = [
@@ -233,6 +248,20 @@ def film(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def series_picture(corrector: Corrector, photos: list[Tensor]) -> Image.Image:
+    """What ComfyUI's template browser shows of a series: the photos in a row, and below them their results."""
+    side, gap = 512, 12
+    width = (side - gap * (len(photos) - 1)) // len(photos)
+    height = width * 4 // 3
+    top = (side - gap) // 2 - height
+    picture = Image.new("RGB", (side, side), "white")
+    for row, images in enumerate((photos, SeriesCorrector(corrector)(photos))):
+        for column, image in enumerate(images):
+            part = ImageOps.fit(Image.fromarray(to_pixels(image)), (width, height), Image.Resampling.LANCZOS)
+            picture.paste(part, (column * (width + gap), top + row * (height + gap)))
+    return picture
+
+
 def workflow_pictures(corrector: Corrector) -> None:
     """What ComfyUI's template browser shows of each example workflow: its photo before and after."""
     side = 512
@@ -241,6 +270,10 @@ def workflow_pictures(corrector: Corrector) -> None:
         with Image.open(path) as image:
             photos[path.stem.partition("_")[0]] = to_tensor(np.array(image))
     corrected = {name: corrector(photo) for name, photo in photos.items()}
+    series = []
+    for path in sorted((ROOT / "examples" / "series").glob("*.jpg")):
+        with Image.open(path) as image:
+            series.append(to_tensor(np.array(image)))
 
     def picture(name: str, after: Tensor, size: int = side) -> Image.Image:
         return before_and_after(photos[name], after, (size, size))
@@ -261,6 +294,7 @@ def workflow_pictures(corrector: Corrector) -> None:
         "Auto Exposure": picture("coffee", corrected["coffee"]),
         "Auto Exposure - Folder of Photos": folder,
         "Auto Exposure - Part of a Photo": picture("coffee", masked),
+        "Auto Exposure - Series of Photos": series_picture(corrector, series),
         "Auto Exposure - Video": film(picture("astronaut", corrected["astronaut"])),
         "Exposure Tools - Local Details": picture("cat", details),
         "Exposure Tools - Full Size": picture("astronaut", screened),
@@ -292,6 +326,7 @@ def main() -> None:
     sheet(rows[:2], ROOT / "docs" / "under.jpg")
     sheet(rows[2:], ROOT / "docs" / "over.jpg")
 
+    series_examples()
     workflow_pictures(corrector)
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
     series_sheet(corrector, ROOT / "docs" / "series.jpg")

@@ -8,6 +8,7 @@ from .correct import ApplyCorrection, ExposureCorrect
 from .exposure import ExposureFusion, ExposureReport, ExposureShift
 from .model import LoadExposureModel, register_folder
 from .pyramid import LaplacianDecompose, LaplacianReconstruct
+from .series import CorrectSeries
 from .upsample import BilateralUpsample
 from .video import CorrectFrames, CorrectVideo
 
@@ -23,6 +24,7 @@ class ExposureCorrectionExtension(ComfyExtension):
             ApplyCorrection,
             CorrectFrames,
             CorrectVideo,
+            CorrectSeries,
             BilateralUpsample,
             LaplacianDecompose,
             LaplacianReconstruct,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain, islice
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -11,9 +14,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..expcorr_core.image.masking import limit_change
-from ..expcorr_core.image.resize import reduce_to
+from ..expcorr_core.image.resize import reduce_to, resize
 
 PREVIEW_SIDE = 512  # larger side of the pictures in the nodes
+PREVIEW_IMAGES, ROW_HEIGHT = 6, 256  # of many images: how many are shown, and their height in pixels
+
+T = TypeVar("T")
 
 
 def to_core(image: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -60,13 +66,12 @@ class Steps:
 
     def __init__(self, count: int) -> None:
         self.bar = comfy.utils.ProgressBar(count)
+        self.done = 0
 
     def __call__(self, done: int | None = None) -> None:
         """Report one more step done, or ``done`` steps in total."""
-        if done is None:
-            self.bar.update(1)
-        else:
-            self.bar.update_absolute(done)
+        self.done = self.done + 1 if done is None else done
+        self.bar.update_absolute(self.done)
         comfy.model_management.throw_exception_if_processing_interrupted()
 
 
@@ -76,6 +81,7 @@ def each_frame(
     mask: Tensor | None = None,
     softness: float = 0.0,
     steps: int = 1,
+    step: Steps | None = None,
 ) -> Tensor:
     """Apply a function frame by frame: bounded memory, progress, and Cancel within one step.
 
@@ -87,6 +93,7 @@ def each_frame(
         mask: MASK ``(1 or B, h, w)`` that limits the change, or None.
         softness: softness of the mask's edges, percent of the larger side.
         steps: number of steps that the function takes for a frame.
+        step: the progress of a larger task that this is a part of; None where it is all of it.
 
     Returns:
         IMAGE of the same shape.
@@ -95,7 +102,8 @@ def each_frame(
     if mask is not None and len(mask) not in (1, len(image)):
         raise ValueError(f"{len(mask)} masks do not match {len(image)} images; give one mask, or one per image")
     result, changed = new_image(colours.shape, alpha)
-    step = Steps(len(image) * steps)
+    step = step or Steps(len(image) * steps)
+    before = step.done
 
     def change(index: int, frame: Tensor) -> None:
         target = changed[index : index + 1]
@@ -109,25 +117,41 @@ def each_frame(
             target.copy_(out)
 
     for index in range(len(image)):
-        _with_memory(change, index, colours[index : index + 1])
-        step((index + 1) * steps)
+        with_memory(partial(change, index), colours[index : index + 1])
+        step(before + (index + 1) * steps)
     return result
 
 
-def _with_memory(change: Callable[[int, Tensor], None], index: int, frame: Tensor) -> None:
-    """Change a frame; if memory runs out, try once more with the caches emptied and the frame on the CPU."""
+def with_memory(function: Callable[[Tensor], T], frame: Tensor) -> T:
+    """Call a function; if memory runs out, once more with the caches emptied and the frame on the CPU."""
     try:
-        return change(index, frame)
+        return function(frame)
     except Exception as error:
         comfy.model_management.raise_non_oom(error)
     comfy.model_management.soft_empty_cache()
-    return change(index, frame.cpu())
+    return function(frame.cpu())
 
 
 def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> ui.PreviewImage:
     """A node's preview: the first image before and after, side by side."""
     small = [reduce_to(to_core(image[:1])[0], PREVIEW_SIDE).cpu() for image in (before, after)]
     return ui.PreviewImage(to_comfy(torch.cat(small, 3)), cls=cls)
+
+
+def rows_before_and_after(
+    cls: type[io.ComfyNode], before: Sequence[Tensor], after: Sequence[Tensor]
+) -> ui.PreviewImage:
+    """A node's preview: the first of many images of several sizes in a row at one height, and their results below."""
+
+    def row(images: Sequence[Tensor]) -> Tensor:
+        frames = islice(chain.from_iterable(torch.split(image, 1) for image in images), PREVIEW_IMAGES)
+        return torch.cat([_at_height(to_core(frame)[0], ROW_HEIGHT).cpu() for frame in frames], 3)
+
+    return ui.PreviewImage(to_comfy(torch.cat((row(before), row(after)), 2)), cls=cls)
+
+
+def _at_height(image: Tensor, height: int) -> Tensor:
+    return resize(image, (height, max(1, round(height * image.shape[3] / image.shape[2]))))
 
 
 def with_preview(schema: io.Schema) -> io.Schema:

@@ -53,14 +53,15 @@ class Host:
         return path
 
     def put_examples(self) -> None:
-        """The photos that the example workflows name: in the input folder, and as a folder in it; and the video.
+        """The photos that the example workflows name: in the input folder, and as folders in it; and the video.
 
         As PNG under their names, because decoders differ in how they upsample a JPEG's colours.
         """
-        (self.base / "input" / "examples").mkdir(exist_ok=True)
-        for path in (ROOT / "examples").iterdir():
-            for folder in ("input", "input/examples"):
-                Image.open(path).save(self.base / folder / path.name, "PNG")
+        for pattern, folders in (("*.jpg", ("input", "input/examples")), ("series/*.jpg", ("input/series",))):
+            for folder in folders:
+                (self.base / folder).mkdir(exist_ok=True)
+                for path in (ROOT / "examples").glob(pattern):
+                    Image.open(path).save(self.base / folder / path.name, "PNG")
         still = np.array(Image.open(ROOT / "examples" / "astronaut_under.jpg"))
         frames = [np.ascontiguousarray(still[:288, 4 * place :][:, :384]) for place in range(8)]
         make_video(self.base / "input" / "clip.mp4", frames)

@@ -21,7 +21,7 @@ from node_search import PLACES, WORDS
 
 SHOWING = (
     "SaveImage", "PreviewImage", "MaskPreview", "LoadImage",
-    "ExpCorr_Correct", "ExpCorr_LaplacianDecompose", "ExpCorr_ExposureReport",
+    "ExpCorr_Correct", "ExpCorr_CorrectSeries", "ExpCorr_LaplacianDecompose", "ExpCorr_ExposureReport",
 )  # fmt: skip
 
 pytestmark = [comfyui_host.needs_comfyui, browser.needs_browser]

@@ -30,6 +30,7 @@ from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from expcorr_core.method.weights import bundled_weights
+from expcorr_core.series.corrector import SeriesCorrector
 from expcorr_core.settings import Settings
 
 pytestmark = comfyui_host.needs_comfyui
@@ -40,6 +41,7 @@ NODES = {
     "ExpCorr_Correct": "Exposure Correct",
     "ExpCorr_CorrectFrames": "Exposure Correct (Frames)",
     "ExpCorr_CorrectVideo": "Exposure Correct (Video)",
+    "ExpCorr_CorrectSeries": "Exposure Correct (Series)",
     "ExpCorr_LaplacianDecompose": "Laplacian Decompose",
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",
@@ -376,6 +378,9 @@ def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torc
         case "Folder of Photos":
             listed = (host.base / "input" / "examples").iterdir()  # in the order in which ComfyUI lists them
             return [(correct(photo(file)), "6", 1.01) for file in listed]
+        case "Series of Photos":
+            listed = (host.base / "input" / "series").iterdir()
+            return [(result, "6", 1.01) for result in SeriesCorrector(correct)([photo(file) for file in listed])]
         case "Part of a Photo":
             mask = shown("9")[:, :1]
             return [(limit_change(coffee, correct(coffee), mask, 0.01), "6", 2.01)]
@@ -489,6 +494,97 @@ def test_cancel_among_large_images(host: Host, name: str) -> None:
         show=("PreviewImage", {"images": ["work", int(name == "LaplacianDecompose")]}),
     )
     assert host.cancel(host.queue(empty | work), after=2) == "work"
+
+
+SERIES_DEFAULTS = {"strength": 1.0, "fusion": False, "stretch": 0.0, "working_size": 512}
+
+
+def series_of(host: Host, shots: dict[str, NDArray[np.uint8]], **inputs: Any) -> Graph:
+    """LoadImage for each photo, one list of them, the model, and Exposure Correct (Series)."""
+    for name, shot in shots.items():
+        host.put_image(f"{name}.png", shot)
+    images = {f"inputs.input{place}": [name, 0] for place, name in enumerate(shots)}
+    return graph_of(
+        **{name: ("LoadImage", {"image": f"{name}.png"}) for name in shots},
+        list=("CreateList", images),
+        model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+        correct=(
+            "ExpCorr_CorrectSeries",
+            {"model": ["model", 0], "images": ["list", 0], **SERIES_DEFAULTS, **inputs},
+        ),
+        text=("PreviewAny", {"source": ["correct", 1]}),
+        save=save("correct"),
+    )
+
+
+@pytest.fixture
+def shots(scene: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    """Three photos of one scene, of several sizes and exposures."""
+    parts = {"dark": scene[:80, :120] * 0.3, "middle": scene[10:, 15:135] * 1.0, "bright": scene[5:95, 10:130] * 1.3}
+    return {name: part.clip(0, 255).astype(np.uint8) for name, part in parts.items()}
+
+
+def of_the_core(*shots: NDArray[np.uint8], right: tuple[int, ...] = ()) -> list[NDArray[np.float32]]:
+    """What the core makes of a series."""
+    photos = [torch.from_numpy(shot).permute(2, 0, 1)[None] / 255 for shot in shots]
+    return [pixels(result) for result in SeriesCorrector(Corrector.load())(photos, right=right)]
+
+
+def test_a_list_of_photos_is_corrected_as_a_series(host: Host, shots: dict[str, NDArray[np.uint8]]) -> None:
+    """In its order, each photo at its size; a preview of all of them, and which belong together."""
+    entry = host.run(series_of(host, shots))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    for got, wanted in zip(host.images(entry, "save"), of_the_core(*shots.values()), strict=True):
+        assert got.shape == wanted.shape
+        assert np.abs(got - wanted).max() <= 1.01
+    [text] = entry["outputs"]["text"]["text"]
+    assert re.fullmatch(r"images 1-3: one scene, [0-9.]+ apart before, [0-9.]+ after", text)
+    [shown] = host.images(entry, "correct")
+    assert shown.shape[0] == 2 * 256
+
+
+def test_a_series_of_batches(host: Host, shots: dict[str, NDArray[np.uint8]]) -> None:
+    """With alpha; other nodes see one batch where one was given."""
+    height, width = shots["dark"].shape[:2]
+    batches = graph_of(
+        mask=("SolidMask", {"value": 0.25, "width": width, "height": height}),
+        join=("JoinImageWithAlpha", {"image": ["dark", 0], "alpha": ["mask", 0]}),
+        lighter=("ExpCorr_ExposureShift", {"image": ["join", 0], "ev": 1.0, "curve": "linear light"}),
+        batch=("ImageBatch", {"image1": ["join", 0], "image2": ["lighter", 0]}),
+        last=("ImageFromBatch", {"image": ["correct", 0], "batch_index": 1, "length": 1}),
+        show=("PreviewImage", {"images": ["last", 0]}),
+    )
+    entry = host.run(series_of(host, shots, images=["batch", 0]) | batches)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    images = host.images(entry, "save")
+    assert [image.shape for image in images] == 2 * [(height, width, 4)]
+    assert np.abs(images[0][..., 3].astype(int) - 191).max() <= 1  # 0.75: ComfyUI inverts masks
+    assert np.array_equal(host.images(entry, "show")[0], images[1])
+    assert "images 1-2: one scene" in entry["outputs"]["text"]["text"][0]
+    difference = images[0][..., :3].astype(float) - images[1][..., :3]
+    assert np.abs(difference).mean() < 3  # though one was a stop brighter
+
+
+def test_a_series_gets_the_look_of_a_photo_that_is_right(host: Host, shots: dict[str, NDArray[np.uint8]]) -> None:
+    right = shots.pop("middle")
+    host.put_image("right.png", right)
+    graph = series_of(host, shots, like=["right", 0]) | graph_of(right=("LoadImage", {"image": "right.png"}))
+    entry = host.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    wanted = of_the_core(*shots.values(), right, right=(2,))[:2]
+    for got, by_the_core in zip(host.images(entry, "save"), wanted, strict=True):
+        assert np.abs(got - by_the_core).max() <= 1.01
+    assert entry["outputs"]["text"]["text"][0].startswith("images 1-2 and like 1: one scene, ")
+
+
+def test_a_series_at_strength_zero_is_given_back(host: Host, shots: dict[str, NDArray[np.uint8]]) -> None:
+    images = host.saved(series_of(host, shots, strength=0.0))
+    assert all(np.array_equal(got, shot) for got, shot in zip(images, shots.values(), strict=True))
+
+
+def test_a_series_is_cancelled_in_the_middle(host: Host, shots: dict[str, NDArray[np.uint8]]) -> None:
+    many = graph_of(many=("RepeatImageBatch", {"image": ["dark", 0], "amount": 4096}))
+    assert host.cancel(host.queue(series_of(host, shots, images=["many", 0]) | many), after=3) == "correct"
 
 
 VIDEO_DEFAULTS = {

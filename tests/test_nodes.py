@@ -16,10 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfyui_stub import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
 from node_search import PLACES, WORDS
+from numpy.typing import NDArray
 from pretend_device import Elsewhere, PretendDevice
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,6 +32,7 @@ from expcorr_core.corrector import Corrector
 from expcorr_core.image.exposure import gain_exposure
 from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
+from expcorr_core.series.corrector import Agreement, Part, SeriesCorrector
 from expcorr_core.settings import Settings
 from expcorr_core.video.sequence import SequenceCorrector
 
@@ -83,7 +86,7 @@ def core(image: Tensor) -> Tensor:
 
 
 def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
-    assert len(nodes) == 11
+    assert len(nodes) == 12
     for name, node in nodes.items():
         schema = node.define_schema()
         parameters = inspect.signature(node.execute).parameters
@@ -245,6 +248,164 @@ def test_frames_are_corrected_as_the_core_does(nodes: dict[str, Any], photo: Ten
     assert result.shape == batch.shape
     with pytest.raises(ValueError, match="the IMAGE batch is empty"):
         run(nodes, "CorrectFrames", model=model, image=batch[:0])
+
+
+@pytest.fixture
+def shots(scene: NDArray[np.uint8]) -> list[Tensor]:
+    """Three photos of one scene, of several sizes and exposures, ``(1, H, W, 3)``."""
+    parts = (scene[:80, :120] * 0.3, scene[10:, 15:135] * 1.0, (scene[5:95, 10:130] * 1.3).clip(0, 255))
+    return [torch.from_numpy(part.round().astype(np.float32))[None] / 255 for part in parts]
+
+
+@pytest.fixture
+def other() -> Tensor:
+    """A photo of another scene."""
+    y, x = np.mgrid[0:90, 0:120]
+    rings = 0.5 + 0.4 * np.sin(np.hypot(x - 70, y - 30) / 3)
+    return torch.from_numpy(np.stack((rings, 1 - rings, 0.5 * rings), -1).astype(np.float32))[None]
+
+
+def in_series(nodes: dict[str, Any], images: list[Tensor], **inputs: list[Any]) -> Any:
+    """Execute Exposure Correct (Series); ComfyUI gives it lists of everything."""
+    node = nodes["ExpCorr_CorrectSeries"]
+    ports = node.define_schema().inputs
+    defaults = {port.id: [port.default] for port in ports if hasattr(port, "default")}
+    return node.execute(**{**defaults, "model": list(run(nodes, "LoadModel").values), "images": images, **inputs})
+
+
+def test_a_series_is_corrected_as_the_core_does(nodes: dict[str, Any], shots: list[Tensor], other: Tensor) -> None:
+    """Photos of several sizes, in their order; the text says which belong together and how far they were apart."""
+    images = [*shots[:2], other, shots[2]]
+    results, text = in_series(nodes, images).values
+    corrector = Corrector.load()
+    wanted = list(SeriesCorrector(corrector)([core(image) for image in images]))
+    for result, image, by_the_core in zip(results, images, wanted, strict=True):
+        assert result.shape == image.shape
+        assert (core(result) - by_the_core).abs().max() < 1e-5
+    assert (core(results[2]) - corrector(core(other))).abs().max() < 1e-5  # by itself
+    told = re.fullmatch(
+        r"images 1-2, 4: one scene, (.+) apart before, (.+) after\nimage 3: no other photo of the scene", text
+    )
+    assert told
+    before, after = map(float, told.groups())
+    assert after < before / 2
+
+
+def test_a_series_keeps_batches_alpha_and_precision(nodes: dict[str, Any], shots: list[Tensor]) -> None:
+    alpha = torch.rand(2, *shots[2].shape[1:3], 1)
+    batch = torch.cat((torch.cat((shots[2], shots[2] * 0.4)), alpha), -1).half()
+    listed = [shots[0], batch[:1, ..., :3], batch[1:, ..., :3]]
+    wanted, text = in_series(nodes, listed).values
+    results, same = in_series(nodes, [shots[0], batch]).values
+    assert [result.shape for result in results] == [shots[0].shape, batch.shape]
+    assert torch.equal(results[1][..., 3:], batch[..., 3:].float())
+    assert torch.allclose(results[1][..., :3], torch.cat(wanted[1:]), atol=1e-6)
+    assert text == same
+    [alone], text = in_series(nodes, [batch]).values
+    assert alone.shape == batch.shape
+    assert text.startswith("images 1-2: one scene, ")
+
+
+def test_photos_that_are_right_give_their_look(nodes: dict[str, Any], shots: list[Tensor], other: Tensor) -> None:
+    """And are no part of the output."""
+    right = shots[1] * torch.tensor([1.0, 0.7, 0.5])  # a warm look
+    plain, _ = in_series(nodes, [shots[0], shots[2]]).values
+    results, text = in_series(nodes, [shots[0], shots[2]], like=[torch.cat((right, right)), other]).values
+    assert [result.shape for result in results] == [shots[0].shape, shots[2].shape]
+    assert text.startswith("images 1-2 and like 1-2: one scene, ")
+    assert text.endswith("\nlike 3: no photo of the scene among the images")
+    for result, before in zip(results, plain, strict=True):
+        warm, usual, wanted = (float(i[..., 0].mean() / i[..., 2].mean()) for i in (result, before, right))
+        assert abs(warm - wanted) < 0.2 * abs(usual - wanted)
+
+
+def test_a_series_at_strength_zero_is_given_back(nodes: dict[str, Any], shots: list[Tensor]) -> None:
+    """Bit for bit, and that is what is shown."""
+    output = in_series(nodes, shots, model=[None], strength=[0.0, 1.0])
+    assert all(result is image for result, image in zip(output.values[0], shots, strict=True))
+    before, after = output.ui.image.split(256, 1)
+    assert torch.equal(before, after)
+
+
+def test_a_series_shows_its_first_photos(nodes: dict[str, Any], shots: list[Tensor]) -> None:
+    """At one height, their results below."""
+    output = in_series(nodes, [shots[0].repeat(5, 1, 1, 1), *shots])
+    before, after = output.ui.image.split(256, 1)
+    assert before.shape[2] == 5 * round(256 * 120 / 80) + round(256 * 120 / 80)
+    assert after.mean() > before.mean() + 0.1
+    for shown, image in ((before, shots[0]), (after, output.values[0][0])):
+        assert abs(shown[:, :, :384].mean() - image[:1].mean()) < 0.01
+
+
+def test_a_series_shows_progress_and_heeds_cancel(
+    nodes: dict[str, Any], shots: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step for each photo that is looked at, and one for each that is corrected, in one bar."""
+    images = [shots[0].repeat(2, 1, 1, 1), shots[2]]
+    in_series(nodes, images, like=[shots[1]])
+    assert Progress.total == 7
+    assert Progress.shown == (1, 2, 3, 4, 5, 6, 7)
+    for steps in (2, 6):
+        monkeypatch.setattr(Progress, "cancel_after", steps)
+        with pytest.raises(Interrupted):
+            in_series(nodes, images, like=[shots[1]])
+        assert Progress.shown == tuple(range(1, steps + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [False, True])
+def test_a_series_on_another_device(
+    nodes: dict[str, Any], shots: list[Tensor], monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """It gives the same results as on the CPU, also if that device has too little memory."""
+    wanted, text = in_series(nodes, shots).values
+    if full:
+        pack = nodes["ExpCorr_Correct"].__module__.removesuffix(".nodes.correct")
+        found = sys.modules[f"{pack}.expcorr_core.corrector"].Corrector
+        reduce = found.reduce
+
+        def failing(self: Corrector, image: Tensor, settings: Settings) -> Tensor:
+            if isinstance(image, Elsewhere):
+                raise torch.OutOfMemoryError("full")
+            return reduce(self, image, settings)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(found, "reduce", failing)
+    with torch.inference_mode(), PretendDevice():  # as in ComfyUI
+        results, same = in_series(nodes, [Elsewhere(shot) for shot in shots]).values
+    assert same == text
+    for result, expected in zip(results, wanted, strict=True):
+        assert not isinstance(result, Elsewhere)
+        assert (result - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"images": []}, "^images: the list is empty; give at least one photo$"),
+        ({"images": [torch.zeros(0, 8, 8, 3)]}, "the IMAGE batch is empty"),
+        ({"like": [torch.zeros(8, 8, 3)]}, "an IMAGE must have shape"),
+        ({"model": []}, "^exposure model: the list is empty; give one$"),
+        ({"model": ["bundled"]}, "^exposure model: connect Load Exposure Model; str is no exposure model$"),
+        ({"strength": []}, "^strength: the list is empty; give one$"),
+    ],
+)
+def test_series_that_cannot_be_corrected(
+    nodes: dict[str, Any], shots: list[Tensor], inputs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        in_series(nodes, **{"images": shots, **inputs})
+
+
+def test_groups_in_words(nodes: dict[str, Any]) -> None:
+    in_words = sys.modules[nodes["ExpCorr_CorrectSeries"].__module__].in_words
+    parts = [Part(group=group, size=2, time_lapse=group == 1) for group in (0, 1, 1, 2, 1, 0)]
+    agreements = {0: Agreement(10, 2), 5: Agreement(20, 1), 1: Agreement(4, 0.25), 2: None, 4: None}
+    assert in_words(parts, agreements, 6) == (
+        "images 1, 6: one scene, 15.0 apart before, 1.5 after\n"
+        "images 2-3, 5: one time-lapse, 4.0 apart before, 0.2 after\n"
+        "image 4: no other photo of the scene"
+    )
+    assert in_words(parts, {}, 5).splitlines()[0] == "image 1 and like 1: one scene"
 
 
 def test_a_video_in_memory_keeps_its_sound_and_rate(nodes: dict[str, Any], photo: Tensor) -> None:
