@@ -15,11 +15,12 @@ mean PSNR between results where they overlap, and that against the photo itself.
 
 Time-lapses: of a view of each panorama, 600 frames in which the light falls by 8 stops and turns blue. The camera's
 automatic exposure follows three quarters of it, and hunts by up to 1 EV. The reference is the same time-lapse without
-the hunting, corrected frame by frame and smoothed. Prints
+the hunting, as it was taken. Prints
 
 - flicker: the mean absolute change of local luminance from frame to frame, beyond the change of the reference, on a
   scale of 255;
-- the course of the light: by how many stops the median luminance differs from the reference's, at most and on average;
+- the course of the light: by how many stops the median luminance differs from the reference's, at most and on average,
+  apart from what is the same for all frames;
 - whether the time-lapse is recognised as one, by the order of its frames and by their times;
 - whether a lasting change of 3 stops is smeared, without hunting: of the whole view, where the exposure follows three
   quarters at once (the sun comes out), or of half of the view (a lamp is switched on): how far results of the ten
@@ -69,7 +70,6 @@ INTERVAL = 30.0  # seconds
 LASTING = 3.0  # stops of the change in the middle
 CELLS = (12, 16)  # parts of the view whose luminance is followed
 EVERY = 8  # of so many frames two neighbours are measured, and one is corrected for the reference
-SMOOTHED = 9  # of those frames, over which the reference is smoothed
 NEAR, FAR, LAST = 10, 50, 100  # frames from a lasting change: it must not reach them; they show one side; the last one
 
 Course = NDArray[np.float64]
@@ -250,17 +250,6 @@ class Followed(NamedTuple):
             median.append(float(luma(srgb_to_linear(frame)).clamp_min(1e-4).median().log2()))
         return cls(torch.stack(local).double().numpy(), np.array(median))
 
-    def smoothed(self, wanted: Sequence[int]) -> Followed:
-        """Of every ``EVERY``-th frame, smoothed; of those that are wanted."""
-        window, known = np.hanning(SMOOTHED + 2)[1:-1], np.arange(0, FRAMES, EVERY)
-
-        def smooth(course: Course) -> Course:
-            padded = np.pad(course, SMOOTHED // 2, mode="edge")
-            return np.interp(wanted, known, np.convolve(padded, window / window.sum(), "valid"))
-
-        parts = self.local.reshape(len(self.local), -1).T
-        return Followed(np.stack([smooth(part) for part in parts], 1).reshape(-1, *CELLS), smooth(self.median))
-
     def flicker(self, reference: Followed) -> float:
         """Of pairs of neighbours."""
         beyond = self.local - reference.local
@@ -322,11 +311,12 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         scene = metered_stops(torch.from_numpy(to_srgb_light(view)).permute(2, 0, 1)[None])
         steady, measured = sunset(scene), [k + more for k in range(0, FRAMES, EVERY) for more in (0, 1)]
         lapse = steady._replace(exposures=steady.exposures + hunting(rng))
-        reference = one_by_one(series, steady, range(0, FRAMES, EVERY)).smoothed(measured)
+        reference = Followed.of(steady.clean(index) for index in measured)
         alone, (together, recognised) = one_by_one(series, lapse, measured), as_series(series, lapse, measured)
         print(f"{file.stem}: recognised by order, by times: {recognised}")
         for name, way in (("one by one", alone), ("as a series", together)):
-            away = np.abs(way.median - reference.median)
+            away = way.median - reference.median
+            away = np.abs(away - np.median(away))  # one correction for all of it is none of its course
             flicker = way.flicker(reference)
             print(
                 f"{name:<14}flicker {flicker:.2f}, off the course by {away.max():.2f} at most, {away.mean():.2f} mean"
@@ -339,7 +329,7 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         print(flush=True)
         if path and not number:
             shown = Followed.of(lapse.clean(index) for index in measured).median
-            names = ("photos", "one by one", "as a series", "one by one without hunting, smoothed")
+            names = ("photos", "one by one", "as a series", "photos without hunting")
             plot(
                 measured, dict(zip(names, (shown, alone.median, together.median, reference.median), strict=True)), path
             )

@@ -16,6 +16,7 @@ from measures import psnr
 from torch import Tensor
 
 from expcorr_core.corrector import Corrector
+from expcorr_core.image.colour import luma, srgb_to_linear
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.photos.metadata import Metadata
 from expcorr_core.series import corrector as series
@@ -218,6 +219,28 @@ def test_frames_before_a_lamp_is_switched_on_do_not_count_after_it(coffee: Tenso
     assert any(k < 7 for k in plan(shots)[10].others)
 
 
+def test_the_frames_of_a_time_lapse_keep_their_distance_from_those_that_are_least_wrong(coffee: Tensor) -> None:
+    course = [0.2 + 2 * k / 59 for k in range(60)]  # the night comes
+    hunting = [0.4 * (-1) ** k for k in range(60)]
+    shots = [
+        replace(Shot.of(frame), lift=lift + error)
+        for frame, lift, error in zip(frames(coffee, 60), course, hunting, strict=True)
+    ]
+    for part, lift in zip(plan(shots), course, strict=True):
+        assert part.shift == pytest.approx(0.2 - lift, abs=0.15)
+    assert {part.shift for part in plan(shots, right=[0])} == {0}
+    assert {part.shift for part in plan(shots[:20])} == {0}  # too few to be a time-lapse
+
+
+@given(st.floats(-3, 3), st.floats(-0.1, 0.1), st.integers(1, 300))
+def test_a_straight_course_is_smoothed_to_itself_but_for_the_ends(start: float, step: float, count: int) -> None:
+    course = [start + step * k for k in range(count)]
+    found = series._smoothed(course)
+    assert found == pytest.approx(course, abs=30 * abs(step) + 1e-6)
+    reach = min(series.LIFT_TIME, count // 5 + 1)
+    assert found[reach : count - reach] == pytest.approx(course[reach : count - reach], abs=1e-6)
+
+
 @pytest.mark.slow
 def test_a_time_lapse_flickers_less(default_corrector: Corrector, coffee: Tensor) -> None:
     photos = frames(coffee, 30)
@@ -230,3 +253,16 @@ def test_metadata_of_fewer_photos_are_rejected(default_corrector: Corrector, cof
     for metadata in ([], [Metadata()]):
         with pytest.raises(ValueError, match="metadata of 2 photos"):
             corrected(default_corrector, [coffee, coffee], metadata=metadata)
+
+
+@pytest.mark.slow
+def test_night_falls_in_a_time_lapse(default_corrector: Corrector, coffee: Tensor) -> None:
+    def light(photo: Tensor) -> float:
+        return float(luma(srgb_to_linear(photo)).median().log2())
+
+    photos = [exposed(coffee, -2.4 * k / 39) for k in range(40)]
+    results = corrected(default_corrector, photos)
+    alone = default_corrector(photos[-1])
+    assert light(photos[0]) - light(photos[-1]) > 2
+    assert light(results[0]) - light(results[-1]) == pytest.approx(light(photos[0]) - light(photos[-1]), abs=0.5)
+    assert light(alone) - light(results[-1]) > 1  # which one by one is made a day

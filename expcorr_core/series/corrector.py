@@ -19,7 +19,9 @@ from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
 from ..corrector import Corrector
+from ..image.exposure import gain_exposure
 from ..image.matching import matched
+from ..image.report import exposure_error
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..photos.metadata import Metadata
@@ -37,6 +39,9 @@ REACH, KEYFRAMES = 3.0, 24  # smoothing times that frames count for; frames that
 # Share of the view that is alike in frames of one light, at least (hunting by 1 EV leaves 0.8 and more, a lamp that
 # lights half of the view by 3 stops 0.25); and how many frames at each side of a change tell that it lasts.
 SAME_LIGHT, LASTING = 0.6, 3
+# Frames on each side that tell how the corrections of a time-lapse change, or a fifth of it; and how far the line
+# through them is kept level, since at the ends hunting gives it a slope.
+LIFT_TIME, SLOPE = 120, 0.1
 RIGHT = 1000.0  # weight of photos that are right as they are
 
 
@@ -66,6 +71,7 @@ class Part:
         weights: how much each of them counts; the photo's own counts 1.
         time_lapse: whether the group is a time-lapse.
         right: whether the photo stays as it is.
+        shift: stops by which what the corrections agree on is brightened, so that a time-lapse keeps its own course.
     """
 
     group: int
@@ -74,6 +80,7 @@ class Part:
     weights: tuple[float, ...] = ()
     time_lapse: bool = False
     right: bool = False
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,14 @@ def plan(shots: Sequence[Shot], right: Collection[int] = ()) -> list[Part]:
         if all(shots[member].taken is not None for member in members):
             members.sort(key=lambda member: (shots[member].taken or 0.0, member))
         lapse = is_time_lapse([shots[member] for member in members])
-        for run in _runs(members, shots) if lapse else [members]:
+        runs = _runs(members, shots) if lapse else [members]
+        lifts = dict.fromkeys(members, 0.0)
+        if lapse and not any(member in right for member in members):
+            for run in runs:
+                lifts.update(zip(run, _smoothed([shots[k].lift for k in run]), strict=True))
+        # The frames that are least wrong get their own correction, and the others keep their distance from them.
+        usual = min(lifts.values(), key=abs)
+        for run in runs:
             fixed = [member for member in run if member in right]
             for place, member in enumerate(run):
                 weights = _in_time(run, place) if lapse else _in_scene(run, place)
@@ -118,6 +132,7 @@ def plan(shots: Sequence[Shot], right: Collection[int] = ()) -> list[Part]:
                     weights=tuple(weights.values()),
                     time_lapse=lapse,
                     right=member in right,
+                    shift=round(usual - lifts[member], 3),
                 )
     return [parts[number] for number in range(len(shots))]
 
@@ -141,6 +156,22 @@ def _runs(members: Sequence[int], shots: Sequence[Shot]) -> list[Sequence[int]]:
         if steady and not any(same(one, other) for one, other in product(*sides)):
             starts.append(place)
     return [members[begin:end] for begin, end in pairwise([*starts, len(members)])]
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """A course smoothed by a straight line through the values around each, so that the ends hardly lag."""
+    course, places = np.array(values), np.arange(len(values))
+    reach = min(LIFT_TIME, len(values) // 5 + 1)
+    found = []
+    for place in range(len(course)):
+        near = slice(max(0, place - reach), place + reach + 1)
+        away = (places[near] - place) / reach
+        weights = np.cos(away * (np.pi / 2)) ** 2
+        lines = np.stack((np.ones(len(away)), away))
+        matrix = (lines * weights) @ lines.T
+        matrix[1, 1] += SLOPE * weights.sum()
+        found.append(float(np.linalg.solve(matrix, (lines * weights) @ course[near])[0]))
+    return found
 
 
 def _in_scene(members: Sequence[int], place: int) -> dict[int, float]:
@@ -230,7 +261,7 @@ class SeriesCorrector:
             return Seen(shot=shot, result=shot.look)
         examined = self.corrector.examine(seen, self.settings)
         return Seen(
-            shot=shot,
+            shot=replace(shot, lift=-float(exposure_error(seen, examined.corrected))),
             result=_eight_bit(resize(examined.corrected, SIDES)),
             well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
         )
@@ -259,10 +290,10 @@ class SeriesCorrector:
                 small, self.corrector.correct_reduced(small, self.settings, space), self.settings
             ), None
         common, share = agreed
-        source = resize(small, SIDES)
-        grid = self.corrector.fit(source, space.carry_back(source, common) if space else common, self.settings)
+        source, wanted = resize(small, SIDES), gain_exposure(common, part.shift) if part.shift else common
+        grid = self.corrector.fit(source, space.carry_back(source, wanted) if space else wanted, self.settings)
         shown = space.to_srgb(grid.slice(source)) if space else grid.slice(source)
-        return grid, Agreement(_apart(_tensor(seen.result), common, share), _apart(shown, common, share))
+        return grid, Agreement(_apart(_tensor(seen.result), common, share), _apart(shown, wanted, share))
 
     @staticmethod
     def _agreed(seen: Seen, others: Sequence[Seen], part: Part) -> tuple[Tensor, Tensor] | None:

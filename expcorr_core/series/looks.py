@@ -17,7 +17,7 @@ from .corrector import Part, Seen
 from .likeness import marks_of
 from .shot import SIDE, Marks, Shot
 
-FACTS = ("height", "width", "taken", "stops", "bias", "camera")
+FACTS = ("height", "width", "taken", "stops", "bias", "camera", "lift")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class Membership:
     def key(self) -> str:
         """Checksum of everything that the photo's result takes from the others."""
         others = sorted(zip((path.name for path in self.others), self.part.weights, strict=True))
-        return hashlib.sha256(json.dumps([self.look.name, others, self.part.right]).encode()).hexdigest()
+        facts = [self.look.name, others, self.part.right, self.part.shift]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def save_look(path: Path, seen: Seen) -> None:

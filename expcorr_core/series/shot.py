@@ -72,12 +72,14 @@ class Shot(Facts):
         look: display values of the whole photo, reduced without keeping its aspect ratio, uint8, ``(3, 96, 96)``.
         height, width: of the photo, upright, pixels.
         marks: what it is compared by; None where that was not found yet.
+        lift: stops by which its own correction brightens it.
     """
 
     look: NDArray[np.uint8]
     height: int
     width: int
     marks: Marks | None = None
+    lift: float = 0.0
 
     @classmethod
     def of(cls, image: Tensor, metadata: Metadata | None = None) -> Shot:
