@@ -73,6 +73,7 @@ def find_correction(
         settings = work.settings
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
 
+    membership = None if job.exposures else job.membership  # a fused bracket is corrected by itself
     judged: Tensor | None = None
     agreement: Agreement | None = None
     if work.grid:
@@ -84,10 +85,10 @@ def find_correction(
     elif corrector:
         small = corrector.reduce(image, work.settings)
         judged = corrector.well_exposed(small, work.settings, photo.space)
-        if job.membership:
+        if membership:
             series = SeriesCorrector(corrector, work.settings)
-            seen, *others = (load_look(path) for path in (job.membership.look, *job.membership.others))
-            grid, agreement = series.correction(seen, others, job.membership.part, small, photo.space)
+            seen, *others = (load_look(path) for path in (membership.look, *membership.others))
+            grid, agreement = series.correction(seen, others, membership.part, small, photo.space)
         else:
             grid = corrector.fit(small, corrector.correct_reduced(small, work.settings, photo.space), work.settings)
         correction = described(grid)
@@ -108,7 +109,7 @@ def find_correction(
         apart=agreement.after if agreement else None,
         unchanged=False,
     )
-    if job.membership and job.membership.part.right:
+    if membership and membership.part.right:
         return replace(found, unchanged=True, right=True)
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()
