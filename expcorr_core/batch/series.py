@@ -167,10 +167,9 @@ def fused_jobs(series: Series) -> list[Job]:
     taken = {key(os.path.realpath(path)): job.source for job in series.jobs for path in job.outputs}
     found = []
     for bracket in series.brackets:
-        looks = [load_look(job.membership.look).shot.look for job in bracket if job.membership]
-        if len(looks) < 2:  # the others were only named with --like
+        if len(bracket) < 2:  # the others were only named with --like
             continue
-        middle = bracket[reference_of([torch.from_numpy(look)[None].float() / 255 for look in looks])]
+        middle = _middle_of(bracket)
         target = middle.target.with_name(f"{middle.target.stem}_fused{middle.target.suffix}")
         place = key(os.path.realpath(target))
         refusal, subject = middle.refusal, f"the bracket of {middle.source} would be fused to {target}"
@@ -181,3 +180,8 @@ def fused_jobs(series: Series) -> list[Job]:
         exposures = tuple(job.source for job in bracket)
         found.append(middle._replace(target=target, comparison=None, sidecars=(), exposures=exposures, refusal=refusal))
     return found
+
+
+def _middle_of(bracket: Sequence[Job]) -> Job:
+    looks = [load_look(job.membership.look).shot.look for job in bracket if job.membership]
+    return bracket[reference_of([torch.from_numpy(look)[None].float() / 255 for look in looks])]
