@@ -22,13 +22,14 @@ from .sidecars import profile_of
 if TYPE_CHECKING:
     from .bulk import Job, Source
 
-# Of memory, while a bracket is fused: for each pixel of the result, and for each pixel of each exposure.
-BYTES_A_PIXEL, BYTES_AN_EXPOSURE = 60, 24
+# Of memory, while a bracket is fused: for each pixel of the result, for each pixel of each exposure (24 with 8 bits, 27
+# with 16), and to align the exposures.
+BYTES_A_PIXEL, BYTES_AN_EXPOSURE, ALIGNING_BYTES = 70, 27, 200 * 2**20
 
 
 def fusing_bytes(pixels: Sequence[int]) -> int:
     """Bytes of memory that are needed to fuse exposures of so many pixels."""
-    return BYTES_A_PIXEL * max(pixels) + BYTES_AN_EXPOSURE * sum(pixels)
+    return ALIGNING_BYTES + BYTES_A_PIXEL * max(pixels) + BYTES_AN_EXPOSURE * sum(pixels)
 
 
 class _Exposures:
