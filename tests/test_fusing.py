@@ -272,7 +272,24 @@ def test_names_that_are_taken_are_refused(bracket: tuple[Job, Work], monkeypatch
     [job] = fused_jobs(Series(jobs=[*jobs, other._replace(source=fusing.target)], brackets=[jobs]))
     assert job.refusal.endswith("b_fused.png, which is an input; choose another output with -o")
     assert correct_file(job, work).error == job.refusal
-    assert fused_jobs(Series(jobs=jobs, brackets=[jobs[:1]])) == []
+
+
+@pytest.mark.slow
+def test_a_series_without_brackets_says_so(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("correct", photo.parent, "-o", tmp_path / "out", "--series", "--fuse", "--quiet") == 0
+    assert "no exposure brackets were found, so nothing is fused" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_photo_named_as_right_alone_is_not_fused(shoot: Path, tmp_path: Path) -> None:
+    """Its bracket has the others; the result is beside theirs, not beside the photo itself."""
+    right, out = tmp_path / "right" / "b.png", tmp_path / "out"
+    right.parent.mkdir()
+    (shoot / "b.png").rename(right)
+    assert run("correct", shoot, "-o", out, "--series", "--fuse", "--like", right, "--quiet") == 0
+    assert [path.name for path in right.parent.iterdir()] == ["b.png"]
+    [row] = (row for row in rows(out).values() if row["status"] == "fused")
+    assert row["file"] == f"{shoot / 'a.png'}; {shoot / 'c.png'}"
 
 
 def test_fuse_is_for_series(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ class Series:
         jobs: the photos, each with its part in the series.
         groups: sizes of the groups of two and more photos of one scene.
         time_lapses: sizes of those that are time-lapses instead.
-        brackets: the exposure brackets in the groups: their photos, which are among the jobs.
+        brackets: the exposure brackets in the groups: their photos among the jobs, two or more.
         unlike: photos that are right as they are, and show no scene of the series.
     """
 
@@ -149,12 +149,16 @@ def as_series(jobs: Sequence[Job], right: Sequence[Job], looked: Iterable[Looked
     groups = [group for group in members.values() if len(group) > 1]
     scenes = [group for group in groups if not parts[group[0]].time_lapse]
     run = {job: job._replace(membership=memberships.get(job)) for job in jobs}
-    brackets = [[group[k] for k in bracket] for group in scenes for bracket in find_brackets([shots[k] for k in group])]
+    brackets = [  # without photos that were only named as right
+        [run[known[group[k]]] for k in bracket if known[group[k]] in run]
+        for group in scenes
+        for bracket in find_brackets([shots[k] for k in group])
+    ]
     return Series(
         jobs=list(run.values()),
         groups=[len(group) for group in scenes],
         time_lapses=[len(group) for group in groups if parts[group[0]].time_lapse],
-        brackets=[[run[known[k]] for k in bracket if known[k] in run] for bracket in brackets],
+        brackets=[bracket for bracket in brackets if len(bracket) > 1],
         unlike=[known[number].source for number in sorted(fixed) if parts[number].size == 1],
     )
 
@@ -167,8 +171,6 @@ def fused_jobs(series: Series) -> list[Job]:
     taken = {key(os.path.realpath(path)): job.source for job in series.jobs for path in job.outputs}
     found = []
     for bracket in series.brackets:
-        if len(bracket) < 2:  # the others were only named with --like
-            continue
         middle = _middle_of(bracket)
         target = middle.target.with_name(f"{middle.target.stem}_fused{middle.target.suffix}")
         place = key(os.path.realpath(target))
