@@ -190,6 +190,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --series: a photo that is right as it is, whose look the others of its scene get; may be repeated",
     )
     correct.add_argument(
+        "--fuse",
+        action="store_true",
+        help="with --series: also write NAME_fused for each exposure bracket: its photos, aligned and fused",
+    )
+    correct.add_argument(
         "--watch",
         action="store_true",
         help="watch one folder: correct what is in it and what comes, until Ctrl-C; needs expcorr[watch] to be quick",

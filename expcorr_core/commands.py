@@ -89,8 +89,9 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
         return _correct_piped(args, work, sidecars)
     bulk = is_bulk(args.inputs)
     series = args.command == "correct" and args.series
-    if args.command == "correct" and args.like and not series:
-        raise UsageError("--like is for photos that are corrected as a series; add --series")
+    for option in ("like", "fuse") if args.command == "correct" and not series else ():
+        if getattr(args, option):
+            raise UsageError(f"--{option} is for photos that are corrected as a series; add --series")
     if series:
         _refuse(args, ("dry_run",), "--series: what becomes of a photo depends on the others")
         if not bulk:
@@ -123,7 +124,7 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
             for outcome in _outcomes(jobs, work, args):
                 found[outcome.source] = outcome
                 bar.update()
-                bar.set_postfix_str(Path(outcome.source).name)
+                bar.set_postfix_str(Path(outcome.target).name)
                 if outcome.error:
                     bar.write(f"expcorr: {outcome.error}", file=sys.stderr)
                 if outcome.left_out and len(jobs) < FEW:
@@ -134,7 +135,7 @@ def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str
     except Stopped as stopped:
         raise KeyboardInterrupt from stopped
     finally:  # after a stop too
-        outcomes = [found[str(job.source)] for job in jobs if str(job.source) in found]
+        outcomes = [found[job.name] for job in jobs if job.name in found]
         if bulk:
             remove_leftovers(args.output)  # of workers that were killed
         if report:
@@ -247,7 +248,7 @@ def _workers(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> int:
 
 def _as_series(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Sequence[Job]:
     """Look at the photos, and find out which belong together."""
-    from .batch.series import as_series, look_at_all
+    from .batch.series import as_series, fused_jobs, look_at_all
 
     by_place = {os.path.realpath(job.source): job for job in jobs}
     right = [by_place.get(os.path.realpath(path)) or Job(path, path, None) for path in args.like or ()]
@@ -271,7 +272,9 @@ def _as_series(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Seq
         print(f"expcorr: {path}, given with --like, shows no scene of the others; it changes nothing", file=sys.stderr)
     if not args.quiet:
         print(f"series: {series}")
-    return series.jobs
+    if args.fuse and not series.brackets:
+        print("expcorr: no exposure brackets were found, so nothing is fused", file=sys.stderr)
+    return [*series.jobs, *(fused_jobs(series) if args.fuse else ())]
 
 
 def _show_plan(jobs: Sequence[Job], work: Work) -> int:

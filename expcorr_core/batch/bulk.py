@@ -39,8 +39,9 @@ from ..photos.writing import format_of, save_photo
 from ..series.looks import Membership
 from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
 from .found import find_correction
+from .fused import fused_photo, fusing_bytes
 from .journal import Entry, Journal
-from .outcome import BEFORE, COPIED, CORRECTED, FAILED, PLANNED, RIGHT, SKIPPED, Outcome, measured
+from .outcome import BEFORE, COPIED, CORRECTED, FAILED, FUSED, PLANNED, RIGHT, SKIPPED, Outcome, measured
 from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 from .sidecars import Corrected, Sidecars, write_sidecar
 
@@ -59,6 +60,21 @@ class Job(NamedTuple):
     refusal: str = ""
     sidecars: Sidecars = ()
     membership: Membership | None = None  # in a series
+    exposures: tuple[Path, ...] = ()  # of a bracket that is fused; the source is the one whose view the result has
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        return self.exposures or (self.source,)
+
+    @property
+    def name(self) -> str:
+        """Its files, for the report."""
+        return "; ".join(map(str, self.sources))
+
+    @property
+    def subject(self) -> str:
+        """What a sentence on it is about."""
+        return f"the bracket of {self.source}" if self.exposures else str(self.source)
 
     @property
     def photos(self) -> list[Path]:
@@ -72,6 +88,7 @@ class Job(NamedTuple):
             comparison=self.comparison and self.comparison.absolute(),
             sidecars=tuple((kind, path.absolute()) for kind, path in self.sidecars),
             membership=self.membership and self.membership.absolute(),
+            exposures=tuple(path.absolute() for path in self.exposures),
         )
 
     @property
@@ -133,7 +150,7 @@ class Work:
 
     def key_of(self, job: Job) -> str:
         """The same with what the result of a photo takes from its series."""
-        if not job.membership:
+        if not job.membership or job.exposures:
             return self.key
         return hashlib.sha256(f"{self.key} {job.membership.key}".encode()).hexdigest()
 
@@ -172,20 +189,21 @@ def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome
     """
     prepare()
     start = time.perf_counter()
-    names = str(job.source), str(job.target)
+    names = job.name, str(job.target)
     try:
         if job.refusal:
             raise ImageError(job.refusal)
-        source = read_source(job.source, work.resume)
-        own = _own(entries, job, work, source.checksum)
+        sources = [read_source(path, work.resume) for path in job.sources]
+        checksum = _joined([source.checksum for source in sources])
+        own = _own(entries, job, work, checksum)
         if not own and work.resume and any(map(os.path.lexists, job.outputs)):
             # A process that was killed may have written them after the journal was read.
-            own = _own(journal_of([job], work)[0], job, work, source.checksum)
+            own = _own(journal_of([job], work)[0], job, work, checksum)
         if done := _done_before(job, work, own):
             return done
-        outcome = _correct(job, work, source, overwrite=work.overwrite or bool(own))
+        outcome = _correct(job, work, sources, checksum, overwrite=work.overwrite or bool(own))
     except Exception as error:  # whatever happens to one photo, the others go on
-        return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.source))
+        return Outcome(*names, FAILED, seconds=time.perf_counter() - start, error=describe(error, job.subject))
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
@@ -205,16 +223,21 @@ def read_source(path: Path, checksum: bool) -> Source:
     return Source(content, None, hashlib.sha256(content).hexdigest() if checksum else "")
 
 
+def _joined(checksums: Sequence[str]) -> str:
+    """That of a photo, or one of all exposures of a bracket."""
+    return hashlib.sha256(" ".join(checksums).encode()).hexdigest() if checksums[1:] else checksums[0]
+
+
 def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
     """What :func:`correct_file` would do, from checksums and names only."""
-    names = str(job.source), str(job.target)
+    names = job.name, str(job.target)
     try:
         if job.refusal:
             raise ImageError(job.refusal)
-        if done := _done_before(job, work, _own(entries, job, work, digest(job.source))):
+        if done := _done_before(job, work, _own(entries, job, work, _joined([digest(p) for p in job.sources]))):
             return done
     except (ValueError, OSError) as error:
-        return Outcome(*names, FAILED, error=describe(error, job.source))
+        return Outcome(*names, FAILED, error=describe(error, job.subject))
     return Outcome(*names, PLANNED)
 
 
@@ -227,7 +250,7 @@ def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
     """The outcome if all results exist, as they were written; ImageError where they may not be written."""
     for entry in own:
         if all(_is_result(path, entry) for path in job.outputs):
-            return Outcome(str(job.source), str(job.target), BEFORE, group=job.group, **measured(entry))
+            return Outcome(job.name, str(job.target), BEFORE, group=job.group, **measured(entry))
     _check_places(job, work, own)
     return None
 
@@ -249,10 +272,11 @@ def _check_places(job: Job, work: Work, own: Sequence[Entry]) -> None:
             raise ImageError(f"{path} exists; add --overwrite, or choose another output with -o")
 
 
-def _correct(job: Job, work: Work, source: Source, overwrite: bool) -> Outcome:
-    """Correct a photo and write its results; returns the outcome, without its time."""
+def _correct(job: Job, work: Work, sources: Sequence[Source], checksum: str, overwrite: bool) -> Outcome:
+    """Correct a photo, or a fused bracket, and write its results; returns the outcome, without its time."""
     writers: dict[Path, Callable[[Path], tuple[str, ...]]]
-    if huge := source.huge:
+    huge = None if job.exposures else sources[0].huge
+    if huge:
         if huge.strip_bytes > memory():
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
@@ -262,9 +286,12 @@ def _correct(job: Job, work: Work, source: Source, overwrite: bool) -> Outcome:
         result = found.used.slice(image)
         writers = {job.target: lambda path: write_huge(path, huge, found.used, work.metadata)}
     else:
-        check_memory(job.source, source.content)
-        photo = decode_photo(source.content, job.source)
-        image = photo.to_tensor()
+        if job.exposures:
+            photo, image = fused_photo(job, sources)
+        else:
+            check_memory(job.source, sources[0].content)
+            photo = decode_photo(sources[0].content, job.source)
+            image = photo.to_tensor()
         found = find_correction(image, photo, job, work, _corrector(work))
         result = image if found.unchanged else found.used.slice(image)
         changed = photo.with_tensor(result).with_metadata(work.metadata)
@@ -272,12 +299,12 @@ def _correct(job: Job, work: Work, source: Source, overwrite: bool) -> Outcome:
         if compared := job.comparison:
             both = comparison(photo, changed)
             writers[compared] = lambda path: save_photo(path, both, format_of(compared))
-    status = CORRECTED
-    if found.right or found.well_exposed:
+    status = FUSED if job.exposures else CORRECTED
+    if status == CORRECTED and (found.right or found.well_exposed):
         status = RIGHT if found.right else COPIED if work.well_exposed == "copy" else SKIPPED
-        if status != SKIPPED and work.metadata == "all" and _has_format(source, job):
-            writers[job.target] = lambda path: _copied(source, path)
-    outcome = Outcome(str(job.source), str(job.target), status, group=job.group, **measured(found))
+        if status != SKIPPED and work.metadata == "all" and _has_format(sources[0], job):
+            writers[job.target] = lambda path: _copied(sources[0], path)
+    outcome = Outcome(job.name, str(job.target), status, group=job.group, **measured(found))
     if status == SKIPPED:
         return outcome
     corrected = Corrected(image, result, (huge or photo).space, found.correction)
@@ -296,9 +323,7 @@ def _correct(job: Job, work: Work, source: Source, overwrite: bool) -> Outcome:
             if work.resume and work.output:
                 files = {path.name: digest(temporary[path]) for path in job.outputs}
                 target = job.target.relative_to(work.output).as_posix()
-                entry = Entry(
-                    target=target, source=source.checksum, key=work.key_of(job), files=files, **measured(outcome)
-                )
+                entry = Entry(target=target, source=checksum, key=work.key_of(job), files=files, **measured(outcome))
                 Journal(work.output).add(entry)
     except ImageError:
         raise
@@ -343,13 +368,14 @@ def most_pixels() -> int:
     return min(MAX_PIXELS, memory() // BYTES_A_PIXEL)
 
 
-def needs(path: Path) -> tuple[int, float]:
-    """Pixels of a photo, from its header only, and bytes of memory needed to correct it in its own process."""
+def needs(*paths: Path) -> tuple[int, float]:
+    """Pixels of a photo or a bracket, from headers only, and bytes of memory needed for it in a process of its own."""
     try:
-        if huge := find_huge(path, most_pixels()):
+        if huge := find_huge(paths[0], most_pixels()):
             return huge.height * huge.width, WORKER_BYTES + huge.strip_bytes
-        pixels = photo_size(path)
-        return pixels, WORKER_BYTES + pixels * BYTES_A_PIXEL + path.stat().st_size
+        pixels = [photo_size(path) for path in paths]
+        held = fusing_bytes(pixels) if len(paths) > 1 else pixels[0] * BYTES_A_PIXEL
+        return sum(pixels), WORKER_BYTES + held + sum(path.stat().st_size for path in paths)
     except (ImageError, OSError):  # correcting it reports the reason
         return 0, WORKER_BYTES
 
@@ -364,14 +390,14 @@ def comparison(before: Photo, after: Photo) -> Photo:
     return base.with_tensor(torch.cat((halves[0], gap, halves[1]), 3))
 
 
-def describe(error: Exception, source: Path) -> str:
+def describe(error: Exception, subject: object) -> str:
     """One line that names the file."""
     if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, FileNotFoundError):
-        return f"{source} does not exist; check the name"
+        return f"{subject} does not exist; check the name"
     reason = "not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
-    return f"{source} could not be corrected: {reason or type(error).__name__}"
+    return f"{subject} could not be corrected: {reason or type(error).__name__}"
 
 
 def journal_of(jobs: Sequence[Job], work: Work) -> list[list[Entry]]:
@@ -427,19 +453,19 @@ def _correct_here(tried: Sequence[tuple[Job, Sequence[Entry]]], work: Work) -> I
 
 def task_of(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:
     """The call of :func:`correct_file`, or a like function, for a photo."""
-    pixels, held = needs(job.source)
+    pixels, held = needs(*job.sources)
     limit = work.seconds(pixels)
     return Task((job, work, entries), crashed(job), held, limit, late(job, limit))
 
 
 def crashed(job: Job) -> Outcome:
     """The outcome for a photo that crashes every process that corrects it."""
-    reason = f"{job.source} crashes the program that corrects it; convert it or leave it out"
-    return Outcome(str(job.source), str(job.target), FAILED, error=reason)
+    reason = f"{job.subject} crashes the program that corrects it; convert it or leave it out"
+    return Outcome(job.name, str(job.target), FAILED, error=reason)
 
 
 def late(job: Job, limit: float) -> Outcome:
     """The outcome for a photo that takes longer than ``limit`` seconds."""
-    reason = f"{job.source} took more than {limit:.0f} s and was abandoned"
+    reason = f"{job.subject} took more than {limit:.0f} s and was abandoned"
     advice = "allow more with --time-limit, or leave it out"
-    return Outcome(str(job.source), str(job.target), FAILED, seconds=limit, error=f"{reason}; {advice}")
+    return Outcome(job.name, str(job.target), FAILED, seconds=limit, error=f"{reason}; {advice}")

@@ -74,6 +74,7 @@ def find_correction(
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
 
     probability: float | None = None
+    membership = None if job.exposures else job.membership  # a fused bracket is corrected by itself
     agreement: Agreement | None = None
     if work.grid:
         correction = _given(work.grid)
@@ -83,10 +84,10 @@ def find_correction(
             raise ImageError(f"{job.source} {error}") from error
     elif corrector:
         small = corrector.reduce(image, work.settings)
-        if job.membership:
+        if membership:
             series = SeriesCorrector(corrector, work.settings)
-            seen, *others = (load_look(path) for path in (job.membership.look, *job.membership.others))
-            grid, agreement = series.correction(seen, others, job.membership.part, small, photo.space)
+            seen, *others = (load_look(path) for path in (membership.look, *membership.others))
+            grid, agreement = series.correction(seen, others, membership.part, small, photo.space)
             probability = seen.well_exposed
         else:
             examined = corrector.examine(small, work.settings, photo.space)
@@ -110,7 +111,7 @@ def find_correction(
         apart=agreement.after if agreement else None,
         unchanged=False,
     )
-    if job.membership and job.membership.part.right:
+    if membership and membership.part.right:
         return replace(found, unchanged=True, right=True)
     if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
         grid = BilateralGrid.identity()

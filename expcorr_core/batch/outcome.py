@@ -15,7 +15,7 @@ COLUMNS = (
     "file", "result", "status", "exposure_ev", "change", "seconds", "error", "left_out", "lut_db", "xmp_db",
     "well_exposed", "apart_alone", "apart", "group",
 )  # fmt: skip
-CORRECTED, BEFORE, FAILED, PLANNED = "corrected", "done before", "failed", "to do"
+CORRECTED, FUSED, BEFORE, FAILED, PLANNED = "corrected", "fused", "done before", "failed", "to do"
 COPIED, SKIPPED, RIGHT = "well exposed (copied)", "well exposed (left out)", "right (copied)"
 
 
@@ -51,9 +51,9 @@ class Outcome(Measured):
     """The result for one photo.
 
     Attributes:
-        source, target: the files.
-        status: ``corrected``, ``done before``, ``failed``, ``well exposed (copied)`` or ``(left out)``, or ``right
-            (copied)``; ``to do`` where it was only planned.
+        source, target: the files; all exposures of a fused bracket, with semicolons between.
+        status: ``corrected``, ``fused``, ``done before``, ``failed``, ``well exposed (copied)`` or ``(left out)``, or
+            ``right (copied)``; ``to do`` where it was only planned.
         seconds: time taken.
         error: why it failed, one sentence.
         left_out: names of what the photo's file contained and the result does not.

@@ -45,7 +45,7 @@ def correct_on_ray(jobs: Sequence[Job], work: Work, address: str, workers: int |
         missing.discard(number)
         journals.add(journal)
         job = jobs[number]
-        yield replace(outcome, source=str(job.source), target=str(job.target))
+        yield replace(outcome, source=job.name, target=str(job.target))
     yield from (_lost(jobs[number], work) for number in sorted(missing))
     gather(work, journals)
 
@@ -114,7 +114,7 @@ def _look(job: Job, work: Work, right: bool) -> Looked:
 @contextmanager
 def _limited(job: Job, work: Work) -> Iterator[None]:
     """End this process where a photo takes too long, whatever the decoder does."""
-    limit = work.seconds(needs(job.source)[0])
+    limit = work.seconds(needs(*job.sources)[0])
     if limit < math.inf:
         faulthandler.dump_traceback_later(limit, exit=True)
     try:
@@ -127,5 +127,5 @@ def _lost(job: Job, work: Work) -> Outcome:
     """The outcome for a photo that none of its workers finished."""
     if not work.time_limit:
         return crashed(job)
-    reason = f"{job.source} crashes the program that corrects it, or takes longer than --time-limit allows"
-    return Outcome(str(job.source), str(job.target), FAILED, error=f"{reason}; convert it or leave it out")
+    reason = f"{job.subject} crashes the program that corrects it, or takes longer than --time-limit allows"
+    return Outcome(job.name, str(job.target), FAILED, error=f"{reason}; convert it or leave it out")

@@ -6,17 +6,22 @@ a run that is stopped does not look at it again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from ..machine import cores, memory
 from ..photos.reading import decode_photo
 from ..series.brackets import find_brackets
 from ..series.corrector import SeriesCorrector, plan
+from ..series.fusing import reference_of
 from ..series.looks import Membership, load_look, save_look
 from .bulk import Job, Work, check_memory, corrector_of, prepare, read_source, task_of
+from .inputs import folded, takes_cases_for_the_same
 from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
 
 LOOKS = ".expcorr-looks"  # folder below the output
@@ -98,19 +103,19 @@ class Series:
         jobs: the photos, each with its part in the series.
         groups: sizes of the groups of two and more photos of one scene.
         time_lapses: sizes of those that are time-lapses instead.
-        brackets: sizes of the exposure brackets in the groups.
+        brackets: the exposure brackets in the groups: their photos among the jobs, two or more.
         unlike: photos that are right as they are, and show no scene of the series.
     """
 
     jobs: Sequence[Job]
     groups: Sequence[int] = ()
     time_lapses: Sequence[int] = ()
-    brackets: Sequence[int] = ()
+    brackets: Sequence[Sequence[Job]] = ()
     unlike: Sequence[Path] = ()
 
     def __str__(self) -> str:
         alone = sum(job.group is None for job in self.jobs)
-        kinds = ((self.groups, "group"), (self.brackets, "bracket"), (self.time_lapses, "time-lapse"))
+        kinds = ((self.groups, "group"), ([len(b) for b in self.brackets], "bracket"), (self.time_lapses, "time-lapse"))
         told = [_told(sizes, name) for sizes, name in kinds if sizes]
         return ", ".join([*told, f"{alone} by themselves"] if alone or not told else told)
 
@@ -143,10 +148,42 @@ def as_series(jobs: Sequence[Job], right: Sequence[Job], looked: Iterable[Looked
         memberships[job] = Membership(part=part, look=looks[number], others=others)
     groups = [group for group in members.values() if len(group) > 1]
     scenes = [group for group in groups if not parts[group[0]].time_lapse]
+    run = {job: job._replace(membership=memberships.get(job)) for job in jobs}
+    brackets = [  # without photos that were only named as right
+        [run[known[group[k]]] for k in bracket if known[group[k]] in run]
+        for group in scenes
+        for bracket in find_brackets([shots[k] for k in group])
+    ]
     return Series(
-        jobs=[job._replace(membership=memberships.get(job)) for job in jobs],
+        jobs=list(run.values()),
         groups=[len(group) for group in scenes],
         time_lapses=[len(group) for group in groups if parts[group[0]].time_lapse],
-        brackets=[len(bracket) for group in scenes for bracket in find_brackets([shots[k] for k in group])],
+        brackets=[bracket for bracket in brackets if len(bracket) > 1],
         unlike=[known[number].source for number in sorted(fixed) if parts[number].size == 1],
     )
+
+
+def fused_jobs(series: Series) -> list[Job]:
+    """One more job for each bracket: the photo NAME_fused, beside the result of the middle exposure."""
+    targets = [job.target for job in series.jobs]
+    key = folded if targets and takes_cases_for_the_same(targets[0].parent) else str
+    inputs = {key(os.path.realpath(job.source)) for job in series.jobs}
+    taken = {key(os.path.realpath(path)): job.source for job in series.jobs for path in job.outputs}
+    found = []
+    for bracket in series.brackets:
+        middle = _middle_of(bracket)
+        target = middle.target.with_name(f"{middle.target.stem}_fused{middle.target.suffix}")
+        place = key(os.path.realpath(target))
+        refusal, subject = middle.refusal, f"the bracket of {middle.source} would be fused to {target}"
+        if place in inputs:
+            refusal = f"{subject}, which is an input; choose another output with -o"
+        elif other := taken.get(place):
+            refusal = f"{subject}, where the result of {other} goes; rename one of the two"
+        exposures = tuple(job.source for job in bracket)
+        found.append(middle._replace(target=target, comparison=None, sidecars=(), exposures=exposures, refusal=refusal))
+    return found
+
+
+def _middle_of(bracket: Sequence[Job]) -> Job:
+    looks = [load_look(job.membership.look).shot.look for job in bracket if job.membership]
+    return bracket[reference_of([torch.from_numpy(look)[None].float() / 255 for look in looks])]

@@ -15,20 +15,21 @@ OUTLIER = 2.0  # mean absolute residuals beyond which a pixel counts less (Huber
 RIDGE = 1e-3  # keeps motion that the images do not determine at zero; share of the mean squared gradient
 
 
-def warp(images: Tensor, maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def warp(images: Tensor, maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> tuple[Tensor, Tensor]:
     """Other frames, moved to this frame's view.
 
     Args:
         images: the other frames, ``(N, C, h, w)``.
         maps: from positions in this view to positions in theirs, ``(N, 3, 3)``.
         size: height and width of the result.
+        mode: of interpolation, ``bilinear`` or ``bicubic``, which keeps more detail, and may go beyond the range.
 
     Returns:
         The images ``(N, C, *size)``, and ``(N, 1, *size)``, 1 where the other frame shows the position, else 0.
     """
     places = F.affine_grid(maps[:, :2].to(images), [len(maps), 1, *size], align_corners=False)
     inside = (places.abs() <= 1).all(3)[:, None].to(images)
-    return F.grid_sample(images, places, padding_mode="border", align_corners=False), inside
+    return F.grid_sample(images, places, mode, padding_mode="border", align_corners=False), inside
 
 
 def camera_motion(before: Tensor, after: Tensor, guess: Tensor) -> Tensor:

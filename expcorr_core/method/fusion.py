@@ -37,12 +37,18 @@ def _square_distance(image: Tensor, centre: Tensor | float) -> Tensor:
     return squares[0].add_(squares[1]).add_(squares[2])
 
 
-def fuse_exposures(images: Sequence[Tensor], progress: Callable[[], None] | None = None) -> Tensor:
+def fuse_exposures(
+    images: Sequence[Tensor],
+    progress: Callable[[], None] | None = None,
+    weights: Sequence[Tensor] | None = None,
+) -> Tensor:
     """Fuse exposures of one scene: Laplacian pyramids blended by Gaussian pyramids of the quality.
 
     Args:
         images: one or more floating-point ``(B, 3, H, W)`` of equal shape, 0..1 (values beyond are clamped).
         progress: called four times per image, after steps that take about the same time.
+        weights: how much each image counts beside its quality, ``(B, 1, H, W)``, from 0 up; some image's is above 0 in
+            every pixel.
 
     Returns:
         ``(B, 3, H, W)``, at least float32, clamped to 0..1.
@@ -57,12 +63,14 @@ def fuse_exposures(images: Sequence[Tensor], progress: Callable[[], None] | None
     levels = max(1, min(images[0].shape[2:]).bit_length() - 1)
     dtype = torch.promote_types(images[0].dtype, torch.float32)
     progress = progress or (lambda: None)
-    weights = []
-    for image in images:
-        weights.append(quality(image.to(dtype).clamp(0, 1)))
+    qualities = []
+    for number, image in enumerate(images):
+        qualities.append(quality(image.to(dtype).clamp(0, 1)))
+        if weights:
+            qualities[-1].mul_(weights[number])
         progress()
-    total = reduce(torch.add, weights)
-    shares = [gaussian_pyramid(weight.div_(total), levels) for weight in weights]
+    total = reduce(torch.add, qualities)
+    shares = [gaussian_pyramid(value.div_(total), levels) for value in qualities]
     result = torch.empty_like(images[0], dtype=dtype)
     for channel in range(3):  # one by one, in a third of the memory
         fused: list[Tensor] = []

@@ -105,7 +105,7 @@ def marks_of(shots: Sequence[Shot]) -> list[Marks]:
     """What some photos are compared by."""
     looks = torch.stack([torch.from_numpy(shot.look) for shot in shots])
     aspects = torch.tensor([shot.width / shot.height for shot in shots])
-    ranks = _ranks(luma(looks.float())[:, 0])[:, None]
+    ranks = ranks_of(luma(looks.float()))
     smooth = _blurred(ranks, GRADIENT_BLUR)
     stretch = aspects.view(-1, 1, 1, 1).clamp(1 / MOST_ASPECT, MOST_ASPECT).sqrt()
     along_x = F.pad(smooth[..., 2:] - smooth[..., :-2], (1, 1)) / stretch
@@ -115,15 +115,19 @@ def marks_of(shots: Sequence[Shot]) -> list[Marks]:
     cells = torch.stack([_cells(*part) for part in PARTS])
     means = torch.einsum("vip,ncpq,wjq->nvwcij", cells, directions, cells).flatten(3).flatten(1, 2)
     descriptors = F.normalize(means, dim=2, eps=1e-3)
-    fine = _blurred(ranks, FINE)
-    fine = fine - _blurred(fine, COARSE)
-    detail = fine / (_blurred(fine.square(), 1.5 * COARSE).sqrt() + FAINT)
-    found = (descriptors, F.avg_pool2d(directions, SIDE // FIELD), detail)
+    found = (descriptors, F.avg_pool2d(directions, SIDE // FIELD), detail_of(ranks))
     return [Marks(*arrays) for arrays in zip(*(part.half().numpy() for part in found), strict=True)]
 
 
-def _ranks(values: Tensor) -> Tensor:
-    """Mean ranks of the pixels of each image ``(N, h, w)``, 0..1: its histogram equalised."""
+def detail_of(ranks: Tensor) -> Tensor:
+    """Fine detail, locally of unit variance, from what :func:`ranks_of` returns, ``(N, 1, h, w)``."""
+    fine = _blurred(ranks, FINE)
+    fine = fine - _blurred(fine, COARSE)
+    return fine / (_blurred(fine.square(), 1.5 * COARSE).sqrt() + FAINT)
+
+
+def ranks_of(values: Tensor) -> Tensor:
+    """Mean ranks of the pixels of each image ``(N, 1, h, w)``, 0..1: its histogram equalised."""
     flat = values.flatten(1).contiguous()
     ordered = flat.sort(1)[0]
     below, upto = (torch.searchsorted(ordered, flat, right=right) for right in (False, True))
