@@ -160,6 +160,20 @@ def clip_sheet(corrector: Corrector, path: Path) -> None:
     sheet(rows, path)
 
 
+def series_sheet(corrector: Corrector, path: Path) -> None:
+    """Overlapping parts of a photograph at four exposures: input, corrected one by one, and as a series."""
+    still = photograph("coffee")
+    parts = ((0, 0, -2.0), (30, 90, -0.7), (10, 160, 0.6), (50, 120, 1.5))  # y, x, EV
+    photos = [shift_exposure(still[..., y : y + 340, x : x + 420], ev, HARD_CLIP) for y, x, ev in parts]
+    photos = [(photo * 255).round() / 255 for photo in photos]
+    rows = [
+        [(f"photo, {ev:+.1f} EV", photo) for photo, (_, _, ev) in zip(photos, parts, strict=True)],
+        [("one by one", corrector(photo)) for photo in photos],
+        [("as a series", result) for result in SeriesCorrector(corrector)(photos)],
+    ]
+    sheet(rows, path)
+
+
 def raw_sheet(corrector: Corrector, path: Path) -> None:
     """Photographs as a sensor saw them that was exposed too long: the JPEG corrected, and the raw file."""
     rows = []
@@ -315,6 +329,7 @@ def main() -> None:
     series_examples()
     workflow_pictures(corrector)
     clip_sheet(corrector, ROOT / "docs" / "clip.jpg")
+    series_sheet(corrector, ROOT / "docs" / "series.jpg")
     plot_front(ROOT / "docs" / "front.png")
     gain_map_sheet(corrector, ROOT / "docs" / "gain_map.jpg")
     good = photograph("astronaut")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -64,6 +64,19 @@ def native_dtype(device: torch.device | str) -> torch.dtype:
 def best_dtype(network: Network, device: torch.device | str) -> torch.dtype:
     """The precision to compute a network in: that of the device, but for the global network, which takes no time."""
     return torch.float32 if isinstance(network, GlobalNetwork) else native_dtype(device)
+
+
+class Examined(NamedTuple):
+    """What was found of photos.
+
+    Attributes:
+        corrected: their full corrections, ``(B, 3, h, w)`` float32, 0..1.
+        well_exposed: ``(B,)`` probabilities that they are well exposed, where as many are as not; None from the paper's
+            network, which has no opinion.
+    """
+
+    corrected: Tensor
+    well_exposed: Tensor | None
 
 
 class Corrector(Pretrained, nn.Module):
@@ -187,7 +200,6 @@ class Corrector(Pretrained, nn.Module):
         check_image(small)  # every pixel contributes to it, so a NaN also shows here, in a fraction of the time
         return small.clamp(0, 1)
 
-    @torch.no_grad()
     def correct_reduced(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor:
         """The full correction of what :meth:`reduce` returns, at that size, whatever ``settings.strength``.
 
@@ -198,29 +210,18 @@ class Corrector(Pretrained, nn.Module):
         Returns:
             ``(B, 3, h, w)`` float32, 0..1.
         """
+        return self.examine(small, settings, space).corrected
+
+    @torch.no_grad()
+    def examine(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Examined:
+        """The same as :meth:`correct_reduced`, and how surely the photos are well exposed."""
         seen = space.to_srgb(small) if space else small
-        corrected = self.correct_small(seen, settings.gains, settings.flip)
+        corrected, well_exposed = self._run(seen, settings.gains, settings.flip)
         if settings.fusion:
             corrected = fuse_exposures((seen, corrected))
         if settings.stretch:
             corrected = stretch_contrast(corrected, settings.stretch)
-        return space.carry_back(small, corrected) if space else corrected
-
-    @torch.no_grad()
-    def well_exposed(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Tensor | None:
-        """How surely photos are well exposed.
-
-        Args:
-            small, settings, space: as for :meth:`correct_reduced`.
-
-        Returns:
-            ``(B,)`` probabilities, where as many photos are well exposed as not; None from the paper's network, which
-            has no opinion.
-        """
-        if not isinstance(self.network, GlobalNetwork):
-            return None
-        seen = (space.to_srgb(small) if space else small).to(self.device)
-        return self.network.find(seen, settings.flip, self.dtype)[1].to(small.device)
+        return Examined(space.carry_back(small, corrected) if space else corrected, well_exposed)
 
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, flip: bool = False) -> Tensor:
         """Run only the network, at the image's own size.
@@ -235,17 +236,22 @@ class Corrector(Pretrained, nn.Module):
         Raises:
             ValueError: the gains do not fit the network.
         """
+        return self._run(image, gains, flip)[0]
+
+    def _run(self, image: Tensor, gains: Sequence[float] | None, flip: bool) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`correct_small` returns, and ``(B,)`` how surely the photos are well exposed."""
         if isinstance(self.network, GlobalNetwork):
             if gains is not None:
                 raise ValueError("gains are for networks with pyramid levels, such as the paper's")
             seen = image.to(self.device)
-            return self.network.find(seen, flip, self.dtype)[0].apply(seen).clamp(0, 1).to(image.device)
+            curves, probability = self.network.find(seen, flip, self.dtype)
+            return curves.apply(seen).clamp(0, 1).to(image.device), probability.to(image.device)
         if self.network.normalised:
             image = normalise_range(image)
         result = self._run_levels(self.network, image, gains)
         if flip:
             result = (result + self._run_levels(self.network, image.flip(3), gains).flip(3)) / 2
-        return result
+        return result, None
 
     def _run_levels(self, network: ExposureNetwork, image: Tensor, gains: Sequence[float] | None) -> Tensor:
         height, width = image.shape[2:]

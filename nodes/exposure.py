@@ -151,7 +151,7 @@ class ExposureReport(io.ComfyNode):
             if corrector:
                 small = reduce_to(frame, WORKING_SIZE).clamp(0, 1)
                 errors.append(float(exposure_error(small, corrector(small))))
-                judged = corrector.well_exposed(small.float(), Settings())
+                judged = corrector.examine(small.float(), Settings()).well_exposed
                 words = exposure_in_words(errors[-1], WELL_EXPOSED, None if judged is None else float(judged))
                 line += f", {words}"
             lines.append(line)

@@ -30,6 +30,7 @@ from expcorr_core.corrections.camera_raw import camera_raw_settings
 from expcorr_core.corrections.curves import apply_curves, fit_curves
 from expcorr_core.corrections.grid_file import Correction, GridError, load_grid, save_grid
 from expcorr_core.corrections.lut import Lut
+from expcorr_core.corrector import Examined
 from expcorr_core.files import digest
 from expcorr_core.image.colour import luma, srgb_to_linear
 from expcorr_core.image.limits import Limits
@@ -338,12 +339,12 @@ def both(photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     dark = np.asarray(Image.open(photo)) // 4
     Image.fromarray(dark).save(photo.with_name("dark.jpg"), comment="dark")
     corrector = bulk.corrector_of(None, "cpu")
-    find = corrector.correct_small
+    find = corrector.examine
 
-    def correct(image: Tensor, gains: object = None, flip: bool = False) -> Tensor:
-        return image * 0.97 if image.mean() > 0.2 else find(image, None, flip)
+    def examine(small: Tensor, *args: Any) -> Examined:
+        return Examined(small * 0.97, None) if small.mean() > 0.2 else find(small, *args)
 
-    monkeypatch.setattr(corrector, "correct_small", correct)
+    monkeypatch.setattr(corrector, "examine", examine)
     return photo.parent
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.matching import tone_matched
 from expcorr_core.image.motion import camera_motion, warp
 from expcorr_core.image.resize import resize
+from expcorr_core.method.global_level import ToneCurves
 from expcorr_core.settings import Settings
 from expcorr_core.video.sequence import LOOK, SequenceCorrector, Smoothing, compare
 
@@ -89,6 +91,40 @@ def test_flicker_is_less_than_frame_by_frame(
     smoothing = Smoothing(every=2, lookahead=lookahead)
     alone = followed([corrector(frame[None])[0] for frame in frames])
     assert followed(list(SequenceCorrector(corrector, smoothing=smoothing)(frames))) < alone * share
+
+
+@pytest.mark.parametrize(("lookahead", "share"), [(True, 0.05), (False, 0.3)])
+@pytest.mark.slow
+def test_the_decision_to_leave_a_frame_as_it_is_does_not_flicker(
+    default_corrector: Corrector, still: Tensor, lookahead: bool, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exposure hunts around a threshold from which on the network is sure that a frame is well exposed."""
+    frames = [shift_exposure(still, -1 + 0.1 * math.sin(index)) for index in range(24)]
+    threshold = shift_exposure(still, -1).mean()
+    network = default_corrector.network
+    run = network.forward
+
+    def hunting(image: Tensor, *args: Any) -> tuple[ToneCurves, Tensor]:
+        found, _ = run(image, *args)
+        return found, torch.where(image.mean((1, 2, 3)) > threshold, 9.0, -9.0)
+
+    monkeypatch.setattr(network, "forward", hunting)
+
+    def steps(smoothing: Smoothing) -> Tensor:
+        results = list(SequenceCorrector(default_corrector, smoothing=smoothing)(frames))
+        return torch.stack([luma(result).mean() for result in results]).diff().abs()
+
+    alone, ours = (steps(smoothing) for smoothing in (Smoothing(0, 1), Smoothing(every=1, lookahead=lookahead)))
+    assert alone.max() > 0.05
+    assert ours.mean() < alone.mean() * share
+
+
+@pytest.mark.slow
+def test_exposure_that_hunts_between_two_fitted_grids_is_followed(default_corrector: Corrector, still: Tensor) -> None:
+    frames = [shift_exposure(still, -1 + 0.15 * math.sin(2 * math.pi * index / 10)) for index in range(20)]
+    results = list(SequenceCorrector(default_corrector)(frames))
+    before, after = (torch.stack([luma(frame).mean() for frame in x]).diff().abs().mean() for x in (frames, results))
+    assert after < before * 0.2
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_a_damaged_look_is_told(shoot: Path, tmp_path: Path) -> None:
     look = looked[0].look
     assert look
     look.write_bytes(look.read_bytes()[:5000])
-    with pytest.raises(ImageError, match=r"npz, which holds a photo of the series, is missing or damaged; run again"):
+    with pytest.raises(ImageError, match=r"safetensors, which holds a photo of the series, is missing or damaged; run"):
         load_look(look)
 
 

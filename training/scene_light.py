@@ -59,13 +59,13 @@ def read_scenes(files: list[Path], count: int, quiet: bool = False) -> Scenes:
         squares = [
             sample(torch.from_numpy(to_srgb_light(picture)).permute(2, 0, 1)[None], SIDE, SIDE) for picture in pictures
         ]
-        found = _metered(torch.cat(squares))
+        found = metered_stops(torch.cat(squares))
         stops.append(found.half())
         targets.append((_target(found) * 255).round().byte())
     return Scenes(torch.cat(stops), torch.cat(targets))
 
 
-def _metered(light: Tensor) -> Tensor:
+def metered_stops(light: Tensor) -> Tensor:
     """Stops from the log-average, which becomes middle grey."""
     mean = luma(light).clamp_min(DARKEST).log2().mean((1, 2, 3), keepdim=True)
     return light.clamp_min(DARKEST).log2() - mean

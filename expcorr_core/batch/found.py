@@ -73,7 +73,7 @@ def find_correction(
         settings = work.settings
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
 
-    judged: Tensor | None = None
+    probability: float | None = None
     agreement: Agreement | None = None
     if work.grid:
         correction = _given(work.grid)
@@ -83,13 +83,15 @@ def find_correction(
             raise ImageError(f"{job.source} {error}") from error
     elif corrector:
         small = corrector.reduce(image, work.settings)
-        judged = corrector.well_exposed(small, work.settings, photo.space)
         if job.membership:
             series = SeriesCorrector(corrector, work.settings)
             seen, *others = (load_look(path) for path in (job.membership.look, *job.membership.others))
             grid, agreement = series.correction(seen, others, job.membership.part, small, photo.space)
+            probability = seen.well_exposed
         else:
-            grid = corrector.fit(small, corrector.correct_reduced(small, work.settings, photo.space), work.settings)
+            examined = corrector.examine(small, work.settings, photo.space)
+            grid = corrector.fit(small, examined.corrected, work.settings)
+            probability = None if examined.well_exposed is None else float(examined.well_exposed)
         correction = described(grid)
     else:
         correction = described(BilateralGrid.identity())
@@ -102,7 +104,7 @@ def find_correction(
         correction=correction,
         used=used,
         exposure=float(exposure_error(small, full)),
-        probability=None if judged is None else float(judged),
+        probability=probability,
         change=float((used.slice(small) - small).abs().mean() * 255),
         apart_alone=agreement.before if agreement else None,
         apart=agreement.after if agreement else None,

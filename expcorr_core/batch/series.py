@@ -41,7 +41,7 @@ def look_at(job: Job, work: Work, right: bool) -> Looked:
     assert work.output
     try:
         source = read_source(job.source, checksum=True)
-        path = work.output / LOOKS / f"{source.checksum}-{work.key[:16]}{'-right' if right else ''}.npz"
+        path = work.output / LOOKS / f"{source.checksum}-{work.key[:16]}{'-right' if right else ''}.safetensors"
         if not path.exists():
             corrector = SeriesCorrector(corrector_of(work.weights, work.device), work.settings)
             size = work.settings.working_size

@@ -215,8 +215,9 @@ class GlobalNetwork(nn.Module):
         Returns:
             The changes, and ``(B,)`` the probability that each photo is well exposed.
         """
-        values = photo_statistics(_sampled(image))
-        found, logit = self.forward(image, dtype, values)
+        pixels = _sampled(image)  # whose own sample is the same
+        values = photo_statistics(pixels)
+        found, logit = self.forward(pixels, dtype, values)
         if flip:
             mirrored, other = self.forward(image.flip(3), dtype, values)
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))

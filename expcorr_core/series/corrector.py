@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ..bilateral.grid import BilateralGrid
 from ..corrector import Corrector
+from ..image.matching import matched
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..photos.metadata import Metadata
@@ -25,13 +27,16 @@ from ..settings import Settings
 from .brackets import is_time_lapse
 from .consensus import common_result
 from .grouping import NEARLY_SAME, find_groups
-from .likeness import Features
+from .likeness import Features, marks_of
 from .shot import SIDE, Shot
 
 SIDES = (SIDE, SIDE)
 NEAREST, SPREAD = 8, 8  # photos that count for a photo of a larger group: the nearest in order, and evenly spread ones
 TIME = 20.0  # frames that corrections of a time-lapse are smoothed over, on each side
 REACH, KEYFRAMES = 3.0, 24  # smoothing times that frames count for; frames that count at most
+# Share of the view that is alike in frames of one light, at least (hunting by 1 EV leaves 0.8 and more, a lamp that
+# lights half of the view by 3 stops 0.25); and how many frames at each side of a change tell that it lasts.
+SAME_LIGHT, LASTING = 0.6, 3
 RIGHT = 1000.0  # weight of photos that are right as they are
 
 
@@ -42,10 +47,12 @@ class Seen:
     Attributes:
         shot: the photo, in sRGB, and when and how it was taken.
         result: its own correction, in full, of the same size; itself if it is right as it is.
+        well_exposed: probability that it is well exposed; None if that was not judged.
     """
 
     shot: Shot
     result: NDArray[np.uint8]
+    well_exposed: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +105,42 @@ def plan(shots: Sequence[Shot], right: Collection[int] = ()) -> list[Part]:
         if all(shots[member].taken is not None for member in members):
             members.sort(key=lambda member: (shots[member].taken or 0.0, member))
         lapse = is_time_lapse([shots[member] for member in members])
-        fixed = [member for member in members if member in right]
-        for place, member in enumerate(members):
-            weights = _in_time(members, place) if lapse else _in_scene(members, place)
-            weights |= {k: RIGHT * (_fading(members.index(k) - place) if lapse else 1) for k in fixed}
-            weights.pop(member, None)
-            parts[member] = Part(
-                group=number,
-                size=len(members),
-                others=tuple(weights),
-                weights=tuple(weights.values()),
-                time_lapse=lapse,
-                right=member in right,
-            )
+        for run in _runs(members, shots) if lapse else [members]:
+            fixed = [member for member in run if member in right]
+            for place, member in enumerate(run):
+                weights = _in_time(run, place) if lapse else _in_scene(run, place)
+                weights |= {k: RIGHT * (_fading(run.index(k) - place) if lapse else 1) for k in fixed}
+                weights.pop(member, None)
+                parts[member] = Part(
+                    group=number,
+                    size=len(members),
+                    others=tuple(weights),
+                    weights=tuple(weights.values()),
+                    time_lapse=lapse,
+                    right=member in right,
+                )
     return [parts[number] for number in range(len(shots))]
+
+
+def _runs(members: Sequence[int], shots: Sequence[Shot]) -> list[Sequence[int]]:
+    """Cut a time-lapse where its light changes for good, such as where a lamp is switched on.
+
+    What tells this from an exposure that hunts: the tones of one frame do not become those of the other by one curve.
+    """
+
+    def same(one: int, other: int) -> bool:
+        _, trust = matched(_tensor(shots[one].look), _tensor(shots[other].look), torch.ones(1, 1, *SIDES))
+        return bool(trust.mean() >= SAME_LIGHT)
+
+    starts = [0]
+    for place in range(LASTING, len(members) - LASTING + 1):
+        sides = members[place - LASTING : place], members[place : place + LASTING]
+        if same(sides[0][-1], sides[1][0]):
+            continue
+        steady = all(same(one, other) for side in sides for one, other in pairwise(side))
+        if steady and not any(same(one, other) for one, other in product(*sides)):
+            starts.append(place)
+    return [members[begin:end] for begin, end in pairwise([*starts, len(members)])]
 
 
 def _in_scene(members: Sequence[int], place: int) -> dict[int, float]:
@@ -160,9 +189,11 @@ class SeriesCorrector:
             The corrected photos, of the same shapes and types.
 
         Raises:
-            ValueError: wrong shape or type, or values that are not finite.
+            ValueError: wrong shape or type, values that are not finite, or metadata of more or fewer photos.
         """
-        known: Sequence[Metadata | None] = metadata or [None] * len(photos)
+        known: Sequence[Metadata | None] = [None] * len(photos) if metadata is None else metadata
+        if len(known) != len(photos):
+            raise ValueError(f"metadata of {len(photos)} photos are needed, one for each, got {len(known)}")
         seen = [
             self.look(photo, facts, right=number in right)
             for number, (photo, facts) in enumerate(zip(photos, known, strict=True))
@@ -188,11 +219,21 @@ class SeriesCorrector:
             ValueError: wrong shape or type, or values that are not finite.
         """
         small = self.corrector.reduce(photo, self.settings)
+        if len(small) != 1:
+            raise ValueError(
+                f"photo must be one photo (1, 3, H, W), got shape {tuple(photo.shape)}; give several as a list"
+            )
         seen = space.to_srgb(small) if space else small
         shot = Shot.of(seen, metadata)
+        shot = replace(shot, marks=marks_of([shot])[0])
         if right:
             return Seen(shot=shot, result=shot.look)
-        return Seen(shot=shot, result=_eight_bit(resize(self.corrector.correct_reduced(seen, self.settings), SIDES)))
+        examined = self.corrector.examine(seen, self.settings)
+        return Seen(
+            shot=shot,
+            result=_eight_bit(resize(examined.corrected, SIDES)),
+            well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
+        )
 
     @torch.no_grad()
     def correction(

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..image.colour import luma
 from ..image.motion import registered, warp
-from .shot import SIDE, Shot
+from .shot import SIDE, Marks, Shot
 
 CHUNK = 32  # photos or pairs at once: what they need stays in the processor's cache
 GRADIENT_BLUR, WEAK_GRADIENT = 2.5, 0.02  # pixels; ranks per two pixels below which a direction is mostly noise
@@ -48,13 +49,14 @@ class Features:
     def __init__(self, shots: Sequence[Shot]) -> None:
         sizes = torch.tensor([(shot.height, shot.width) for shot in shots], dtype=torch.float32).view(-1, 2)
         self.aspects = sizes[:, 1] / sizes[:, 0]
-        made = [
-            _features(
-                torch.stack([torch.from_numpy(s.look) for s in shots[k : k + CHUNK]]), self.aspects[k : k + CHUNK]
-            )
-            for k in range(0, len(shots), CHUNK)
-        ]
-        self.descriptors, self.fields, self.detail = (torch.cat(part) for part in zip(*made, strict=True))
+        marks = [shot.marks for shot in shots]
+        new = [number for number, known in enumerate(marks) if known is None]
+        for part in (new[k : k + CHUNK] for k in range(0, len(new), CHUNK)):
+            for number, found in zip(part, marks_of([shots[number] for number in part]), strict=True):
+                marks[number] = found
+        columns = zip(*(found for found in marks if found), strict=True)
+        self.descriptors, self.fields, self.detail = (torch.from_numpy(np.stack(column)) for column in columns)
+        self.descriptors, self.fields = self.descriptors.float(), self.fields.float()
 
     def compared(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Register the photos of each pair ``(P, 2)``, and compare them.
@@ -99,7 +101,10 @@ class Features:
         return torch.where(shared >= LEAST_OVERLAP, alike, 0.0).nan_to_num(0.0), maps
 
 
-def _features(looks: Tensor, aspects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def marks_of(shots: Sequence[Shot]) -> list[Marks]:
+    """What some photos are compared by."""
+    looks = torch.stack([torch.from_numpy(shot.look) for shot in shots])
+    aspects = torch.tensor([shot.width / shot.height for shot in shots])
     ranks = _ranks(luma(looks.float())[:, 0])[:, None]
     smooth = _blurred(ranks, GRADIENT_BLUR)
     stretch = aspects.view(-1, 1, 1, 1).clamp(1 / MOST_ASPECT, MOST_ASPECT).sqrt()
@@ -113,7 +118,8 @@ def _features(looks: Tensor, aspects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     fine = _blurred(ranks, FINE)
     fine = fine - _blurred(fine, COARSE)
     detail = fine / (_blurred(fine.square(), 1.5 * COARSE).sqrt() + FAINT)
-    return descriptors, F.avg_pool2d(directions, SIDE // FIELD), detail.half()
+    found = (descriptors, F.avg_pool2d(directions, SIDE // FIELD), detail)
+    return [Marks(*arrays) for arrays in zip(*(part.half().numpy() for part in found), strict=True)]
 
 
 def _ranks(values: Tensor) -> Tensor:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ..files import replacing
 from ..photos.reading import ImageError
 from .corrector import Part, Seen
-from .shot import SIDE, Shot
+from .likeness import marks_of
+from .shot import SIDE, Marks, Shot
 
-NUMBERS = ("taken", "stops", "bias")
+FACTS = ("height", "width", "taken", "stops", "bias", "camera")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +52,11 @@ def save_look(path: Path, seen: Seen) -> None:
         OSError: it cannot be written; nothing is left behind.
     """
     shot = seen.shot
-    facts = {name: math.nan if getattr(shot, name) is None else getattr(shot, name) for name in NUMBERS}
+    arrays = {"look": shot.look, "result": seen.result, **(shot.marks or marks_of([shot])[0])._asdict()}
+    facts = {name: getattr(shot, name) for name in FACTS} | {"well_exposed": seen.well_exposed}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            look=shot.look,
-            result=seen.result,
-            size=np.array([shot.height, shot.width]),
-            facts=np.array(list(facts.values())),
-            camera=np.array(shot.camera),
-        )
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, {"facts": json.dumps(facts)})
 
 
 def load_look(path: Path) -> Seen:
@@ -71,15 +66,12 @@ def load_look(path: Path) -> Seen:
         ImageError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            look, result = stored["look"], stored["result"]
-            facts = [None if math.isnan(value) else float(value) for value in stored["facts"]]
-            height, width = map(int, stored["size"])
-            camera = str(stored["camera"])
+        with safe_open(path, "numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+            look, result, *marks = (file.get_tensor(name) for name in ("look", "result", *Marks._fields))
         if any(a.shape != (3, SIDE, SIDE) or a.dtype != np.uint8 for a in (look, result)):
             raise ValueError("wrong shape")
-        known = dict(zip(NUMBERS, facts, strict=True))
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        well_exposed = facts.pop("well_exposed")
+        return Seen(shot=Shot(look=look, marks=Marks(*marks), **facts), result=result, well_exposed=well_exposed)
+    except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
         raise ImageError(f"{path}, which holds a photo of the series, is missing or damaged; run again") from error
-    shot = Shot(look=look, height=height, width=width, camera=camera, **known)
-    return Seen(shot=shot, result=result)

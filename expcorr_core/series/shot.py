@@ -7,6 +7,7 @@ import re
 import struct
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,20 @@ class Facts:
     camera: str = ""
 
 
+class Marks(NamedTuple):
+    """What photos are compared by, float16; see :class:`.likeness.Features`.
+
+    Attributes:
+        descriptors: of the whole photo, first, and its parts, unit vectors, ``(16, 72)``.
+        field: gradient directions, ``(2, 16, 16)``.
+        detail: fine detail, locally of unit variance, ``(1, SIDE, SIDE)``.
+    """
+
+    descriptors: NDArray[np.float16]
+    field: NDArray[np.float16]
+    detail: NDArray[np.float16]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shot(Facts):
     """A photo of a shoot, small.
@@ -56,11 +71,13 @@ class Shot(Facts):
     Attributes:
         look: display values of the whole photo, reduced without keeping its aspect ratio, uint8, ``(3, 96, 96)``.
         height, width: of the photo, upright, pixels.
+        marks: what it is compared by; None where that was not found yet.
     """
 
     look: NDArray[np.uint8]
     height: int
     width: int
+    marks: Marks | None = None
 
     @classmethod
     def of(cls, image: Tensor, metadata: Metadata | None = None) -> Shot:

@@ -43,6 +43,7 @@ DARKEST, BRIGHTEST = 0.02, 0.98  # luminance range in which a pixel indicates ex
 # A new grid is fitted at most this many frames, this share of half the view (a cell of the grid), or this many stops of
 # display luminance after the last; and before and after a change of exposure that differs this much from the last.
 FRAMES_APART, VIEWS_APART, STOPS_APART, JUMP = 8, 0.09, 0.25, 0.04
+STRAY = 0.01  # by which exposures may leave the straight line between two fitted grids, stops of display luminance
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ class _Scene:
         count = 1
         while count <= len(self.waiting) and (newest is None or self.waiting[count - 1].index <= newest):
             after = self.waiting[count] if count < len(self.waiting) else None
-            if after is None or after.jumped or self._is_due(self.waiting[count - 1]):
+            if after is None or after.jumped or self._is_due(self.waiting[count - 1]) or self._bends(count):
                 yield from self._fitted(count)
                 count = 0
             count += 1
@@ -231,6 +232,15 @@ class _Scene:
             return True
         apart = max(FRAMES_APART, self.smoothing.every)
         return seen.index - self.last.index >= apart or self._has_changed(seen, self.last)
+
+    def _bends(self, count: int) -> bool:
+        """Whether grids interpolated up to the frame after ``count`` waiting ones would miss the exposure of these."""
+        last, after = self.last, self.waiting[count]
+        if last is None:
+            return True
+        slope = (after.exposure - last.exposure) / (after.index - last.index)
+        between = islice(self.waiting, count)
+        return any(abs(seen.exposure - last.exposure - slope * (seen.index - last.index)) > STRAY for seen in between)
 
     @staticmethod
     def _has_changed(seen: _Seen, last: _Fitted) -> bool:
