@@ -20,7 +20,7 @@ from .model import ExposureModel, model_input
 
 T = TypeVar("T")
 ALIASES = [
-    "series", "photo shoot", "batch", "image list", "folder of photos", "consistent exposure", "match exposure",
+    "photo series", "photo shoot", "batch", "image list", "folder of photos", "consistent exposure", "match exposure",
     "same exposure", "same look", "match brightness", "match colors", "color consistency", "white balance match",
     "product photos", "real estate photos", "time lapse", "deflicker photos",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ test_nodes.py looks for them in the nodes' texts, test_browser.py types them int
 from __future__ import annotations
 
 CORRECT, VIDEO, FUSION = "Exposure Correct", "Exposure Correct (Video)", "Exposure Fusion (HDR Tone Mapping)"
+SERIES = "Exposure Correct (Series)"
 SHIFT, REPORT = "Exposure Shift (EV Stops)", "Exposure Report (Histogram)"
 PLACES = 2
 WANTED = {
@@ -19,6 +20,11 @@ WANTED = {
         "gamma", "dynamic range", "shadows", "highlights", "recover highlights",
     ),
     VIDEO: ("video exposure", "dark video", "brighten video", "flicker", "deflicker"),
+    SERIES: (
+        "series", "photo series", "photo shoot", "folder of photos",
+        "consistent exposure", "match exposure", "same exposure", "same look", "match brightness", "match colors",
+        "color consistency", "white balance match", "product photos", "real estate photos", "deflicker photos",
+    ),
     FUSION: ("exposure fusion", "tone", "HDR", "tone mapping", "bracketing", "merge exposures", "exposure bracketing"),
     SHIFT: ("EV", "stops", "exposure compensation"),
     REPORT: ("histogram", "clipping", "zebra"),
