@@ -251,7 +251,7 @@ def _as_series(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Seq
     from .batch.series import as_series, fused_jobs, look_at_all
 
     by_place = {os.path.realpath(job.source): job for job in jobs}
-    right = [by_place.get(os.path.realpath(path)) or Job(path, path, None) for path in args.like or ()]
+    right = [by_place.get(os.path.realpath(path)) or Job(path, path) for path in args.like or ()]
     for job in right:
         if not job.source.is_file():
             raise UsageError(f"{job.source}, given with --like, is no file; check the name")

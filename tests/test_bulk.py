@@ -230,7 +230,7 @@ def test_workers_are_as_many_as_memory_holds(photo: Path, tmp_path: Path, monkey
     monkeypatch.setattr(bulk, "cores", lambda: 64)
     for gigabytes, workers, threads in ((0.1, 1, 64), (8, 11, 5), (64, 64, 1)):
         monkeypatch.setattr(bulk, "memory", lambda size=gigabytes: int(size * 2**30))
-        list(correct_all([Job(photo, tmp_path / "a.jpg", None)], Work(), 64))
+        list(correct_all([Job(photo, tmp_path / "a.jpg")], Work(), 64))
         task, *numbers = called.pop()
         assert numbers == [workers, threads, int(gigabytes * 2**30) / 2]
         assert task.cost == WORKER_BYTES + 50 * 97 * 143 + photo.stat().st_size
@@ -304,7 +304,7 @@ def test_reports_replace_reports_alone(photo: Path, tmp_path: Path, capsys: pyte
 def test_a_file_that_appears_meanwhile_is_not_replaced(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, work = Job(photo, tmp_path / "out" / "a.jpg", None), Work(output=tmp_path / "out", resume=True)
+    job, work = Job(photo, tmp_path / "out" / "a.jpg"), Work(output=tmp_path / "out", resume=True)
     save = bulk.save_photo
 
     def meanwhile(*arguments: object) -> None:
@@ -322,7 +322,7 @@ def test_a_photo_that_is_replaced_meanwhile_is_not_recorded_as_another(
     photo: Path, tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was corrected is what the journal says, whenever the file is replaced."""
-    job = Job(photo, tmp_path / "out" / "a.png", None)
+    job = Job(photo, tmp_path / "out" / "a.png")
     work = Work(settings=Settings(strength=0), output=tmp_path / "out", resume=True)
     original = photo.read_bytes()
     others = iter((photo.with_name("b.png"), photo.with_name("c.png")))
@@ -497,7 +497,7 @@ def limit_file_size(job: Job, work: Work, size: int) -> str:
 @pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(photo: Path, tmp_path: Path) -> None:
     """The system does not let a file grow, as on a full disk."""
-    job = Job(photo, tmp_path / "out" / "a.jpg", None)
+    job = Job(photo, tmp_path / "out" / "a.jpg")
     [error] = spread(limit_file_size, [Task((job, Work(output=tmp_path / "out"), 2000), "crashed")], 1)
     assert "a.jpg cannot be written" in error
     assert "nothing was left behind" in error

@@ -36,7 +36,7 @@ def run(*arguments: object) -> int:
 
 def corrected(source: Path, target: Path) -> Photo:
     """The photo at strength 0, through every step of a command."""
-    outcome = correct_file(Job(source, target, None), Work(overwrite=True))
+    outcome = correct_file(Job(source, target), Work(overwrite=True))
     assert outcome.status == "corrected", outcome.error
     return read_photo(target)
 
@@ -220,11 +220,11 @@ def test_linear_photos_are_corrected_as_what_they_look_like(tmp_path: Path, curv
     plain, own = tmp_path / "plain.png", tmp_path / f"own.{suffix}"
     write_photo(plain, Photo((shown * 65535).round().astype(np.uint16)))
     write_photo(own, Photo((values * 65535).round().astype(np.uint16), metadata=held))
-    outcomes = [correct_file(Job(path, path.with_stem("done"), None), Work(overwrite=True)) for path in (plain, own)]
+    outcomes = [correct_file(Job(path, path.with_stem("done")), Work(overwrite=True)) for path in (plain, own)]
     assert outcomes[0].exposure == pytest.approx(outcomes[1].exposure, abs=0.02)
     results = [read_photo(tmp_path / f"done.{end}").to_tensor() for end in ("png", suffix)]
     if suffix == "png":  # one name
-        outcome = correct_file(Job(plain, tmp_path / "first.png", None), Work())
+        outcome = correct_file(Job(plain, tmp_path / "first.png"), Work())
         assert outcome.status == "corrected"
         results[0] = read_photo(tmp_path / "first.png").to_tensor()
     assert float(-10 * ((results[0] - results[1]) ** 2).mean().log10()) > 45

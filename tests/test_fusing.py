@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -262,14 +263,14 @@ def test_a_bracket_needs_the_memory_of_all_its_photos(
 def test_names_that_are_taken_are_refused(bracket: tuple[Job, Work], monkeypatch: pytest.MonkeyPatch) -> None:
     fusing, work = bracket
     assert work.output
-    jobs = [Job(path, work.output / path.name, None) for path in fusing.exposures]
+    jobs = [Job(path, work.output / path.name) for path in fusing.exposures]
     monkeypatch.setattr(series, "_middle_of", lambda bracket: bracket[1])
     [job] = fused_jobs(Series(jobs=jobs, brackets=[jobs]))
     assert (job.target, job.exposures, job.refusal) == (fusing.target, fusing.exposures, "")
-    other = Job(fusing.source.with_name("b_fused.png"), fusing.target, None)
+    other = Job(fusing.source.with_name("b_fused.png"), fusing.target)
     [job] = fused_jobs(Series(jobs=[*jobs, other], brackets=[jobs]))
     assert job.refusal.endswith(f"where the result of {other.source} goes; rename one of the two")
-    [job] = fused_jobs(Series(jobs=[*jobs, other._replace(source=fusing.target)], brackets=[jobs]))
+    [job] = fused_jobs(Series(jobs=[*jobs, replace(other, source=fusing.target)], brackets=[jobs]))
     assert job.refusal.endswith("b_fused.png, which is an input; choose another output with -o")
     assert correct_file(job, work).error == job.refusal
 

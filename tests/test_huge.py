@@ -51,7 +51,7 @@ def test_in_strips_as_in_memory(
     found = []
     for limit in (10**9, 1000):
         monkeypatch.setattr(bulk, "most_pixels", lambda limit=limit: limit)
-        outcome = correct_file(Job(source, tmp_path / f"{limit}.tif", None), Work())
+        outcome = correct_file(Job(source, tmp_path / f"{limit}.tif"), Work())
         assert outcome.status == "corrected", outcome.error
         image = pyvips.Image.new_from_file(str(tmp_path / f"{limit}.tif"))
         assert image.get("icc-profile-data") == SRGB
@@ -67,7 +67,7 @@ def test_in_strips_as_in_memory(
 
 def refused(path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
-    outcome = correct_file(Job(path, target, None), Work())
+    outcome = correct_file(Job(path, target), Work())
     assert outcome.status == "failed"
     assert not target.exists()
     return outcome.error
@@ -92,11 +92,11 @@ def test_a_file_that_changes_while_it_is_corrected_in_strips(
     monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
     monkeypatch.setattr(bulk, name, meanwhile)
     work = Work(settings=Settings(strength=0), output=out, resume=True)
-    outcome = correct_file(Job(source, out / "a.tif", None), work)
+    outcome = correct_file(Job(source, out / "a.tif"), work)
     assert outcome.error == f"{source} changed while it was read; correct it again"
     assert not list(out.iterdir())
     monkeypatch.setattr(bulk, name, original)
-    assert correct_file(Job(source, out / "a.tif", None), work).status == "corrected"
+    assert correct_file(Job(source, out / "a.tif"), work).status == "corrected"
 
 
 def test_strips_keep_the_metadata_that_are_wanted(
@@ -107,7 +107,7 @@ def test_strips_keep_the_metadata_that_are_wanted(
     tifffile.imwrite(source, scene, photometric="rgb", extratags=[(700, 1, len(xmp), xmp, True)], metadata=None)
     monkeypatch.setattr(bulk, "most_pixels", lambda: 1000)
     for kept, places, title in (("all", True, True), ("no-gps", False, True), ("none", False, False)):
-        outcome = correct_file(Job(source, target, None), Work(metadata=kept, overwrite=True))
+        outcome = correct_file(Job(source, target), Work(metadata=kept, overwrite=True))
         assert outcome.status == "corrected", outcome.error
         content = target.read_bytes()
         assert (b"GPSLatitude" in content, b"Title" in content) == (places, title)

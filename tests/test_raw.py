@@ -376,7 +376,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, damage: st
         read_photo(bad)
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
-    outcome = correct_file(Job(bad, tmp_path / "out.tif", None), Work())
+    outcome = correct_file(Job(bad, tmp_path / "out.tif"), Work())
     assert outcome.error == str(caught.value)
     assert not (tmp_path / "out.tif").exists()
 

@@ -182,15 +182,15 @@ def test_a_white_frame_of_a_bracket_is_known_by_exif() -> None:
 def test_one_wrong_link_does_not_join_two_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two groups of four: two of their photos are held for alike, wrongly."""
     shots = [exposed(name, ev) for name in ("coffee", "chelsea") for ev in (-1.5, -0.5, 0.5, 1.5)]
-    honest = Features.likeness
+    honest = Features.compared
     links = {shots[0].look.tobytes(), shots[4].look.tobytes()}
 
-    def mistaken(self: Features, pairs: Tensor) -> Tensor:
-        result = honest(self, pairs)
+    def mistaken(self: Features, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        result, maps = honest(self, pairs)
         for place, pair in enumerate(pairs.tolist()):
             if {looks[number] for number in pair} == links:
                 result[place] = 0.99
-        return result
+        return result, maps
 
     looks: list[bytes] = []
     made = Features.__init__
@@ -200,7 +200,7 @@ def test_one_wrong_link_does_not_join_two_groups(monkeypatch: pytest.MonkeyPatch
         made(self, photos)
 
     monkeypatch.setattr(Features, "__init__", listed)
-    monkeypatch.setattr(Features, "likeness", mistaken)
+    monkeypatch.setattr(Features, "compared", mistaken)
     assert sets([shots[0], shots[4]]) == [(0, 1)]
     assert sets(shots) == [(0, 1, 2, 3), (4, 5, 6, 7)]
 

@@ -19,12 +19,14 @@ from expcorr_core.batch.journal import JOURNALS
 from expcorr_core.batch.outcome import REPORT
 from expcorr_core.batch.series import LOOKS, Looked, as_series, look_at
 from expcorr_core.cli import main
+from expcorr_core.corrector import Corrector
 from expcorr_core.files import digest
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import ImageError, read_photo
 from expcorr_core.photos.writing import write_photo
+from expcorr_core.series.corrector import SeriesCorrector
 from expcorr_core.series.looks import load_look
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -164,9 +166,9 @@ def test_a_damaged_photo_does_not_stop_the_others(
 
 def test_a_damaged_look_is_told(shoot: Path, tmp_path: Path) -> None:
     work = Work(output=tmp_path / "out", resume=True)
-    jobs = [Job(path, work.output / path.name, None) for path in sorted(shoot.iterdir()) if work.output]
+    jobs = [Job(path, work.output / path.name) for path in sorted(shoot.iterdir()) if work.output]
     looked = [look_at(job, work, False) for job in jobs]
-    assert look_at(Job(tmp_path / "gone.png", tmp_path, None), work, False) == Looked(str(tmp_path / "gone.png"), None)
+    assert look_at(Job(tmp_path / "gone.png", tmp_path), work, False) == Looked(str(tmp_path / "gone.png"), None)
     series = as_series(jobs, [], looked)
     assert [job.group for job in series.jobs] == [0, 0, 0, None]
     look = looked[0].look
@@ -176,14 +178,23 @@ def test_a_damaged_look_is_told(shoot: Path, tmp_path: Path) -> None:
         load_look(look)
 
 
-def test_looks_are_kept_as_they_are(shoot: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("right", [False, True])
+def test_looks_are_kept_as_they_are(shoot: Path, tmp_path: Path, right: bool) -> None:
     work = Work(output=tmp_path, resume=True)
-    looked = look_at(Job(shoot / "a.png", tmp_path / "a.png", None), work, True)
+    looked = look_at(Job(shoot / "a.png", tmp_path / "a.png"), work, right)
     assert looked.look
-    seen = load_look(looked.look)
-    assert (seen.shot.height, seen.shot.width) == read_photo(shoot / "a.png").pixels.shape[:2]
-    assert seen.shot.taken is None
-    assert np.array_equal(seen.result, seen.shot.look)  # it is right
+    kept = load_look(looked.look)
+    photo = read_photo(shoot / "a.png")
+    seen = SeriesCorrector(Corrector.load()).look(photo.to_tensor(), photo.metadata, right=right)
+    assert np.array_equal(kept.shot.look, seen.shot.look)
+    assert np.abs(kept.result.astype(int) - seen.result).max() <= 1
+    assert kept.shot.marks and seen.shot.marks
+    for found, wanted in zip(kept.shot.marks, seen.shot.marks, strict=True):
+        assert np.array_equal(found, wanted)
+    for name in ("height", "width", "taken", "stops", "bias", "camera"):
+        assert getattr(kept.shot, name) == getattr(seen.shot, name)
+    assert np.array_equal(kept.result, kept.shot.look) == right
+    assert kept.shot.lift == pytest.approx(seen.shot.lift, abs=0.01)
 
 
 @pytest.mark.slow

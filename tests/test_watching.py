@@ -49,7 +49,7 @@ def test_files_whose_end_is_missing_fail(tmp_path: Path, scene: NDArray[np.uint8
     path.write_bytes(content)
     assert not lacks_end(path)
     path.write_bytes(content[:-missing])
-    outcome = correct_complete(Job(path, tmp_path / "out" / name, None), Work(output=tmp_path / "out"), [])
+    outcome = correct_complete(Job(path, tmp_path / "out" / name), Work(output=tmp_path / "out"), [])
     assert outcome.status == "failed"
     assert "cut off" in outcome.error
     assert not (tmp_path / "out" / name).exists()

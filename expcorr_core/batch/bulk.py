@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -51,16 +51,27 @@ BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 
 LIMIT_PIXELS = 50_000_000  # a photo may take the time limit again for every so many pixels
 
 
-class Job(NamedTuple):
-    """One photo to correct and the files to write, or one sentence on why it is refused."""
+@dataclass(frozen=True)
+class Job:
+    """One photo to correct and the files to write.
+
+    Attributes:
+        source: the photo.
+        target, comparison: the result, and before and after side by side, where that is wanted.
+        refusal: one sentence on why it is refused.
+        sidecars: files that the correction is written to.
+        membership: its part in a series.
+        exposures: of a bracket that is fused; the source is the one whose view the result has.
+    """
 
     source: Path
     target: Path
-    comparison: Path | None
+    comparison: Path | None = None
+    _: KW_ONLY
     refusal: str = ""
     sidecars: Sidecars = ()
-    membership: Membership | None = None  # in a series
-    exposures: tuple[Path, ...] = ()  # of a bracket that is fused; the source is the one whose view the result has
+    membership: Membership | None = None
+    exposures: tuple[Path, ...] = ()
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -82,7 +93,8 @@ class Job(NamedTuple):
 
     def absolute(self) -> Job:
         """The same with absolute names, for another machine."""
-        return self._replace(
+        return replace(
+            self,
             source=self.source.absolute(),
             target=self.target.absolute(),
             comparison=self.comparison and self.comparison.absolute(),

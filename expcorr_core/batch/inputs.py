@@ -8,6 +8,7 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..files import files_of
@@ -141,7 +142,7 @@ def plan_jobs(
             where = "" if name == path else f"which is the same file as {name} on that disk, "
             advice = "correct it separately" if name == path else "rename one of the two"
             refusal = f"{job.source} would be written to {path}, {where}where the result of {other} goes; {advice}"
-        planned.append(job._replace(refusal=refusal))
+        planned.append(replace(job, refusal=refusal))
     return planned
 
 

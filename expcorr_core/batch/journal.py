@@ -47,7 +47,11 @@ class Entry(Measured):
             entry = cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
             texts = (entry.target, entry.source, entry.key, *entry.files, *entry.files.values())
             numbers = [0.0 if value is None else value for value in measured(entry).values()]
-            sound = all(isinstance(text, str) for text in texts) and all(map(math.isfinite, numbers))
+            sound = (
+                entry.change is not None
+                and all(isinstance(text, str) for text in texts)
+                and all(map(math.isfinite, numbers))
+            )
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return None
         return entry if sound else None

@@ -53,7 +53,7 @@ def correct_piped(source: str, output: str, work: Work, form: str | None = None)
                 target = folder / f"result{_suffix(path, Path(INPUT) if reader else path, form)}"
             except (ImageError, OSError) as error:
                 return Outcome(source, output, FAILED, error=str(error))
-        outcome = correct_file(Job(path, target, None), work)
+        outcome = correct_file(Job(path, target), work)
         if writer and not outcome.error:
             with _explained(OUTPUT, "written"), target.open("rb") as file:
                 shutil.copyfileobj(file, writer, 1 << 20)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,11 +144,17 @@ def as_series(jobs: Sequence[Job], right: Sequence[Job], looked: Iterable[Looked
     memberships: dict[Job, Membership] = {}
     for number, (job, part) in enumerate(zip(known, parts, strict=True)):
         members.setdefault(part.group, []).append(number)
-        others = tuple(looks[other] for other in part.others)
-        memberships[job] = Membership(part=part, look=looks[number], others=others)
+        # By content, so that the result does not depend on the order of the photos.
+        counting = sorted(zip(part.others, part.weights, strict=True), key=lambda other: looks[other[0]].name)
+        others, weights = zip(*counting, strict=True) if counting else ((), ())
+        memberships[job] = Membership(
+            part=replace(part, others=others, weights=weights),
+            look=looks[number],
+            others=tuple(looks[other] for other in others),
+        )
     groups = [group for group in members.values() if len(group) > 1]
     scenes = [group for group in groups if not parts[group[0]].time_lapse]
-    run = {job: job._replace(membership=memberships.get(job)) for job in jobs}
+    run = {job: replace(job, membership=memberships.get(job)) for job in jobs}
     brackets = [  # without photos that were only named as right
         [run[known[group[k]]] for k in bracket if known[group[k]] in run]
         for group in scenes
@@ -180,7 +186,7 @@ def fused_jobs(series: Series) -> list[Job]:
         elif other := taken.get(place):
             refusal = f"{subject}, where the result of {other} goes; rename one of the two"
         exposures = tuple(job.source for job in bracket)
-        found.append(middle._replace(target=target, comparison=None, sidecars=(), exposures=exposures, refusal=refusal))
+        found.append(replace(middle, target=target, comparison=None, sidecars=(), exposures=exposures, refusal=refusal))
     return found
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..files import files_of, remove_leftovers
@@ -237,7 +237,7 @@ class Watch:
         for result in job.outputs:
             other = self._taken.setdefault(self._key(str(result)), path)
             if other != path:
-                return job._replace(refusal=f"{path} would be written to {result}, like {other}; rename one of the two")
+                return replace(job, refusal=f"{path} would be written to {result}, like {other}; rename one of the two")
         return job
 
     def _take(self, outcome: Outcome) -> Iterator[Outcome]:

@@ -325,16 +325,16 @@ class ExposureSimulator:
                         part.add_(grain * level[own])
                     _recolour(part, saturation[own], black[own])
 
-    def _draw_variation(self, draws: Draws, share: float, low: float) -> Variation:
+    def _draw_variation(self, draws: Draws, share: float, low: float) -> _Variation:
         widened, local = (draws.chance(chance).flatten() for chance in (share, self.local_share))
         amount, radius = draws.uniform(low, self.range_high), draws.uniform(0.04, 0.15)
         variance = draws.uniform(math.log(0.05), math.log(4)).exp()
         knots, most = draws.uniform(-1, 1, 9).view(-1, 3, 3), draws.uniform(0.5, 2)
-        return Variation(widened, local, amount, radius, variance, knots, most)
+        return _Variation(widened, local, amount, radius, variance, knots, most)
 
 
 @dataclass(frozen=True)
-class Variation:
+class _Variation:
     """How exposure shifts vary from place to place, per photo: wider range, local errors."""
 
     widened: Tensor

@@ -290,7 +290,7 @@ class SeriesCorrector:
                 small, self.corrector.correct_reduced(small, self.settings, space), self.settings
             ), None
         common, share = agreed
-        source, wanted = resize(small, SIDES), gain_exposure(common, part.shift) if part.shift else common
+        source, wanted = resize(small.cpu(), SIDES), gain_exposure(common, part.shift) if part.shift else common
         grid = self.corrector.fit(source, space.carry_back(source, wanted) if space else wanted, self.settings)
         shown = space.to_srgb(grid.slice(source)) if space else grid.slice(source)
         return grid, Agreement(_apart(_tensor(seen.result), common, share), _apart(shown, wanted, share))

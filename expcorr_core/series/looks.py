@@ -41,8 +41,8 @@ class Membership:
     @property
     def key(self) -> str:
         """Checksum of everything that the photo's result takes from the others."""
-        others = sorted(zip((path.name for path in self.others), self.part.weights, strict=True))
-        facts = [self.look.name, others, self.part.right, self.part.shift]
+        others = [path.name for path in self.others]
+        facts = [self.look.name, others, self.part.weights, self.part.right, self.part.shift]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -54,10 +54,17 @@ def save_look(path: Path, seen: Seen) -> None:
     """
     shot = seen.shot
     arrays = {"look": shot.look, "result": seen.result, **(shot.marks or marks_of([shot])[0])._asdict()}
+    # safetensors writes other arrays in the order of their memory.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     facts = {name: getattr(shot, name) for name in FACTS} | {"well_exposed": seen.well_exposed}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        save_file(arrays, temporary, {"facts": json.dumps(facts)})
+        # safetensors writes other arrays in the order of their memory.
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            temporary,
+            {"facts": json.dumps(facts)},
+        )
 
 
 def load_look(path: Path) -> Seen:

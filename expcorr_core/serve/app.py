@@ -249,7 +249,7 @@ class Server:
             metadata=metadata,
             time_limit=self.limits.seconds,
         )
-        return Job(source, target, None), work
+        return Job(source, target), work
 
     async def _sent(self, request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:
         with path.open("rb") as file:
