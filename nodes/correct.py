@@ -11,7 +11,7 @@ from torch import Tensor
 from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.settings import Settings
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
-from .layout import before_and_after, each_frame, with_preview
+from .layout import before_and_after, each_frame, seen, with_preview
 from .model import ExposureModel, model_input
 
 GridType = io.Custom("EXPCORR_GRID")
@@ -109,14 +109,14 @@ class ExposureCorrect(io.ComfyNode):
         grids: dict[int, BilateralGrid] = {}
 
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
-            small = corrector.reduce(frame, settings)
+            small = corrector.reduce(seen(frame), settings)
             step()
             corrected = corrector.correct_reduced(small, settings)
             step()
             grid = corrector.fit(small, corrected, settings).blend(strength)
             grids[index] = grid.to("cpu")
             step()
-            grid.slice(frame, out)
+            grid.slice_beyond(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
         correction = grids[0].having(torch.cat([grids[index].coefficients for index in range(len(image))]))
@@ -171,6 +171,6 @@ def apply_correction(
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
         place = min(index, len(grids) - 1)
-        correction.having(grids[place : place + 1]).to(frame.device).slice(frame, out)
+        correction.having(grids[place : place + 1]).to(frame.device).slice_beyond(frame, out)
 
     return each_frame(image, change, mask, softness)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.image.report import (
+    above_white,
     clipped_highlights,
     clipped_shadows,
     exposure_error,
@@ -21,7 +22,7 @@ from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
 from ..expcorr_core.settings import WELL_EXPOSED, WORKING_SIZE, Settings
 from .inputs import SOFTNESS, mask_inputs
-from .layout import Steps, each_frame, new_image, to_comfy, to_core
+from .layout import Steps, ceiling, each_frame, new_image, seen, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType
 
 LINEAR, CAMERA = "linear light", "camera curve"
@@ -70,7 +71,8 @@ class ExposureShift(io.ComfyNode):
         shift = gain_exposure if curve == LINEAR else shift_exposure
 
         def change(_: int, frame: Tensor, out: Tensor, __: Callable[[], None]) -> None:
-            out.copy_(shift(frame.float(), ev)).clamp_(0, 1)
+            highest = ceiling(frame)
+            out.copy_(shift(frame.float(), ev, clip=highest == 1)).clamp_(0, highest)
 
         return io.NodeOutput(each_frame(image, change, mask, softness))
 
@@ -148,8 +150,10 @@ class ExposureReport(io.ComfyNode):
             shadows[index], highlights[index] = clipped_shadows(frame)[0], clipped_highlights(frame)[0]
             drawn[index] = histogram_picture(frame[0], *HISTOGRAM)
             line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
+            if beyond := float(above_white(frame).float().mean()):
+                line += f", above white and still there: {beyond:.1%}"
             if corrector:
-                small = reduce_to(frame, WORKING_SIZE).clamp(0, 1)
+                small = reduce_to(seen(frame), WORKING_SIZE).clamp(0, 1)
                 errors.append(float(exposure_error(small, corrector(small))))
                 judged = corrector.well_exposed(small.float(), Settings())
                 words = exposure_in_words(errors[-1], WELL_EXPOSED, None if judged is None else float(judged))

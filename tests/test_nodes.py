@@ -27,7 +27,7 @@ from video_files import make_video, pictures, sound
 
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
-from expcorr_core.image.exposure import gain_exposure
+from expcorr_core.image.exposure import gain_exposure, shift_exposure
 from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.settings import Settings
@@ -297,16 +297,98 @@ def test_masks_limit_changes(nodes: dict[str, Any], photo: Tensor) -> None:
         run(nodes, "ExposureShift", image=batch, ev=1.0, mask=mask.repeat(3, 1, 1))
 
 
+@pytest.fixture
+def sky(photo: Tensor) -> Tensor:
+    """The photo with a sky whose light goes up to 4, in display values."""
+    bright = photo.clone()
+    bright[:, :40] = 1.2 + 2.8 * torch.rand(1, 40, 120, 3, generator=torch.Generator().manual_seed(1))
+    return bright
+
+
+@pytest.mark.parametrize("curve", ["linear light", "camera curve"])
+def test_a_shift_brings_a_bright_sky_back(nodes: dict[str, Any], photo: Tensor, sky: Tensor, curve: str) -> None:
+    """And takes it there again; a photo without light above white is clipped as ever."""
+    shift = gain_exposure if curve == "linear light" else shift_exposure
+    [darker] = run(nodes, "ExposureShift", image=sky, ev=-2.0, curve=curve).values
+    assert torch.equal(core(darker), shift(core(sky), -2.0, clip=False))
+    assert darker[:, :40].std() > 0.2  # no flat grey
+    [again] = run(nodes, "ExposureShift", image=darker, ev=2.0, curve=curve).values
+    assert torch.allclose(again, sky, atol=1e-3)
+    [brighter] = run(nodes, "ExposureShift", image=photo, ev=5.0, curve=curve).values
+    assert 0.99 < brighter.max() <= 1
+
+
+def test_overshoot_of_resizing_is_not_light_above_white(nodes: dict[str, Any], photo: Tensor) -> None:
+    """A photo that was enlarged stays clipped where it gets brighter."""
+    photo[:, :8] = 1.1
+    [brighter] = run(nodes, "ExposureShift", image=photo, ev=4.0).values
+    assert brighter.max() == 1.1
+
+
+@pytest.mark.parametrize("name", ["Correct", "CorrectFrames"])
+def test_corrections_keep_light_above_white(nodes: dict[str, Any], sky: Tensor, name: str) -> None:
+    """In proportion to white; what is not above it becomes the same as without that light."""
+    [model] = run(nodes, "LoadModel").values
+    result, correction = run(nodes, name, model=model, image=sky).values
+    plain, same = run(nodes, name, model=model, image=sky.clamp(max=1)).values
+    assert torch.equal(result[:, 40:], plain[:, 40:])
+    assert torch.equal(correction.coefficients, same.coefficients)
+    peak = sky[:, :40].amax(-1, keepdim=True)
+    scaled = sky.clone()
+    scaled[:, :40] /= peak
+    wanted = same.slice(core(scaled)).permute(0, 2, 3, 1)[:, :40] * peak
+    assert torch.allclose(result[:, :40], wanted, atol=1e-5)
+    assert result.max() > 2
+    [again] = run(nodes, "ApplyCorrection", correction=correction, image=sky).values
+    assert torch.equal(again, result)
+    [none] = run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(), image=sky).values
+    assert torch.allclose(none, sky, atol=1e-5)
+
+
+def test_masks_keep_light_above_white(nodes: dict[str, Any], sky: Tensor) -> None:
+    mask = torch.zeros(1, 96, 120)
+    mask[:, :, 60:] = 1
+    [half] = run(nodes, "ExposureShift", image=sky, ev=-1.0, mask=mask, softness=0.0).values
+    [whole] = run(nodes, "ExposureShift", image=sky, ev=-1.0).values
+    assert torch.equal(half[:, :, :60], sky[:, :, :60])
+    assert torch.allclose(half[:, :, 60:], whole[:, :, 60:], atol=1e-6)
+
+
+def test_pyramids_and_upsampling_keep_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
+    batch = torch.cat((photo, sky))
+    pyramid = run(nodes, "LaplacianDecompose", image=batch).values[0]
+    assert torch.allclose(run(nodes, "LaplacianReconstruct", pyramid=pyramid).values[0], batch, atol=1e-5)
+    brighter = run(nodes, "LaplacianReconstruct", pyramid=pyramid, gain_1=8.0).values[0]
+    assert brighter[0].max() <= 1 < brighter[1].max()
+    small = sky[:, ::2, ::2]
+    [same] = run(nodes, "BilateralUpsample", source=small, result=small, guide=sky).values
+    assert torch.allclose(same, sky, atol=1e-3)
+    [half] = run(nodes, "BilateralUpsample", source=small, result=small * 0.5, guide=sky).values
+    assert torch.allclose(half, sky * 0.5, atol=0.02)
+
+
+def test_a_report_counts_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
+    """As what can come back, not as lost; the stops are those of what a display shows."""
+    [model] = run(nodes, "LoadModel").values
+    _, _, highlights, error, text = run(nodes, "ExposureReport", image=sky, model=model).values
+    assert highlights.max() == 0
+    assert "highlights lost: 0.0%, above white and still there: 41.7%, " in text
+    _, _, highlights, same, text = run(nodes, "ExposureReport", image=sky.clamp(max=1), model=model).values
+    assert highlights[:, :40].min() == 1
+    assert "above white" not in text
+    assert error == pytest.approx(same)
+
+
 def test_too_little_memory_is_tried_again(
     nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules[nodes["ExpCorr_ExposureShift"].__module__]
     shift, calls = module.gain_exposure, [torch.OutOfMemoryError("full"), None, ValueError("other")]
 
-    def failing(image: Tensor, ev: float) -> Tensor:
+    def failing(image: Tensor, ev: float, clip: bool) -> Tensor:
         if error := calls.pop(0):
             raise error
-        return shift(image, ev)  # type: ignore[no-any-return]
+        return shift(image, ev, clip=clip)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(module, "gain_exposure", failing)
     [result] = run(nodes, "ExposureShift", image=photo, ev=1.0).values
@@ -338,10 +420,10 @@ def test_images_on_another_device(
     def fill(owner: Any, function: str) -> None:
         original = getattr(owner, function)
 
-        def failing(*arguments: Any) -> Any:
+        def failing(*arguments: Any, **options: Any) -> Any:
             if any(isinstance(argument, Elsewhere) for argument in arguments):
                 raise torch.OutOfMemoryError("full")
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(owner, function, failing)
 
