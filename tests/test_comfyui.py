@@ -5,8 +5,10 @@ They run where COMFYUI_PATH names a ComfyUI checkout whose requirements are inst
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import runpy
 import shutil
 import urllib.parse
 import urllib.request
@@ -369,6 +371,35 @@ def test_more_than_8_bits_and_light_above_white(host: Host) -> None:
     stored = deep(host, entry, "png", "rgb48le")[1].astype(int)
     assert np.abs(stored - corrected.clip(0, 1) * 65535).max() <= 1.01
     assert len(np.unique(stored[64])) > 2000  # of 3 x 1024 values; 8 bits would leave 256
+
+
+def test_a_correction_and_histograms_in_the_curve_editor(host: Host) -> None:
+    """ComfyUI's own curve, evaluated by ComfyUI, comes near the correction; the editor shows the report's histogram."""
+    if "CurveEditor" not in host.get("/object_info"):
+        pytest.skip("this ComfyUI has no Curve Editor")
+    host.put_examples()
+    entry = host.run(
+        correction()
+        | graph_of(
+            load=("LoadImage", {"image": "coffee_under.jpg"}),
+            report=("ExpCorr_ExposureReport", {"image": ["load", 0], "model": ["model", 0]}),
+            edit=("CurveEditor", {"curve": ["correct", 2], "histogram": ["report", 5]}),
+            after=("CurveEditor", {"curve": ["correct", 2], "histogram": ["report", 6]}),
+            show=("PreviewAny", {"source": ["edit", 0]}),
+        )
+    )
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    [corrected] = host.images(entry, "save")
+    dark = np.array(Image.open(ROOT / "examples" / "coffee_under.jpg"))
+    curves = runpy.run_path(f"{comfyui_host.COMFYUI}/comfy_api/latest/_input/curve_types.py")
+    name, _, points = entry["outputs"]["show"]["text"][0].removesuffix(")").partition("(points=")
+    changed = curves[name](ast.literal_eval(points)).interp_array(dark / 255) * 255
+    assert np.abs(changed - corrected).mean() < 3
+    assert np.abs(dark.astype(int) - corrected).mean() > 30
+    before, after = (np.array(entry["outputs"][node]["histogram"]) for node in ("edit", "after"))
+    counts = np.stack([np.bincount(dark[..., channel].ravel(), minlength=256) for channel in range(3)])
+    assert np.array_equal(before, counts.sum(0) // 3)
+    assert (after * np.arange(256)).sum() / after.sum() == pytest.approx(corrected.mean(), abs=2)
 
 
 def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> None:

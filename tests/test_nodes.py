@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfyui_stub import Interrupted, Progress, VideoFromComponents, VideoFromFile, loaded
@@ -122,7 +123,7 @@ def test_exposure_finds_the_correction_first(nodes: dict[str, Any]) -> None:
 
 def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
-    result, grid = run(nodes, "Correct", model=model, image=photo).values
+    result, grid, _ = run(nodes, "Correct", model=model, image=photo).values
     wanted = Corrector.load()(core(photo), Settings())
     assert (core(result) - wanted).abs().max() < 1e-5
     [again] = run(nodes, "ApplyCorrection", correction=grid, image=photo).values
@@ -134,10 +135,10 @@ def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None
 def test_band_gains_are_for_the_papers_network(nodes: dict[str, Any], photo: Tensor) -> None:
     """Which the choice 'paper' loads; with the default network, an error says to choose it."""
     [model] = run(nodes, "LoadModel", weights="paper").values
-    result, _ = run(nodes, "Correct", model=model, image=photo, gain_4=1.5).values
+    result, *_ = run(nodes, "Correct", model=model, image=photo, gain_4=1.5).values
     wanted = Corrector.load("paper", dtype=model.dtype)(core(photo), Settings(gains=(1, 1, 1, 1.5)))
     assert (core(result) - wanted).abs().max() < 1e-5
-    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    [plain, *_] = run(nodes, "Correct", model=model, image=photo).values
     assert (result - plain).abs().max() > 0.01
     [model] = run(nodes, "LoadModel").values
     advice = "^band gains need the paper's network: choose 'paper' in Load Exposure Model"
@@ -188,7 +189,7 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     photo[:, :24] = 0
     photo[:, 24:36] = 1
     output = run(nodes, "ExposureReport", image=photo.repeat(2, 1, 1, 1), model=model)
-    histogram, shadows, highlights, error, text = output.values
+    histogram, shadows, highlights, error, text, *_ = output.values
     assert histogram.shape[0] == shadows.shape[0] == highlights.shape[0] == 2
     assert shadows[:, :24].min() == 1
     assert shadows[:, 24:].max() == 0
@@ -197,6 +198,44 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     assert text.count(" % sure)") == 2
     assert output.ui["text"] == (text.splitlines()[0],)
     assert isinstance(error, float)
+
+
+def test_histograms_as_comfyui_takes_them(nodes: dict[str, Any], photo: Tensor) -> None:
+    """Of the first image, and of its correction where there is a model."""
+    flat = torch.tensor([0.2, 0.2, 0.4]).expand_as(photo)
+    *_, before, after = run(nodes, "ExposureReport", image=torch.cat((flat, photo))).values
+    assert len(before) == 256
+    assert (before[51], before[102], sum(before)) == (96 * 120 * 2 // 3, 96 * 120 // 3, 96 * 120)
+    assert after is None
+    [model] = run(nodes, "LoadModel").values
+    *_, before, after = run(nodes, "ExposureReport", image=photo, model=model).values
+    assert len(after) == 256
+    mean = lambda counts: sum(value * count for value, count in enumerate(counts)) / sum(counts)
+    assert mean(after) > mean(before) + 20
+
+
+def test_a_correction_as_a_curve(nodes: dict[str, Any], photo: Tensor) -> None:
+    """The first photo's, with the strength; without any, the straight line."""
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat((photo, torch.rand_like(photo)))
+    for strength, line in ((0, True), (0.5, False), (1, False)):
+        result, _, curve = run(nodes, "Correct", model=model, image=batch, strength=strength).values
+        x, y = np.array(curve.points).T
+        assert curve.interpolation == "monotone_cubic"
+        assert (x[0], x[-1]) == (0, 1) and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
+        assert np.array_equal(x, y) == line
+        assert np.abs(np.interp(photo, x, y) - result[:1].numpy()).mean() < 0.02
+    assert (result[:1] - photo).mean() > 0.1
+
+
+def test_comfyui_without_curves_and_histograms(tmp_path: Path, photo: Tensor) -> None:
+    """The oldest that the pack supports: the outputs are those that it had before, and so are the results."""
+    with loaded(tmp_path, oldest=True) as nodes:
+        [model] = run(nodes, "LoadModel").values
+        for name, count in (("Correct", 2), ("ExposureReport", 5)):
+            assert len(nodes[f"ExpCorr_{name}"].define_schema().outputs) == count
+            assert len(run(nodes, name, model=model, image=photo).values) == count
+        assert len(run(nodes, "Correct", model=model, image=photo, strength=0).values) == 2
 
 
 @pytest.mark.parametrize(
@@ -224,11 +263,11 @@ def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: 
 def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
     rgba = torch.cat((photo, torch.rand_like(photo[..., :1])), -1).repeat(3, 1, 1, 1).half()
-    result, grid = run(nodes, "Correct", model=model, image=rgba).values
+    result, grid, _ = run(nodes, "Correct", model=model, image=rgba).values
     assert result.shape == rgba.shape
     assert torch.equal(result[..., 3], rgba[..., 3].float())
     assert len(grid.coefficients) == 3
-    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    [plain, *_] = run(nodes, "Correct", model=model, image=photo).values
     assert (result[1, ..., :3] - plain[0]).abs().max() < 0.01
 
 
@@ -329,8 +368,8 @@ def test_overshoot_of_resizing_is_not_light_above_white(nodes: dict[str, Any], p
 def test_corrections_keep_light_above_white(nodes: dict[str, Any], sky: Tensor, name: str) -> None:
     """In proportion to white; what is not above it becomes the same as without that light."""
     [model] = run(nodes, "LoadModel").values
-    result, correction = run(nodes, name, model=model, image=sky).values
-    plain, same = run(nodes, name, model=model, image=sky.clamp(max=1)).values
+    result, correction, *_ = run(nodes, name, model=model, image=sky).values
+    plain, same, *_ = run(nodes, name, model=model, image=sky.clamp(max=1)).values
     assert torch.equal(result[:, 40:], plain[:, 40:])
     assert torch.equal(correction.coefficients, same.coefficients)
     peak = sky[:, :40].amax(-1, keepdim=True)
@@ -370,10 +409,10 @@ def test_pyramids_and_upsampling_keep_light_above_white(nodes: dict[str, Any], p
 def test_a_report_counts_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
     """As what can come back, not as lost; the stops are those of what a display shows."""
     [model] = run(nodes, "LoadModel").values
-    _, _, highlights, error, text = run(nodes, "ExposureReport", image=sky, model=model).values
+    _, _, highlights, error, text, *_ = run(nodes, "ExposureReport", image=sky, model=model).values
     assert highlights.max() == 0
     assert "highlights lost: 0.0%, above white and still there: 41.7%, " in text
-    _, _, highlights, same, text = run(nodes, "ExposureReport", image=sky.clamp(max=1), model=model).values
+    _, _, highlights, same, text, *_ = run(nodes, "ExposureReport", image=sky.clamp(max=1), model=model).values
     assert highlights[:, :40].min() == 1
     assert "above white" not in text
     assert error == pytest.approx(same)

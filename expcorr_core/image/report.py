@@ -83,6 +83,19 @@ def _stops(image: Tensor, corrected: Tensor) -> list[Tensor]:
     return [(a[chosen] / b[chosen]).log2() for a, b, chosen in zip(light, wanted, counts, strict=True)]
 
 
+def histogram(image: Tensor) -> Tensor:
+    """How often each 8-bit value occurs in a photo, the mean of its channels.
+
+    Args:
+        image: one photo, ``(3, H, W)``, 0..1; values beyond count as black and white.
+
+    Returns:
+        ``(256,)`` int64 on the CPU.
+    """
+    counts = [torch.bincount((x.float() * 255).round().clamp(0, 255).byte().flatten(), minlength=256) for x in image]
+    return torch.stack(counts).sum(0).cpu() // len(counts)
+
+
 def histogram_picture(image: Tensor, height: int, width: int) -> Tensor:
     """Histograms of R, G and B as filled curves on black, where two overlap in their mixed colour.
 
