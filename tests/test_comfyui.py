@@ -5,10 +5,8 @@ They run where COMFYUI_PATH names a ComfyUI checkout whose requirements are inst
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import runpy
 import shutil
 import urllib.parse
 import urllib.request
@@ -373,8 +371,22 @@ def test_more_than_8_bits_and_light_above_white(host: Host) -> None:
     assert len(np.unique(stored[64])) > 2000  # of 3 x 1024 values; 8 bits would leave 256
 
 
-def test_a_correction_and_histograms_in_the_curve_editor(host: Host) -> None:
-    """ComfyUI's own curve, evaluated by ComfyUI, comes near the correction; the editor shows the report's histogram."""
+SHADER = """#version 300 es
+precision highp float;
+uniform sampler2D u_image0;
+uniform sampler2D u_curve0;
+in vec2 v_texCoord;
+layout(location = 0) out vec4 fragColor0;
+float curved(float value) { return texture(u_curve0, vec2(value, 0.5)).r; }
+void main() {
+    vec4 colour = texture(u_image0, v_texCoord);
+    fragColor0 = vec4(curved(colour.r), curved(colour.g), curved(colour.b), 1.0);
+}
+"""
+
+
+def test_a_correction_and_histograms_in_comfyuis_curve_nodes(host: Host) -> None:
+    """The curve, through Curve Editor and applied by GLSL Shader, comes near the correction; histograms are shown."""
     if "CurveEditor" not in host.get("/object_info"):
         pytest.skip("this ComfyUI has no Curve Editor")
     host.put_examples()
@@ -384,17 +396,23 @@ def test_a_correction_and_histograms_in_the_curve_editor(host: Host) -> None:
             load=("LoadImage", {"image": "coffee_under.jpg"}),
             report=("ExpCorr_ExposureReport", {"image": ["load", 0], "model": ["model", 0]}),
             edit=("CurveEditor", {"curve": ["correct", 2], "histogram": ["report", 5]}),
-            after=("CurveEditor", {"curve": ["correct", 2], "histogram": ["report", 6]}),
-            show=("PreviewAny", {"source": ["edit", 0]}),
+            after=("CurveEditor", {"curve": ["edit", 0], "histogram": ["report", 6]}),
+            shader=(
+                "GLSLShader",
+                {
+                    "fragment_shader": SHADER,
+                    "size_mode": "from_input",
+                    "images.image0": ["load", 0],
+                    "curves.u_curve0": ["after", 0],
+                },
+            ),
+            curved=save("shader"),
         )
     )
     assert entry["status"]["status_str"] == "success", entry["status"]
-    [corrected] = host.images(entry, "save")
+    corrected, curved = host.images(entry, "save", "curved")
     dark = np.array(Image.open(ROOT / "examples" / "coffee_under.jpg"))
-    curves = runpy.run_path(f"{comfyui_host.COMFYUI}/comfy_api/latest/_input/curve_types.py")
-    name, _, points = entry["outputs"]["show"]["text"][0].removesuffix(")").partition("(points=")
-    changed = curves[name](ast.literal_eval(points)).interp_array(dark / 255) * 255
-    assert np.abs(changed - corrected).mean() < 3
+    assert np.abs(curved[..., :3].astype(int) - corrected).mean() < 3
     assert np.abs(dark.astype(int) - corrected).mean() > 30
     before, after = (np.array(entry["outputs"][node]["histogram"]) for node in ("edit", "after"))
     counts = np.stack([np.bincount(dark[..., channel].ravel(), minlength=256) for channel in range(3)])
