@@ -406,6 +406,15 @@ def test_pyramids_and_upsampling_keep_light_above_white(nodes: dict[str, Any], p
     assert torch.allclose(half, sky * 0.5, atol=0.02)
 
 
+def test_fusion_takes_light_above_white_for_white(nodes: dict[str, Any], sky: Tensor) -> None:
+    """And of a darker exposure, what that brought back."""
+    darker = run(nodes, "ExposureShift", image=sky, ev=-5.0).values[0]
+    exposures = torch.cat((sky, darker))
+    [fused] = run(nodes, "ExposureFusion", images=exposures).values
+    assert torch.equal(fused, run(nodes, "ExposureFusion", images=exposures.clamp(max=1)).values[0])
+    assert fused[:, :40].std() > 0.1
+
+
 def test_a_report_counts_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
     """As what can come back, not as lost; the stops are those of what a display shows."""
     [model] = run(nodes, "LoadModel").values

@@ -82,5 +82,4 @@ def shift_exposure(image: Tensor, ev: float | Tensor, curve: CameraCurve | None 
     shown = curve.to_display(scene)
     if clip:
         return shown
-    slope = torch.as_tensor(curve.slope, device=scene.device)
-    return torch.where(scene > 1, linear_to_srgb(power(scene, 1 / slope)), shown)
+    return torch.where(scene > 1, linear_to_srgb(power(scene, 1 / curve.slope)), shown)
