@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.settings import Settings
+from .curve import curve_of, curve_output
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
-from .layout import before_and_after, each_frame, with_preview
+from .layout import before_and_after, each_frame, seen, with_preview
 from .model import ExposureModel, model_input
 
 GridType = io.Custom("EXPCORR_GRID")
@@ -68,6 +69,7 @@ class ExposureCorrect(io.ComfyNode):
                     display_name="correction",
                     tooltip="The correction itself, for Apply Exposure Correction: the same change for other images.",
                 ),
+                *curve_output(),
             ],
         )
         return with_preview(schema)
@@ -90,7 +92,8 @@ class ExposureCorrect(io.ComfyNode):
         softness: float = SOFTNESS,
     ) -> io.NodeOutput:
         if strength == 0:
-            return io.NodeOutput(image, BilateralGrid.identity(len(image)), ui=before_and_after(cls, image, image))
+            same = BilateralGrid.identity(len(image))
+            return io.NodeOutput(image, same, *curve_of(), ui=before_and_after(cls, image, image))
         gains = (gain_1, gain_2, gain_3, gain_4)
         changed = gains != (1, 1, 1, 1)
         if changed and not model.has_bands:
@@ -107,20 +110,23 @@ class ExposureCorrect(io.ComfyNode):
         )
         corrector = model.corrector(working_size)
         grids: dict[int, BilateralGrid] = {}
+        curve: list[object] = []
 
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
-            small = corrector.reduce(frame, settings)
+            small = corrector.reduce(seen(frame), settings)
             step()
             corrected = corrector.correct_reduced(small, settings)
             step()
             grid = corrector.fit(small, corrected, settings).blend(strength)
             grids[index] = grid.to("cpu")
+            if index == 0:
+                curve[:] = curve_of(small, grid.slice(small))
             step()
-            grid.slice(frame, out)
+            grid.slice_beyond(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
         correction = grids[0].having(torch.cat([grids[index].coefficients for index in range(len(image))]))
-        return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
+        return io.NodeOutput(result, correction, *curve, ui=before_and_after(cls, image, result))
 
 
 class ApplyCorrection(io.ComfyNode):
@@ -171,6 +177,6 @@ def apply_correction(
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
         place = min(index, len(grids) - 1)
-        correction.having(grids[place : place + 1]).to(frame.device).slice(frame, out)
+        correction.having(grids[place : place + 1]).to(frame.device).slice_beyond(frame, out)
 
     return each_frame(image, change, mask, softness)

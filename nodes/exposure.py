@@ -11,21 +11,24 @@ from torch import Tensor
 
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.image.report import (
+    above_white,
     clipped_highlights,
     clipped_shadows,
     exposure_error,
     exposure_in_words,
+    histogram,
     histogram_picture,
 )
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
 from ..expcorr_core.settings import WELL_EXPOSED, WORKING_SIZE, Settings
 from .inputs import SOFTNESS, mask_inputs
-from .layout import Steps, each_frame, new_image, to_comfy, to_core
+from .layout import Steps, ceiling, each_frame, new_image, seen, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType
 
 LINEAR, CAMERA = "linear light", "camera curve"
 HISTOGRAM = (200, 400)  # height and width, pixels
+HISTOGRAMS = hasattr(io, "Histogram")  # ComfyUI 0.18 has no such type
 
 
 class ExposureShift(io.ComfyNode):
@@ -70,7 +73,8 @@ class ExposureShift(io.ComfyNode):
         shift = gain_exposure if curve == LINEAR else shift_exposure
 
         def change(_: int, frame: Tensor, out: Tensor, __: Callable[[], None]) -> None:
-            out.copy_(shift(frame.float(), ev)).clamp_(0, 1)
+            highest = ceiling(frame)
+            out.copy_(shift(frame.float(), ev, clip=highest == 1)).clamp_(0, highest)
 
         return io.NodeOutput(each_frame(image, change, mask, softness))
 
@@ -130,6 +134,7 @@ class ExposureReport(io.ComfyNode):
                     tooltip="Mean over the batch, stops; above 0 is too bright. 0 without a model.",
                 ),
                 io.String.Output(display_name="text", tooltip="All of it as text, one line per image."),
+                *_histogram_outputs(),
             ],
             is_output_node=True,
         )
@@ -143,14 +148,22 @@ class ExposureReport(io.ComfyNode):
         pictures, drawn = new_image((len(image), 3, *HISTOGRAM))
         errors: list[float] = []
         lines = []
+        counts: list[list[int] | None] = [None, None]  # of the first image, before and after
         step = Steps(len(image))
         for index, frame in enumerate(torch.split(colours, 1)):
             shadows[index], highlights[index] = clipped_shadows(frame)[0], clipped_highlights(frame)[0]
             drawn[index] = histogram_picture(frame[0], *HISTOGRAM)
             line = f"shadows lost: {shadows[index].mean():.1%}, highlights lost: {highlights[index].mean():.1%}"
+            if index == 0:
+                counts[0] = histogram(frame[0]).tolist()
+            if beyond := float(above_white(frame).float().mean()):
+                line += f", above white and still there: {beyond:.1%}"
             if corrector:
-                small = reduce_to(frame, WORKING_SIZE).clamp(0, 1)
-                errors.append(float(exposure_error(small, corrector(small))))
+                small = reduce_to(seen(frame), WORKING_SIZE).clamp(0, 1)
+                corrected = corrector(small)
+                errors.append(float(exposure_error(small, corrected)))
+                if index == 0:
+                    counts[1] = histogram(corrected[0]).tolist()
                 judged = corrector.examine(small.float(), Settings()).well_exposed
                 words = exposure_in_words(errors[-1], WELL_EXPOSED, None if judged is None else float(judged))
                 line += f", {words}"
@@ -158,4 +171,21 @@ class ExposureReport(io.ComfyNode):
             step()
         shown = {**ui.PreviewImage(pictures[:1], cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}
         error = sum(errors) / max(1, len(errors))
-        return io.NodeOutput(pictures, shadows, highlights, error, "\n".join(lines), ui=shown)
+        made = counts if HISTOGRAMS else []
+        return io.NodeOutput(pictures, shadows, highlights, error, "\n".join(lines), *made, ui=shown)
+
+
+def _histogram_outputs() -> list[io.Output]:
+    """Histograms as ComfyUI's own nodes take them, where it has them."""
+    if not HISTOGRAMS:
+        return []
+    return [
+        io.Histogram.Output(
+            display_name="histogram values",
+            tooltip="The first image's histogram, 256 counts, for nodes that take one, such as Curve Editor.",
+        ),
+        io.Histogram.Output(
+            display_name="corrected histogram values",
+            tooltip="The same of the corrected image. Empty without a model.",
+        ),
+    ]

@@ -18,6 +18,7 @@ from ..expcorr_core.image.resize import reduce_to, resize
 
 PREVIEW_SIDE = 512  # larger side of the pictures in the nodes
 PREVIEW_IMAGES, ROW_HEIGHT = 6, 256  # of many images: how many are shown, and their height in pixels
+OVERSHOOT = 1.5  # resizing a photo without light above white gives no more
 
 T = TypeVar("T")
 
@@ -38,6 +39,21 @@ def to_comfy(colours: Tensor, alpha: Tensor | None = None) -> Tensor:
     if alpha is not None:
         image = torch.cat((image, alpha.to(image)), -1)
     return image.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
+
+
+def ceiling(frame: Tensor) -> float:
+    """The highest value that a change of a frame may give.
+
+    1 for white; the frame's own highest value where resizing may have given that; no end where it has light above
+    white.
+    """
+    highest = float(frame.amax())
+    return float("inf") if highest > OVERSHOOT else max(1.0, highest)
+
+
+def seen(frame: Tensor) -> Tensor:
+    """What a display shows of a frame, and a network should see: without light above white."""
+    return frame.clamp(max=1) if ceiling(frame) > 1 else frame
 
 
 def new_image(shape: Sequence[int], alpha: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -87,9 +103,9 @@ def each_frame(
 
     Args:
         image: IMAGE, ``(B, H, W, 3 or 4)``; alpha passes through.
-        function: takes a frame's number, its colours ``(1, 3, H, W)``, a tensor for the result, 0..1 (same shape, same
-            device), and a function to call between steps. When memory runs out it is called once more, with the frame
-            on the CPU: so it must not store anything twice, or on a device.
+        function: takes a frame's number, its colours ``(1, 3, H, W)``, a tensor for the result, 0 and up (same shape,
+            same device), and a function to call between steps. When memory runs out it is called once more, with the
+            frame on the CPU: so it must not store anything twice, or on a device.
         mask: MASK ``(1 or B, h, w)`` that limits the change, or None.
         softness: softness of the mask's edges, percent of the larger side.
         steps: number of steps that the function takes for a frame.
@@ -112,7 +128,7 @@ def each_frame(
         if mask is not None:
             place = min(index, len(mask) - 1)
             limited = limit_change(frame, out, mask[place : place + 1, None], softness / 100)
-            out.copy_(limited).clamp_(0, 1)  # the frame itself may have values outside 0..1
+            out.copy_(limited).clamp_(0, ceiling(frame))  # the frame itself may have values outside 0..1
         if out is not target:
             target.copy_(out)
 
@@ -134,7 +150,7 @@ def with_memory(function: Callable[[Tensor], T], frame: Tensor) -> T:
 
 def before_and_after(cls: type[io.ComfyNode], before: Tensor, after: Tensor) -> ui.PreviewImage:
     """A node's preview: the first image before and after, side by side."""
-    small = [reduce_to(to_core(image[:1])[0], PREVIEW_SIDE).cpu() for image in (before, after)]
+    small = [reduce_to(seen(to_core(image[:1])[0]), PREVIEW_SIDE).cpu() for image in (before, after)]
     return ui.PreviewImage(to_comfy(torch.cat(small, 3)), cls=cls)
 
 

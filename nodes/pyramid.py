@@ -14,7 +14,7 @@ from ..expcorr_core.image.checks import check_image
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from .inputs import factor
-from .layout import PREVIEW_SIDE, Steps, new_image, to_comfy, to_core, with_preview
+from .layout import PREVIEW_SIDE, Steps, ceiling, new_image, to_comfy, to_core, with_preview
 
 PyramidType = io.Custom("EXPCORR_PYRAMID")
 FINE_GAINS = 4
@@ -23,10 +23,14 @@ GAIN_LIMITS = (-2.0, 8.0)
 
 @dataclass(frozen=True, eq=False)  # tensors have no equality that a dataclass could use
 class Pyramid:
-    """Bands ``(B, 3, h, w)`` float32, finest first, residual last; alpha ``(B, H, W, 1)`` or None."""
+    """Bands ``(B, 3, h, w)`` float32, finest first, residual last; alpha ``(B, H, W, 1)`` or None.
+
+    The ceilings are the highest values of each image's changes.
+    """
 
     bands: list[Tensor]
     alpha: Tensor | None
+    ceilings: list[float]
 
 
 class LaplacianDecompose(io.ComfyNode):
@@ -66,6 +70,7 @@ class LaplacianDecompose(io.ComfyNode):
         colours, alpha = to_core(image)
         size = colours.shape[2:]
         bands: list[Tensor] = []
+        ceilings = [ceiling(frame) for frame in colours]
         step = Steps(3 * len(image) + levels)
         for index, frame in enumerate(torch.split(colours, 1)):
             check_image(frame)
@@ -84,7 +89,7 @@ class LaplacianDecompose(io.ComfyNode):
             small.append(reduce_to(picture, PREVIEW_SIDE))
             step()
         pictures = ui.PreviewImage(to_comfy(torch.cat(small)), cls=cls)
-        return io.NodeOutput(Pyramid(bands, alpha), preview, ui=pictures)
+        return io.NodeOutput(Pyramid(bands, alpha, ceilings), preview, ui=pictures)
 
 
 class LaplacianReconstruct(io.ComfyNode):
@@ -129,6 +134,6 @@ class LaplacianReconstruct(io.ComfyNode):
         step = Steps(3 * len(result))
         for index, channel in product(range(len(result)), range(3)):
             bands = [band[index : index + 1, channel : channel + 1] for band in pyramid.bands]
-            changed[index, channel] = reconstruct(scale_bands(bands, gains))[0, 0].clamp_(0, 1)
+            changed[index, channel] = reconstruct(scale_bands(bands, gains))[0, 0].clamp_(0, pyramid.ceilings[index])
             step()
         return io.NodeOutput(result)

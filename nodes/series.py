@@ -15,7 +15,7 @@ from torch import Tensor
 from ..expcorr_core.series.corrector import Agreement, Part, SeriesCorrector, plan
 from ..expcorr_core.settings import Settings
 from .inputs import change_inputs, working_size_input
-from .layout import Steps, each_frame, rows_before_and_after, to_core, with_memory, with_preview
+from .layout import Steps, each_frame, rows_before_and_after, seen, to_core, with_memory, with_preview
 from .model import ExposureModel, model_input
 
 T = TypeVar("T")
@@ -102,19 +102,19 @@ class CorrectSeries(io.ComfyNode):
         corrector = chosen.corrector(settings.working_size)
         series = SeriesCorrector(corrector, settings)
         step = Steps(2 * len(photos) + len(right))
-        seen = []
+        looks = []
         for number, photo in enumerate([*photos, *right]):
-            seen.append(with_memory(partial(series.look, right=number >= len(photos)), photo))
+            looks.append(with_memory(partial(series.look, right=number >= len(photos)), seen(photo)))
             step()
-        parts = plan([look.shot for look in seen], range(len(photos), len(seen)))
+        parts = plan([look.shot for look in looks], range(len(photos), len(looks)))
         agreements: dict[int, Agreement | None] = {}
 
         def correct(first: int, index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
             number = first + index
             part = parts[number]
-            small = corrector.reduce(frame, settings).cpu()  # where all that was seen is
-            grid, agreements[number] = series.correction(seen[number], [seen[k] for k in part.others], part, small)
-            grid.blend(settings.strength).to(frame.device).slice(frame, out)
+            small = corrector.reduce(seen(frame), settings).cpu()  # where all looks are
+            grid, agreements[number] = series.correction(looks[number], [looks[k] for k in part.others], part, small)
+            grid.blend(settings.strength).to(frame.device).slice_beyond(frame, out)
 
         results: list[Tensor] = []
         for image in images:

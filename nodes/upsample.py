@@ -7,9 +7,10 @@ from collections.abc import Callable
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..expcorr_core.bilateral.grid import DEFAULT_SIZE, BilateralGrid
+from ..expcorr_core.bilateral.grid import DEFAULT_SIZE, FIT_SIZE, BilateralGrid
+from ..expcorr_core.image.resize import resize
 from .inputs import factor
-from .layout import each_frame, to_core
+from .layout import ceiling, each_frame, to_core
 
 
 class BilateralUpsample(io.ComfyNode):
@@ -80,9 +81,18 @@ class BilateralUpsample(io.ComfyNode):
             pair = min(index, len(before) - 1)
             if pair not in fitted:
                 fitted.clear()
-                grid = BilateralGrid.fit_reduced(before[pair : pair + 1], after[pair : pair + 1], size=size)
+                grid = BilateralGrid.fit_reduced(*_within(before[pair : pair + 1], after[pair : pair + 1]), size=size)
                 fitted[pair] = grid.blend(strength)
             step()
-            fitted[pair].to(frame.device).slice(frame, out)
+            fitted[pair].to(frame.device).slice_beyond(frame, out)
 
         return io.NodeOutput(each_frame(guide, change, steps=2))
+
+
+def _within(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """A pair as the grid is to be fitted to it: colours above white divided by their brightest channel, both alike."""
+    if ceiling(before) == 1:
+        return before, after
+    before, after = resize(before, FIT_SIZE), resize(after, FIT_SIZE)
+    peak = before.amax(1, keepdim=True).clamp_min(1)
+    return before / peak, after / peak

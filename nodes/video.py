@@ -21,7 +21,7 @@ from ..expcorr_core.video.files import correct_video
 from ..expcorr_core.video.sequence import SequenceCorrector, Smoothing
 from .correct import GridType, apply_correction
 from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
-from .layout import Steps, before_and_after, to_core, with_preview
+from .layout import Steps, before_and_after, seen, to_core, with_preview
 from .model import ExposureModel, model_input
 
 ALIASES = [
@@ -204,7 +204,7 @@ def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool
 
     def frames() -> Iterator[Tensor]:
         for frame in colours:
-            yield frame
+            yield seen(frame)
             step()
 
     if one_correction:

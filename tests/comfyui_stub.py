@@ -94,9 +94,18 @@ def module(name: str, **content: Any) -> ModuleType:
     return made
 
 
-def stand_in(models: Path) -> dict[str, ModuleType]:
-    """The modules of ComfyUI that the nodes import."""
-    kinds = dict.fromkeys(("Image", "Mask", "Video", "Float", "Int", "Boolean", "Combo", "String"), Kind)
+class CurveInput(SimpleNamespace):
+    """A curve."""
+
+    @classmethod
+    def from_raw(cls, data: dict[str, Any]) -> CurveInput:
+        return cls(**data)
+
+
+def stand_in(models: Path, oldest: bool = False) -> dict[str, ModuleType]:
+    """The modules of ComfyUI that the nodes import, of today's or of the oldest that the pack supports."""
+    names = ["Image", "Mask", "Video", "Float", "Int", "Boolean", "Combo", "String", "Curve"]
+    kinds = dict.fromkeys(names if oldest else [*names, "Histogram"], Kind)
     io = SimpleNamespace(
         ComfyNode=object,
         Schema=SimpleNamespace,
@@ -152,15 +161,17 @@ def stand_in(models: Path) -> dict[str, ModuleType]:
         InputImpl=SimpleNamespace(VideoFromComponents=VideoFromComponents, VideoFromFile=VideoFromFile),
         Types=SimpleNamespace(VideoComponents=SimpleNamespace),
     )
-    parts = (comfy, management, patcher, utils, ops, folders, latest, module("comfy_api", latest=latest))
+    parts = [comfy, management, patcher, utils, ops, folders, latest, module("comfy_api", latest=latest)]
+    if not oldest:
+        parts.append(module("comfy_api.input", CurveInput=CurveInput))
     return {part.__name__: part for part in parts}
 
 
 @contextmanager
-def loaded(models: Path) -> Iterator[dict[str, Any]]:
+def loaded(models: Path, oldest: bool = False) -> Iterator[dict[str, Any]]:
     """The pack's nodes by their ids, imported as ComfyUI does: as one package under a name of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, part in stand_in(models).items():
+        for name, part in stand_in(models, oldest).items():
             patch.setitem(sys.modules, name, part)
         name = "/somewhere/custom_nodes/pack"
         spec = importlib.util.spec_from_file_location(

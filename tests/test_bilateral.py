@@ -472,3 +472,21 @@ def test_compiled_kernels_are_found_in_other_hosts() -> None:
     assert done.returncode == 0, done.stderr
     assert "data loaded from" in done.stdout
     assert "data saved to" not in done.stdout
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_slicing_beyond_white_changes_nothing_below(seed: int) -> None:
+    """Bit for bit, and white has no edge: just above it is just above what white becomes."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = BilateralGrid(BilateralGrid.identity(size=(3, 3, 3)).coefficients * torch.rand(1, generator=generator))
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    assert torch.equal(grid.slice_beyond(image, torch.empty_like(image)), grid.slice(image))
+    image[..., 0] = 1
+    beyond = image.clone()
+    beyond[..., 0] = 1.001
+    result, plain = grid.slice_beyond(beyond, torch.empty_like(image)), grid.slice(image)
+    assert torch.equal(result[..., 1:], plain[..., 1:])
+    assert torch.allclose(result[..., 0], plain[..., 0] * 1.001, atol=1e-6)
+    beyond[..., 0] = float("inf")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        grid.slice_beyond(beyond, torch.empty_like(image))

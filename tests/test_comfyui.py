@@ -10,9 +10,11 @@ import re
 import shutil
 import urllib.parse
 import urllib.request
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import comfyui_host
 import numpy as np
 import pytest
@@ -306,6 +308,118 @@ def test_shift_and_fusion_are_the_cores(host: Host, scene: NDArray[np.uint8]) ->
     got = host.saved(graph, "shifted", "fused")
     for a, b in zip(got, wanted, strict=True):
         assert np.abs(a.astype(int) - (b[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.01
+
+
+def exr_of(image: NDArray[np.float32]) -> bytes:
+    """An EXR file of 32-bit floats, ``(H, W, 3)``."""
+    codec = av.CodecContext.create("exr", "w")
+    codec.height, codec.width = image.shape[:2]
+    codec.pix_fmt, codec.time_base = "gbrpf32le", Fraction(1)
+    frame = av.VideoFrame.from_ndarray(image, format="gbrpf32le")
+    frame.pts, frame.time_base = 0, codec.time_base
+    return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
+
+
+def save_deep(node: str, kind: str, depth: str, space: str) -> tuple[str, dict[str, Any]]:
+    options = {"format": kind, "format.bit_depth": depth, "format.input_color_space": space}
+    return "SaveImageAdvanced", {"images": [node, 0], "filename_prefix": "deep", **options}
+
+
+def deep(host: Host, entry: dict[str, Any], node: str, form: str) -> tuple[str, NDArray[Any]]:
+    """The name of what Save Image (Advanced) wrote, and its pixels."""
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    [saved] = entry["outputs"][node]["images"]
+    with av.open(str(host.base / "output" / saved["filename"])) as file:
+        return saved["filename"], next(file.decode(video=0)).to_ndarray(format=form)
+
+
+def test_more_than_8_bits_and_light_above_white(host: Host) -> None:
+    """A smooth EXR ramp up to 4: darker and back without a loss; corrected, to EXR and PNG, as the core does it."""
+    if "SaveImageAdvanced" not in host.get("/object_info"):
+        pytest.skip("this ComfyUI has no Save Image (Advanced)")
+    ramp = np.ones((96, 1024, 3), np.float32) * np.linspace(0, 1, 1024, dtype=np.float32)[:, None] * [1, 0.9, 0.8]
+    ramp[:32] *= 4
+    (host.base / "input" / "ramp.exr").write_bytes(exr_of(ramp.astype(np.float32)))
+    inputs = {"model": ["model", 0], "image": ["load", 0], **CORRECT_DEFAULTS}
+    entry = host.run(
+        graph_of(
+            load=("LoadImage", {"image": "ramp.exr"}),
+            dark=("ExpCorr_ExposureShift", {"image": ["load", 0], "ev": -2.0, "curve": "linear light"}),
+            darker=save_deep("dark", "exr", "32-bit float", "linear"),
+            model=("ExpCorr_LoadModel", {"weights": "bundled"}),
+            correct=("ExpCorr_Correct", inputs),
+            exr=save_deep("correct", "exr", "32-bit float", "linear"),
+            png=save_deep("correct", "png", "16-bit", "sRGB"),
+        )
+    )
+    photo = torch.from_numpy(ramp).float().permute(2, 0, 1)[None]
+    name, darker = deep(host, entry, "darker", "gbrpf32le")
+    assert np.abs(darker - pixels(gain_exposure(photo, -2.0, clip=False)) / 255).max() < 1e-5
+    back = host.run(
+        graph_of(
+            load=("LoadImage", {"image": f"{name} [output]"}),
+            bright=("ExpCorr_ExposureShift", {"image": ["load", 0], "ev": 2.0, "curve": "linear light"}),
+            brighter=save_deep("bright", "exr", "32-bit float", "linear"),
+        )
+    )
+    assert np.abs(deep(host, back, "brighter", "gbrpf32le")[1] - ramp).max() < 1e-4
+    wanted = torch.empty_like(photo)
+    Corrector.load().estimate(photo.clamp(max=1)).slice_beyond(photo, wanted)
+    corrected = deep(host, entry, "exr", "gbrpf32le")[1]
+    assert np.abs(corrected - pixels(wanted) / 255).max() < 1e-4
+    assert corrected.max() > 2
+    stored = deep(host, entry, "png", "rgb48le")[1].astype(int)
+    assert np.abs(stored - corrected.clip(0, 1) * 65535).max() <= 1.01
+    assert len(np.unique(stored[64])) > 2000  # of 3 x 1024 values; 8 bits would leave 256
+
+
+SHADER = """#version 300 es
+precision highp float;
+uniform sampler2D u_image0;
+uniform sampler2D u_curve0;
+in vec2 v_texCoord;
+layout(location = 0) out vec4 fragColor0;
+float curved(float value) { return texture(u_curve0, vec2(value, 0.5)).r; }
+void main() {
+    vec4 colour = texture(u_image0, v_texCoord);
+    fragColor0 = vec4(curved(colour.r), curved(colour.g), curved(colour.b), 1.0);
+}
+"""
+
+
+def test_a_correction_and_histograms_in_comfyuis_curve_nodes(host: Host) -> None:
+    """The curve, through Curve Editor and applied by GLSL Shader, comes near the correction; histograms are shown."""
+    if "CurveEditor" not in host.get("/object_info"):
+        pytest.skip("this ComfyUI has no Curve Editor")
+    host.put_examples()
+    entry = host.run(
+        correction()
+        | graph_of(
+            load=("LoadImage", {"image": "coffee_under.jpg"}),
+            report=("ExpCorr_ExposureReport", {"image": ["load", 0], "model": ["model", 0]}),
+            edit=("CurveEditor", {"curve": ["correct", 2], "histogram": ["report", 5]}),
+            after=("CurveEditor", {"curve": ["edit", 0], "histogram": ["report", 6]}),
+            shader=(
+                "GLSLShader",
+                {
+                    "fragment_shader": SHADER,
+                    "size_mode": "from_input",
+                    "images.image0": ["load", 0],
+                    "curves.u_curve0": ["after", 0],
+                },
+            ),
+            curved=save("shader"),
+        )
+    )
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    corrected, curved = host.images(entry, "save", "curved")
+    dark = np.array(Image.open(ROOT / "examples" / "coffee_under.jpg"))
+    assert np.abs(curved[..., :3].astype(int) - corrected).mean() < 3
+    assert np.abs(dark.astype(int) - corrected).mean() > 30
+    before, after = (np.array(entry["outputs"][node]["histogram"]) for node in ("edit", "after"))
+    counts = np.stack([np.bincount(dark[..., channel].ravel(), minlength=256) for channel in range(3)])
+    assert np.array_equal(before, counts.sum(0) // 3)
+    assert (after * np.arange(256)).sum() / after.sum() == pytest.approx(corrected.mean(), abs=2)
 
 
 def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
 from benchmarks.simulator import PerPixel
 from expcorr_core.data.simulator import Draws, ExposureSimulator, edge_aware_mean, measured_display, measured_stops
-from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
+from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
 from training import fit_curve
 
 
@@ -37,6 +40,44 @@ def test_plain_gain_clips() -> None:
     image = torch.tensor([0.2, 0.9])
     wanted = (image**2.2 * 2).clamp(max=1) ** (1 / 2.2)
     assert torch.allclose(shift_exposure(image, 1.0, curve), wanted)
+
+
+def test_light_above_white_comes_back() -> None:
+    """By as many stops as its linear light is above white, with either curve, and what was below stays below."""
+    above = torch.linspace(1.01, 4, 50)
+    stops = srgb_to_linear(above).log2()
+    for shift in (gain_exposure, shift_exposure):
+        assert torch.allclose(shift(above, -stops), torch.ones(50), atol=1e-4)
+        assert torch.allclose(shift(torch.ones(50), stops, clip=False), above, rtol=1e-3)
+        ramp = shift(torch.linspace(0, 4, 4001), -2.0, clip=False)
+        assert (ramp.diff() > 0).all()
+        assert ramp.diff().max() < 0.02  # no jump at white
+        assert ramp.max() > 1
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-6, 6))
+def test_light_is_multiplied_exactly(seed: int, ev: float) -> None:
+    """Above white, too, and there and back."""
+    image = 4 * torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    shifted = gain_exposure(image, ev, clip=False)
+    assert torch.allclose(srgb_to_linear(shifted), srgb_to_linear(image) * 2**ev, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(gain_exposure(shifted, -ev, clip=False), image, rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-6, 6))
+def test_light_above_white_changes_nothing_below(seed: int, ev: float) -> None:
+    """Images without it have, bit for bit, the results of the plain formulas; its neighbours, too."""
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    curve = CameraCurve()
+    plain = [
+        linear_to_srgb((srgb_to_linear(image) * 2.0 ** torch.as_tensor(ev)).clamp(0, 1)),
+        curve.to_display(curve.to_scene(image) * 2 ** (curve.slope * torch.as_tensor(ev))),
+    ]
+    bright = image.clone()
+    bright[:, :2] = 3
+    for shift, wanted in zip((gain_exposure, shift_exposure), plain, strict=True):
+        assert torch.equal(shift(image, ev), wanted)
+        assert torch.equal(shift(bright, ev)[:, 2:], wanted[:, 2:])
 
 
 def test_edge_aware_mean_lies_between_blur_and_identity() -> None:

@@ -29,7 +29,7 @@ from video_files import make_video, pictures, sound
 
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
-from expcorr_core.image.exposure import gain_exposure
+from expcorr_core.image.exposure import gain_exposure, shift_exposure
 from expcorr_core.image.masking import limit_change
 from expcorr_core.method.fusion import fuse_exposures
 from expcorr_core.series.corrector import Agreement, Part, SeriesCorrector
@@ -125,7 +125,7 @@ def test_exposure_finds_the_correction_first(nodes: dict[str, Any]) -> None:
 
 def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
-    result, grid = run(nodes, "Correct", model=model, image=photo).values
+    result, grid, _ = run(nodes, "Correct", model=model, image=photo).values
     wanted = Corrector.load()(core(photo), Settings())
     assert (core(result) - wanted).abs().max() < 1e-5
     [again] = run(nodes, "ApplyCorrection", correction=grid, image=photo).values
@@ -137,10 +137,10 @@ def test_corrections_are_the_cores(nodes: dict[str, Any], photo: Tensor) -> None
 def test_band_gains_are_for_the_papers_network(nodes: dict[str, Any], photo: Tensor) -> None:
     """Which the choice 'paper' loads; with the default network, an error says to choose it."""
     [model] = run(nodes, "LoadModel", weights="paper").values
-    result, _ = run(nodes, "Correct", model=model, image=photo, gain_4=1.5).values
+    result, *_ = run(nodes, "Correct", model=model, image=photo, gain_4=1.5).values
     wanted = Corrector.load("paper", dtype=model.dtype)(core(photo), Settings(gains=(1, 1, 1, 1.5)))
     assert (core(result) - wanted).abs().max() < 1e-5
-    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    [plain, *_] = run(nodes, "Correct", model=model, image=photo).values
     assert (result - plain).abs().max() > 0.01
     [model] = run(nodes, "LoadModel").values
     advice = "^band gains need the paper's network: choose 'paper' in Load Exposure Model"
@@ -191,7 +191,7 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     photo[:, :24] = 0
     photo[:, 24:36] = 1
     output = run(nodes, "ExposureReport", image=photo.repeat(2, 1, 1, 1), model=model)
-    histogram, shadows, highlights, error, text = output.values
+    histogram, shadows, highlights, error, text, *_ = output.values
     assert histogram.shape[0] == shadows.shape[0] == highlights.shape[0] == 2
     assert shadows[:, :24].min() == 1
     assert shadows[:, 24:].max() == 0
@@ -200,6 +200,44 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     assert text.count(" % sure)") == 2
     assert output.ui["text"] == (text.splitlines()[0],)
     assert isinstance(error, float)
+
+
+def test_histograms_as_comfyui_takes_them(nodes: dict[str, Any], photo: Tensor) -> None:
+    """Of the first image, and of its correction where there is a model."""
+    flat = torch.tensor([0.2, 0.2, 0.4]).expand_as(photo)
+    *_, before, after = run(nodes, "ExposureReport", image=torch.cat((flat, photo))).values
+    assert len(before) == 256
+    assert (before[51], before[102], sum(before)) == (96 * 120 * 2 // 3, 96 * 120 // 3, 96 * 120)
+    assert after is None
+    [model] = run(nodes, "LoadModel").values
+    *_, before, after = run(nodes, "ExposureReport", image=photo, model=model).values
+    assert len(after) == 256
+    mean = lambda counts: sum(value * count for value, count in enumerate(counts)) / sum(counts)
+    assert mean(after) > mean(before) + 20
+
+
+def test_a_correction_as_a_curve(nodes: dict[str, Any], photo: Tensor) -> None:
+    """The first photo's, with the strength; without any, the straight line."""
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat((photo, torch.rand_like(photo)))
+    for strength, line in ((0, True), (0.5, False), (1, False)):
+        result, _, curve = run(nodes, "Correct", model=model, image=batch, strength=strength).values
+        x, y = np.array(curve.points).T
+        assert curve.interpolation == "monotone_cubic"
+        assert (x[0], x[-1]) == (0, 1) and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
+        assert np.array_equal(x, y) == line
+        assert np.abs(np.interp(photo, x, y) - result[:1].numpy()).mean() < 0.02
+    assert (result[:1] - photo).mean() > 0.1
+
+
+def test_comfyui_without_curves_and_histograms(tmp_path: Path, photo: Tensor) -> None:
+    """The oldest that the pack supports: the outputs are those that it had before, and so are the results."""
+    with loaded(tmp_path, oldest=True) as nodes:
+        [model] = run(nodes, "LoadModel").values
+        for name, count in (("Correct", 2), ("ExposureReport", 5)):
+            assert len(nodes[f"ExpCorr_{name}"].define_schema().outputs) == count
+            assert len(run(nodes, name, model=model, image=photo).values) == count
+        assert len(run(nodes, "Correct", model=model, image=photo, strength=0).values) == 2
 
 
 @pytest.mark.parametrize(
@@ -227,11 +265,11 @@ def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: 
 def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
     rgba = torch.cat((photo, torch.rand_like(photo[..., :1])), -1).repeat(3, 1, 1, 1).half()
-    result, grid = run(nodes, "Correct", model=model, image=rgba).values
+    result, grid, _ = run(nodes, "Correct", model=model, image=rgba).values
     assert result.shape == rgba.shape
     assert torch.equal(result[..., 3], rgba[..., 3].float())
     assert len(grid.coefficients) == 3
-    [plain, _] = run(nodes, "Correct", model=model, image=photo).values
+    [plain, *_] = run(nodes, "Correct", model=model, image=photo).values
     assert (result[1, ..., :3] - plain[0]).abs().max() < 0.01
 
 
@@ -458,16 +496,107 @@ def test_masks_limit_changes(nodes: dict[str, Any], photo: Tensor) -> None:
         run(nodes, "ExposureShift", image=batch, ev=1.0, mask=mask.repeat(3, 1, 1))
 
 
+@pytest.fixture
+def sky(photo: Tensor) -> Tensor:
+    """The photo with a sky whose light goes up to 4, in display values."""
+    bright = photo.clone()
+    bright[:, :40] = 1.2 + 2.8 * torch.rand(1, 40, 120, 3, generator=torch.Generator().manual_seed(1))
+    return bright
+
+
+@pytest.mark.parametrize("curve", ["linear light", "camera curve"])
+def test_a_shift_brings_a_bright_sky_back(nodes: dict[str, Any], photo: Tensor, sky: Tensor, curve: str) -> None:
+    """And takes it there again; a photo without light above white is clipped as ever."""
+    shift = gain_exposure if curve == "linear light" else shift_exposure
+    [darker] = run(nodes, "ExposureShift", image=sky, ev=-2.0, curve=curve).values
+    assert torch.equal(core(darker), shift(core(sky), -2.0, clip=False))
+    assert darker[:, :40].std() > 0.2  # no flat grey
+    [again] = run(nodes, "ExposureShift", image=darker, ev=2.0, curve=curve).values
+    assert torch.allclose(again, sky, atol=1e-3)
+    [brighter] = run(nodes, "ExposureShift", image=photo, ev=5.0, curve=curve).values
+    assert 0.99 < brighter.max() <= 1
+
+
+def test_overshoot_of_resizing_is_not_light_above_white(nodes: dict[str, Any], photo: Tensor) -> None:
+    """A photo that was enlarged stays clipped where it gets brighter."""
+    photo[:, :8] = 1.1
+    [brighter] = run(nodes, "ExposureShift", image=photo, ev=4.0).values
+    assert brighter.max() == 1.1
+
+
+@pytest.mark.parametrize("name", ["Correct", "CorrectFrames"])
+def test_corrections_keep_light_above_white(nodes: dict[str, Any], sky: Tensor, name: str) -> None:
+    """In proportion to white; what is not above it becomes the same as without that light."""
+    [model] = run(nodes, "LoadModel").values
+    result, correction, *_ = run(nodes, name, model=model, image=sky).values
+    plain, same, *_ = run(nodes, name, model=model, image=sky.clamp(max=1)).values
+    assert torch.equal(result[:, 40:], plain[:, 40:])
+    assert torch.equal(correction.coefficients, same.coefficients)
+    peak = sky[:, :40].amax(-1, keepdim=True)
+    scaled = sky.clone()
+    scaled[:, :40] /= peak
+    wanted = same.slice(core(scaled)).permute(0, 2, 3, 1)[:, :40] * peak
+    assert torch.allclose(result[:, :40], wanted, atol=1e-5)
+    assert result.max() > 2
+    [again] = run(nodes, "ApplyCorrection", correction=correction, image=sky).values
+    assert torch.equal(again, result)
+    [none] = run(nodes, "ApplyCorrection", correction=BilateralGrid.identity(), image=sky).values
+    assert torch.allclose(none, sky, atol=1e-5)
+
+
+def test_masks_keep_light_above_white(nodes: dict[str, Any], sky: Tensor) -> None:
+    mask = torch.zeros(1, 96, 120)
+    mask[:, :, 60:] = 1
+    [half] = run(nodes, "ExposureShift", image=sky, ev=-1.0, mask=mask, softness=0.0).values
+    [whole] = run(nodes, "ExposureShift", image=sky, ev=-1.0).values
+    assert torch.equal(half[:, :, :60], sky[:, :, :60])
+    assert torch.allclose(half[:, :, 60:], whole[:, :, 60:], atol=1e-6)
+
+
+def test_pyramids_and_upsampling_keep_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
+    batch = torch.cat((photo, sky))
+    pyramid = run(nodes, "LaplacianDecompose", image=batch).values[0]
+    assert torch.allclose(run(nodes, "LaplacianReconstruct", pyramid=pyramid).values[0], batch, atol=1e-5)
+    brighter = run(nodes, "LaplacianReconstruct", pyramid=pyramid, gain_1=8.0).values[0]
+    assert brighter[0].max() <= 1 < brighter[1].max()
+    small = sky[:, ::2, ::2]
+    [same] = run(nodes, "BilateralUpsample", source=small, result=small, guide=sky).values
+    assert torch.allclose(same, sky, atol=1e-3)
+    [half] = run(nodes, "BilateralUpsample", source=small, result=small * 0.5, guide=sky).values
+    assert torch.allclose(half, sky * 0.5, atol=0.02)
+
+
+def test_fusion_takes_light_above_white_for_white(nodes: dict[str, Any], sky: Tensor) -> None:
+    """And of a darker exposure, what that brought back."""
+    darker = run(nodes, "ExposureShift", image=sky, ev=-5.0).values[0]
+    exposures = torch.cat((sky, darker))
+    [fused] = run(nodes, "ExposureFusion", images=exposures).values
+    assert torch.equal(fused, run(nodes, "ExposureFusion", images=exposures.clamp(max=1)).values[0])
+    assert fused[:, :40].std() > 0.1
+
+
+def test_a_report_counts_light_above_white(nodes: dict[str, Any], photo: Tensor, sky: Tensor) -> None:
+    """As what can come back, not as lost; the stops are those of what a display shows."""
+    [model] = run(nodes, "LoadModel").values
+    _, _, highlights, error, text, *_ = run(nodes, "ExposureReport", image=sky, model=model).values
+    assert highlights.max() == 0
+    assert "highlights lost: 0.0%, above white and still there: 41.7%, " in text
+    _, _, highlights, same, text, *_ = run(nodes, "ExposureReport", image=sky.clamp(max=1), model=model).values
+    assert highlights[:, :40].min() == 1
+    assert "above white" not in text
+    assert error == pytest.approx(same)
+
+
 def test_too_little_memory_is_tried_again(
     nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules[nodes["ExpCorr_ExposureShift"].__module__]
     shift, calls = module.gain_exposure, [torch.OutOfMemoryError("full"), None, ValueError("other")]
 
-    def failing(image: Tensor, ev: float) -> Tensor:
+    def failing(image: Tensor, ev: float, clip: bool) -> Tensor:
         if error := calls.pop(0):
             raise error
-        return shift(image, ev)  # type: ignore[no-any-return]
+        return shift(image, ev, clip=clip)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(module, "gain_exposure", failing)
     [result] = run(nodes, "ExposureShift", image=photo, ev=1.0).values
@@ -499,10 +628,10 @@ def test_images_on_another_device(
     def fill(owner: Any, function: str) -> None:
         original = getattr(owner, function)
 
-        def failing(*arguments: Any) -> Any:
+        def failing(*arguments: Any, **options: Any) -> Any:
             if any(isinstance(argument, Elsewhere) for argument in arguments):
                 raise torch.OutOfMemoryError("full")
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(owner, function, failing)
 

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import gain_exposure
 from expcorr_core.image.masking import limit_change, soften
-from expcorr_core.image.report import clipped_highlights, clipped_shadows, exposure_error, histogram_picture
+from expcorr_core.image.report import (
+    above_white,
+    clipped_highlights,
+    clipped_shadows,
+    exposure_error,
+    histogram_picture,
+)
 
 
 def test_srgb_curve_is_the_standards() -> None:
@@ -33,6 +39,14 @@ def test_error_of_each_photo_without_lost_pixels() -> None:
     image[:, :, :3], photo[:, :, 5:] = 0, 1
     assert torch.allclose(exposure_error(image, photo), torch.tensor([1.0, -1.0]), atol=1e-3)
     assert exposure_error(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)).item() == 0
+
+
+def test_light_above_white_is_not_lost() -> None:
+    """But what resizing makes of white is, and both are at the right end of the histogram."""
+    image = torch.tensor([0.5, 1.0, 1.0001, 2.0]).expand(1, 3, 1, 4)
+    assert clipped_highlights(image).tolist() == [[[False, True, True, False]]]
+    assert above_white(image).tolist() == [[[False, False, False, True]]]
+    assert torch.equal(histogram_picture(image[0], 40, 100), histogram_picture(image[0].clamp(0, 1), 40, 100))
 
 
 def test_lost_parts() -> None:

@@ -163,6 +163,28 @@ class BilateralGrid:
             self.limits.apply(image, out)
         return out
 
+    def slice_beyond(self, image: Tensor, out: Tensor) -> Tensor:
+        """Apply the grid to images that may have values above 1: light above white, which stays.
+
+        A pixel with a channel above 1 is changed as if it were divided by its brightest channel, so that this is white,
+        and the result is multiplied by it again: what is twice as bright as white gets twice as bright as what white
+        becomes, in the same hue. All else is as in :meth:`slice`.
+
+        Args:
+            image: ``(B, 3, H, W)`` floating-point, 0 and up.
+            out: tensor of the same shape to write into.
+
+        Returns:
+            ``out``, 0 and up.
+
+        Raises:
+            ValueError: as :meth:`slice`.
+        """
+        if not image.amax() > 1:
+            return self.slice(image, out)
+        peak = image.amax(1, keepdim=True).float().clamp_min_(1)
+        return self.slice(image / peak, out).mul_(peak)
+
     def strips(self, height: int, most_rows: int) -> Iterator[tuple[int, int, BilateralGrid]]:
         """The grid in parts, for images that are not entirely in memory.
 

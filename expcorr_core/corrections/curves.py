@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..bilateral.energy import hat
 
+POINTS, FINER = 9, 4  # points of a curve to go on with by hand; it is fitted with so many steps between two
 SMOOTHNESS = 1e-6  # weight of squared second differences, relative to the mean squared error
 
 
@@ -14,11 +15,11 @@ def fit_curves(before: Tensor, after: Tensor, knots: int) -> Tensor:
     """Tone curves by least squares; beyond the values that the photo has they go on straight.
 
     Args:
-        before, after: values of pixels before and after, ``(P, 3)``, 0..1.
+        before, after: values of pixels before and after, ``(P, C)``, 0..1.
         knots: number of points of a curve, at even distances over 0..1; straight lines between them.
 
     Returns:
-        ``(3, knots)`` float64, 0..1, not decreasing.
+        ``(C, knots)`` float64, 0..1, not decreasing.
     """
     second = torch.eye(knots, dtype=torch.float64).diff(dim=0).diff(dim=0)
     smooth = SMOOTHNESS * (knots / 16) ** 3 * len(before) * second.mT @ second + 1e-9 * torch.eye(knots)
@@ -30,6 +31,19 @@ def fit_curves(before: Tensor, after: Tensor, knots: int) -> Tensor:
         change = torch.linalg.solve(shares.mT @ shares + smooth, shares.mT @ (wanted - values))
         curves.append(line + change)
     return ascending(torch.stack(curves), 1).clamp(0, 1)
+
+
+def tone_points(before: Tensor, after: Tensor) -> list[tuple[float, float]]:
+    """The one tone curve for all channels that comes closest to a change: few points, to be joined by a smooth curve.
+
+    Args:
+        before, after: values of pixels before and after, ``(P, 3)``, 0..1.
+
+    Returns:
+        Values before and after, 0..1, at even distances; not decreasing.
+    """
+    [curve] = fit_curves(before.reshape(-1, 1), after.reshape(-1, 1), FINER * (POINTS - 1) + 1)
+    return [(place / (POINTS - 1), value) for place, value in enumerate(curve[::FINER].tolist())]
 
 
 def apply_curves(curves: Tensor, values: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ LUMINANCE = (0.25, 0.5, 0.25)  # of the bilateral grid (reference program) and o
 
 
 def srgb_to_linear(image: Tensor) -> Tensor:
-    """sRGB display values to linear light, both 0..1 (IEC 61966-2-1)."""
+    """sRGB display values to linear light, white at 1 (IEC 61966-2-1), and on above it."""
     return torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(light: Tensor) -> Tensor:
-    """Linear light to sRGB display values, both 0..1 (IEC 61966-2-1)."""
+    """Linear light to sRGB display values, white at 1 (IEC 61966-2-1), and on above it."""
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0) ** (1 / 2.4) - 0.055)
 
 

@@ -44,21 +44,42 @@ class CameraCurve:
         return power(x.clamp(0, 1), 1 / self.gamma)
 
 
-def gain_exposure(image: Tensor, ev: float | Tensor) -> Tensor:
-    """Multiply the linear light of sRGB values by ``2 ** ev`` and clip it, as a sensor does; 0..1, any shape."""
-    return linear_to_srgb((srgb_to_linear(image.clamp(0, 1)) * 2.0 ** torch.as_tensor(ev)).clamp(0, 1))
-
-
-def shift_exposure(image: Tensor, ev: float | Tensor, curve: CameraCurve | None = None) -> Tensor:
-    """Render a photo as if it had been exposed ``ev`` stops more.
+def gain_exposure(image: Tensor, ev: float | Tensor, clip: bool = True) -> Tensor:
+    """Multiply the linear light of sRGB values by ``2 ** ev``.
 
     Args:
-        image: display values, ``(..., H, W)``, 0..1.
+        image: display values, any shape, 0 and up; what is above 1 is light above white.
         ev: exposure change in stops, a figure or a tensor that broadcasts.
-        curve: the camera's curve; by default the fitted one.
+        clip: clip the result to 0..1, as a sensor does.
 
     Returns:
-        Display values of the same shape, clipped to 0..1.
+        Display values of the same shape, 0 and up.
+    """
+    light = srgb_to_linear(image.clamp_min(0)) * 2.0 ** torch.as_tensor(ev)
+    return linear_to_srgb(light.clamp(0, 1) if clip else light)
+
+
+def shift_exposure(image: Tensor, ev: float | Tensor, curve: CameraCurve | None = None, clip: bool = True) -> Tensor:
+    """Render a photo as if it had been exposed ``ev`` stops more.
+
+    The camera's curve ends at white. Above it goes on by stops: a value is as many stops above white as its linear
+    light is, before and after the change.
+
+    Args:
+        image: display values, ``(..., H, W)``, 0 and up; what is above 1 is light above white.
+        ev: exposure change in stops, a figure or a tensor that broadcasts.
+        curve: the camera's curve; by default the fitted one.
+        clip: clip the result to 0..1.
+
+    Returns:
+        Display values of the same shape, 0 and up.
     """
     curve = curve or CameraCurve()
-    return curve.to_display(curve.to_scene(image) * 2 ** (curve.slope * torch.as_tensor(ev)))
+    scene = curve.to_scene(image)
+    if (above := image > 1).any():
+        scene = torch.where(above, power(srgb_to_linear(image), curve.slope), scene)
+    scene = scene * 2 ** (curve.slope * torch.as_tensor(ev))
+    shown = curve.to_display(scene)
+    if clip:
+        return shown
+    return torch.where(scene > 1, linear_to_srgb(power(scene, 1 / curve.slope)), shown)

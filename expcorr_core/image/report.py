@@ -9,6 +9,7 @@ from .checks import check_image, check_same_shape
 from .colour import luma, srgb_to_linear
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 count as lost
+ABOVE = 255.5 / 255  # more than rounding and resizing make of white
 
 
 def clipped_shadows(image: Tensor) -> Tensor:
@@ -17,8 +18,14 @@ def clipped_shadows(image: Tensor) -> Tensor:
 
 
 def clipped_highlights(image: Tensor) -> Tensor:
-    """Where a channel is clipped to white: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
-    return image.amax(1) > WHITE
+    """Where a channel is clipped to white, not :func:`above_white`: ``(B, 3, H, W)`` to bool ``(B, H, W)``."""
+    brightest = image.amax(1)
+    return (brightest > WHITE) & (brightest <= ABOVE)
+
+
+def above_white(image: Tensor) -> Tensor:
+    """Where a channel is above 1, light that is still there: ``(B, 3, H, W)`` to bool ``(B, H, W)``."""
+    return image.amax(1) > ABOVE
 
 
 def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
@@ -76,17 +83,30 @@ def _stops(image: Tensor, corrected: Tensor) -> list[Tensor]:
     return [(a[chosen] / b[chosen]).log2() for a, b, chosen in zip(light, wanted, counts, strict=True)]
 
 
+def histogram(image: Tensor) -> Tensor:
+    """How often each 8-bit value occurs in a photo, the mean of its channels.
+
+    Args:
+        image: one photo, ``(3, H, W)``, 0..1; values beyond count as black and white.
+
+    Returns:
+        ``(256,)`` int64 on the CPU.
+    """
+    counts = [torch.bincount((x.float() * 255).round().clamp(0, 255).byte().flatten(), minlength=256) for x in image]
+    return torch.stack(counts).sum(0).cpu() // len(counts)
+
+
 def histogram_picture(image: Tensor, height: int, width: int) -> Tensor:
     """Histograms of R, G and B as filled curves on black, where two overlap in their mixed colour.
 
     Args:
-        image: one photo, ``(3, H, W)``, 0..1.
+        image: one photo, ``(3, H, W)``, 0..1; values beyond count as black and white.
         height, width: of the picture, pixels.
 
     Returns:
         ``(3, height, width)`` float32, 0..1, on the CPU.
     """
-    counts = torch.stack([torch.histc(channel.float().cpu(), 64, 0, 1) for channel in image]).sqrt()
+    counts = torch.stack([torch.histc(channel.float().cpu().clamp(0, 1), 64, 0, 1) for channel in image]).sqrt()
     counts = torch.nn.functional.interpolate(counts[None], width, mode="linear", align_corners=True)[0]
     heights = counts / counts.amax(1, keepdim=True).clamp_min(1) * height
     rows = torch.arange(height - 1, -1, -1)[:, None]
