@@ -43,7 +43,8 @@ def make_shoot(photos: Path, out: Path, count: int, side: int) -> None:
             with Image.open(path) as opened:
                 opened.draft("RGB", (side, side))
                 image = opened.convert("RGB")
-            image.thumbnail((side, side))
+            scale = side / max(image.size)
+            image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
             if turn % 2:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             values = np.asarray(image, np.float32) / 255

@@ -260,9 +260,10 @@ class SeriesCorrector:
         if right:
             return Seen(shot=shot, result=shot.look)
         examined = self.corrector.examine(seen, self.settings)
+        result = _eight_bit(resize(examined.corrected, SIDES))
         return Seen(
-            shot=replace(shot, lift=-float(exposure_error(seen, examined.corrected))),
-            result=_eight_bit(resize(examined.corrected, SIDES)),
+            shot=replace(shot, lift=-float(exposure_error(_tensor(shot.look), _tensor(result)))),
+            result=result,
             well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
         )
 
