@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .photos.photo import Photo
     from .photos.reading import ImageError, read_photo
     from .photos.writing import write_photo
+    from .series.corrector import SeriesCorrector
     from .settings import Settings, Smoothing
     from .video.sequence import SequenceCorrector
 
@@ -41,6 +42,7 @@ _PLACES = {
     "Lut": "corrections.lut",
     "Photo": "photos.photo",
     "SequenceCorrector": "video.sequence",
+    "SeriesCorrector": "series.corrector",
     "Settings": "settings",
     "Smoothing": "settings",
     "WeightsError": "method.weights_file",
@@ -70,6 +72,7 @@ __all__ = [
     "Lut",
     "Photo",
     "SequenceCorrector",
+    "SeriesCorrector",
     "Settings",
     "Smoothing",
     "WeightsError",
