@@ -115,7 +115,7 @@ def test_blueprints_are_served(host: Host) -> None:
             for port in node["inputs"]:
                 kind = known[port["name"].partition(".")[0]][0]
                 assert kind in (port["type"], "COMFY_AUTOGROW_V3"), (path.stem, port["name"])
-                # The interface adds outputs that came later.
+            # The interface adds outputs that came later.
             assert [port["type"] for port in node["outputs"]] == info["output"][: len(node["outputs"])]
 
 
