@@ -226,8 +226,8 @@ def test_the_frames_of_a_time_lapse_keep_their_distance_from_those_that_are_leas
         replace(Shot.of(frame), lift=lift + error)
         for frame, lift, error in zip(frames(coffee, 60), course, hunting, strict=True)
     ]
-    for part, lift in zip(plan(shots), course, strict=True):
-        assert part.shift == pytest.approx(0.2 - lift, abs=0.15)
+    for part, lift in zip(plan(shots), course, strict=True):  # where the ends are drawn to what is before them
+        assert part.shift == pytest.approx(0.2 - lift, abs=0.3)
     assert {part.shift for part in plan(shots, right=[0])} == {0}
     assert {part.shift for part in plan(shots[:20])} == {0}  # too few to be a time-lapse
 
