@@ -36,6 +36,7 @@ from .settings import WELL_EXPOSED, UsageError
 from .video.sequence import SequenceCorrector
 
 FEW = 8  # fewer photos than this are corrected in this process
+MANY = 1000  # photos from which on putting them together takes so long that it is said
 GPU_WORKERS = 2  # processes that share a GPU: one decodes while the other computes
 
 
@@ -267,6 +268,8 @@ def _as_series(jobs: Sequence[Job], work: Work, args: argparse.Namespace) -> Seq
     for job in right:
         if str(job.source) not in seen:
             raise UsageError(f"{job.source}, given with --like, cannot be read as a photo; choose another")
+    if len(looked) >= MANY and not args.quiet:
+        _say("finding out which photos belong together: some minutes for 10,000")
     series = as_series(jobs, right, looked)
     for path in series.unlike:
         print(f"expcorr: {path}, given with --like, shows no scene of the others; it changes nothing", file=sys.stderr)
