@@ -14,12 +14,12 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from .found import find_correction
 from .fused import fused_photo, fusing_bytes
 from .journal import Entry, Journal
 from .outcome import BEFORE, COPIED, CORRECTED, FAILED, FUSED, PLANNED, RIGHT, SKIPPED, Outcome, measured
-from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
+from .pool import WORKER_BYTES, Result, Stop, Stopped, Task, spread
 from .sidecars import Corrected, Sidecars, write_sidecar
 
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
@@ -255,7 +255,8 @@ def plan(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
 
 def _own(entries: Sequence[Entry], job: Job, work: Work, checksum: str) -> list[Entry]:
     """The entries of this photo and these settings."""
-    return [entry for entry in entries if (entry.source, entry.key) == (checksum, work.key_of(job))]
+    wanted = checksum, work.key_of(job)
+    return [entry for entry in entries if (entry.source, entry.key) == wanted]
 
 
 def _done_before(job: Job, work: Work, own: Sequence[Entry]) -> Outcome | None:
@@ -440,27 +441,46 @@ def correct_all(jobs: Sequence[Job], work: Work, workers: int = 0) -> Iterator[O
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
     """
-    tried = list(zip(jobs, journal_of(jobs, work), strict=True))
+    tried = [(job, work, entries) for job, entries in zip(jobs, journal_of(jobs, work), strict=True)]
     try:
-        if not workers:
-            yield from _correct_here(tried, work)
-            return
-        budget = memory() / 2
-        workers = max(1, min(workers, int(budget // WORKER_BYTES)))
-        # Made one by one as they begin: what each needs is read from its file's header.
-        tasks = (task_of(job, work, entries) for job, entries in tried)
-        yield from spread(correct_file, tasks, workers, max(1, cores() // workers), budget)
+        yield from run_all(correct_file, tried, task_of, workers)
     finally:
         gather(work)
 
 
-def _correct_here(tried: Sequence[tuple[Job, Sequence[Entry]]], work: Work) -> Iterator[Outcome]:
+def run_all(
+    function: Callable[..., Result],
+    calls: Iterable[tuple[Any, ...]],
+    task: Callable[..., Task[Result]],
+    workers: int,
+) -> Iterator[Result]:
+    """Call a function for each photo of a run; each is begun only when there is room for it.
+
+    Args:
+        function: what is called.
+        calls: its arguments.
+        task: makes a task of the same arguments, for another process.
+        workers: number of processes, each with its share of the cores; 0 for this process.
+
+    Yields:
+        The results, as they finish.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM came.
+    """
+    if workers:
+        budget = memory() / 2
+        workers = max(1, min(workers, int(budget // WORKER_BYTES)))
+        # Made one by one as they begin: what each needs is read from its file's header.
+        tasks = (task(*call) for call in calls)
+        yield from spread(function, tasks, workers, max(1, cores() // workers), budget)
+        return
     stop = Stop()
     with stop.listening():
-        for job, entries in tried:
+        for call in calls:
             if stop.asked:
                 raise Stopped
-            yield correct_file(job, work, entries)
+            yield function(*call)
 
 
 def task_of(job: Job, work: Work, entries: Sequence[Entry]) -> Task[Outcome]:

@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 import torch
 
-from ..machine import cores, memory
 from ..photos.reading import decode_photo
 from ..series.brackets import find_brackets
 from ..series.corrector import SeriesCorrector, plan
 from ..series.fusing import reference_of
 from ..series.looks import Membership, load_look, save_look
-from .bulk import Job, Work, check_memory, corrector_of, prepare, read_source, task_of
+from .bulk import Job, Work, check_memory, corrector_of, prepare, read_source, run_all, task_of
 from .inputs import folded, takes_cases_for_the_same
-from .pool import WORKER_BYTES, Stop, Stopped, Task, spread
+from .pool import Task
 
 LOOKS = ".expcorr-looks"  # folder below the output
 
@@ -74,20 +73,9 @@ def look_at_all(jobs: Sequence[Job], right: Sequence[Job], work: Work, workers: 
     Raises:
         Stopped: Ctrl-C or SIGTERM came.
     """
-    every = list(dict.fromkeys((*jobs, *right)))
     fixed = {*right}
-    if workers:
-        budget = memory() / 2
-        workers = max(1, min(workers, int(budget // WORKER_BYTES)))
-        tasks = (_task(job, work, job in fixed) for job in every)
-        yield from spread(look_at, tasks, workers, max(1, cores() // workers), budget)
-        return
-    stop = Stop()
-    with stop.listening():
-        for job in every:
-            if stop.asked:
-                raise Stopped
-            yield look_at(job, work, job in fixed)
+    calls = [(job, work, job in fixed) for job in dict.fromkeys((*jobs, *right))]
+    return run_all(look_at, calls, _task, workers)
 
 
 def _task(job: Job, work: Work, right: bool) -> Task[Looked]:

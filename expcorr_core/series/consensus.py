@@ -3,7 +3,7 @@
 The other photos and their corrections are moved to a photo's view, and averaged with its own, each pixel by how well it
 is exposed there and by whether it shows the same (the tones matched, so that another exposure does not count as a
 difference). What no other photo shows gets the photo's own correction, brought along by the change of tone that the
-rest of it makes. Nothing else of a photo is carried over: its grid is fitted to its own pixels and this common result.
+rest of it makes. A photo's grid is fitted to its own pixels and this common result, so no detail is carried over.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 from ..image.colour import luma
 from ..image.matching import matched
 from ..image.motion import warp
+from .shot import SIDE
 
-SIDE = 96  # height and width at which photos of a scene are compared, pixels
 FLOOR = 0.02  # weight of pixels that are nearly black or white, relative to those that are well exposed
 DARK = 0.15  # luminance below which pixels count less and less
 RIDGE = 1e-3  # keeps a change of tone that nothing shows at none; share of the picture's pixels

@@ -59,12 +59,7 @@ def save_look(path: Path, seen: Seen) -> None:
     facts = {name: getattr(shot, name) for name in FACTS} | {"well_exposed": seen.well_exposed}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        # safetensors writes other arrays in the order of their memory.
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-            temporary,
-            {"facts": json.dumps(facts)},
-        )
+        save_file(arrays, temporary, {"facts": json.dumps(facts)})
 
 
 def load_look(path: Path) -> Seen:
