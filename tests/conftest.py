@@ -60,3 +60,13 @@ def photo(tmp_path: Path, scene: NDArray[np.uint8]) -> Path:
     path.parent.mkdir()
     Image.fromarray(scene).save(path, quality=95)
     return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two small photographs."""
+    data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(getattr(data, name)()).resize((192, 144)).save(folder / f"{name}.png")
+    return folder

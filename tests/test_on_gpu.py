@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
-from skimage import data
 
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.data.dataset import Batch
@@ -24,14 +22,6 @@ from training import on_gpu, timings, train
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--minutes", "60", "--device", "cpu", "--batch", "2", "--workers", "0", "--no-timings"]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(data, name)()).resize((192, 144)).save(folder / f"{name}.png")
-    return folder
 
 
 @pytest.fixture

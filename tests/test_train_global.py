@@ -23,14 +23,6 @@ QUICK = ["--preset", "global", "--threads", "1", "--workers", "0", "--checkpoint
 STAGE = ["--stage", "size=128,batch=2,steps=6,lr=1e-3"]
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(data, name)()).resize((192, 144)).save(folder / f"{name}.png")
-    return folder
-
-
 def losses(out: Path) -> list[float]:
     with (out / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
