@@ -7,21 +7,12 @@
 // Prints JSON, which test_blueprints.py checks: by blueprint, its inputs, outputs and widgets, and the run's error or null.
 import { createRequire } from "node:module";
 import path from "node:path";
+import { searchBox } from "./browser_page.mjs";
 
 const { url, uses, chromium, playwright, screenshots } = JSON.parse(process.argv[2]);
 const { chromium: browsers } = createRequire(path.resolve(playwright) + "/")("playwright-core");
 const settings = { "Comfy.TutorialCompleted": true, "Comfy.NodeSearchBoxImpl": "default", "Comfy.Minimap.Visible": false };
 await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settings) });
-
-// A double-click that comes too early opens nothing.
-async function searchBox(page, x, y) {
-  const box = page.locator("input:focus");
-  for (let tries = 0; tries < 10 && !(await box.count()); tries++) {
-    await page.mouse.dblclick(x, y);
-    await box.waitFor({ timeout: 5000 }).catch(() => {});
-  }
-  return box;
-}
 
 async function use(browser, name, { loads, save }) {
   const page = await browser.newPage({ viewport: { width: 1400, height: 700 } });

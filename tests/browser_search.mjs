@@ -7,6 +7,7 @@
 // Prints JSON, which test_browser.py checks: by search and word, the first results' display names.
 import { createRequire } from "node:module";
 import path from "node:path";
+import { searchBox } from "./browser_page.mjs";
 
 const { url, words, places, chromium, playwright } = JSON.parse(process.argv[2]);
 const { chromium: browsers } = createRequire(path.resolve(playwright) + "/")("playwright-core");
@@ -15,16 +16,6 @@ const NOTHING = "qqqqzzzz"; // finds nothing
 
 const offered = (places) =>
   [...document.querySelectorAll(".option-container")].slice(0, places).map((row) => row.innerText.split("\n")[0].trim());
-
-// A double-click that comes too early opens nothing.
-async function searchBox(page, x, y) {
-  const box = page.locator("input:focus");
-  for (let tries = 0; tries < 10 && !(await box.count()); tries++) {
-    await page.mouse.dblclick(x, y);
-    await box.waitFor({ timeout: 5000 }).catch(() => {});
-  }
-  return box;
-}
 
 async function search(browser, kind) {
   const settings = { "Comfy.TutorialCompleted": true, "Comfy.NodeSearchBoxImpl": kind };
