@@ -49,9 +49,7 @@ def stretch_contrast(image: Tensor, percent: float = 1.0, least_range: float = 0
         raise ValueError(f"percent must be from 0 to below 50, got {percent}")
     values = image.flatten(1)
     last = values.shape[1] - 1
-    low, high = (
-        values.kthvalue(1 + round(last * share), 1).values.view(-1, 1, 1, 1)
-        for share in (percent / 100, 1 - percent / 100)
-    )
+    clipped = (last * round(percent * 1e6) + 10**8 // 2) // 10**8  # in integers, which can also be exported
+    low, high = (values.kthvalue(k, 1).values.view(-1, 1, 1, 1) for k in (1 + clipped, 1 + last - clipped))
     low, high = widened(low, high, least_range)
     return torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image).clamp(0, 1)

@@ -19,8 +19,9 @@ KERNEL = (0.05, 0.25, 0.4, 0.25, 0.05)
 def _reduce_axis(x: Tensor, dim: int) -> Tensor:
     """Filter and halve one axis, border mirrored with the edge sample repeated."""
     size = x.shape[dim]
-    position = torch.arange(-2, size + 2, device=x.device).remainder(2 * size)
-    padded = x.index_select(dim, torch.minimum(position, 2 * size - 1 - position)).movedim(dim, 0)
+    position = torch.arange(-2, size + 2, device=x.device)
+    position = torch.maximum(position, -1 - position)
+    padded = x.index_select(dim, torch.minimum(position, 2 * size - 1 - position).clamp_min(0)).movedim(dim, 0)
     taps = [padded[k : k + size : 2] for k in range(5)]
     # Symmetric pairs first: two multiplications fewer, and an exactly symmetric result.
     filtered = (taps[0] + taps[4]).mul_(KERNEL[0])
