@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
+from onnxscript import optimizer
 from torch import Tensor, nn
 
 from expcorr_core import __version__
@@ -63,9 +64,13 @@ def _traced(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
         program = torch.export.export(module.eval(), tuple(inputs.values()), dynamic_shapes=(free,) * len(inputs))
         exported = torch.onnx.export(
             program, dynamo=True, input_names=[*inputs], output_names=outputs, opset_version=18, verbose=False,
-            custom_translation_table=TRANSLATIONS,
+            optimize=False, custom_translation_table=TRANSLATIONS,
         )  # fmt: skip
     assert exported is not None
+    # In place of the exporter's own optimisation, which searches for rewrites for minutes.
+    optimizer.inline(exported.model)
+    optimizer.fold_constants(exported.model)
+    optimizer.remove_unused_nodes(exported.model)
     return exported.model
 
 

@@ -29,9 +29,10 @@ def _side(image: Any, axis: int) -> Any:
 
 def bincount(numbers: Any, weights: Any = None, minlength: int = 0) -> Any:
     """Counts of the numbers up to ``minlength``, or sums of their weights."""
-    values = op.CastLike(op.Constant(value_int=1), op.Constant(value_int=1)) if weights is None else weights
-    values = op.Expand(values, op.Shape(numbers)) if weights is None else values
-    empty = op.Expand(op.CastLike(op.Constant(value_int=0), values), _ints(minlength))
+    one = op.Constant(value_int=1)
+    values = op.Expand(one, op.Shape(numbers)) if weights is None else weights
+    zero = op.Constant(value_int=0) if weights is None else op.Constant(value_float=0.0)
+    empty = op.Expand(zero, _ints(minlength))
     return op.ScatterElements(empty, op.Cast(numbers, to=ir.DataType.INT64), values, axis=0, reduction="add")
 
 
@@ -84,7 +85,9 @@ def inverse_factor(matrix: DOUBLE[...]) -> DOUBLE[...]:
     """The inverse of the Cholesky factor of a small matrix, by elimination."""
     count = op.Gather(op.Shape(matrix), [0])
     work = op.Concat(matrix, op.EyeLike(matrix), axis=1)
-    index = op.Unsqueeze(op.Range(0, op.Squeeze(count), 1), [1])
+    zero = op.Constant(value_int=0)
+    one = op.Constant(value_int=1)
+    index = op.Unsqueeze(op.Range(zero, op.Squeeze(count), one), [1])
     for k in range(op.Squeeze(count)):
         here = op.Reshape(k, [1])
         row = op.Gather(work, here, axis=0)
@@ -93,7 +96,7 @@ def inverse_factor(matrix: DOUBLE[...]) -> DOUBLE[...]:
         row = op.Div(row, root)
         column = op.Where(op.Greater(index, k), op.Div(column, root), op.Sub(column, column))
         work = op.Sub(op.Where(op.Equal(index, k), row, work), op.MatMul(column, row))
-    return op.Slice(work, count, op.Mul(count, 2), [1])
+    return op.Slice(work, count, op.Add(count, count), op.Constant(value_ints=[1]))
 
 
 def _part(matrix: Any, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
@@ -149,8 +152,10 @@ def slice_rows(photo: FLOAT[...], grid: FLOAT[...], place: INT64[...]) -> FLOAT[
     first, height = opset20.Split(place, num_outputs=2)
     size = opset20.Shape(photo)
     rows, width = opset20.Gather(size, [2]), opset20.Gather(size, [3])
-    y = opset20.Range(opset20.Squeeze(first), opset20.Squeeze(opset20.Add(first, rows)), 1)
-    x = opset20.Range(0, opset20.Squeeze(width), 1)
+    zero = opset20.Constant(value_int=0)
+    one = opset20.Constant(value_int=1)
+    y = opset20.Range(opset20.Squeeze(first), opset20.Squeeze(opset20.Add(first, rows)), one)
+    x = opset20.Range(zero, opset20.Squeeze(width), one)
     # Along each axis -1 is the first node and 1 the last.
     y = opset20.Div(opset20.Add(opset20.Mul(opset20.Cast(y, to=1), 2.0), 1.0), opset20.Cast(height, to=1)) - 1.0
     x = opset20.Div(opset20.Add(opset20.Mul(opset20.Cast(x, to=1), 2.0), 1.0), opset20.Cast(width, to=1)) - 1.0
