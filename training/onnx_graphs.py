@@ -56,7 +56,7 @@ class Correction(nn.Module):
         return found if well_exposed is None else (*found, well_exposed)
 
 
-def _traced(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> ir.Model:
+def traced(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> ir.Model:
     """A module's graph for pictures of any height and width."""
     free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with torch.no_grad(), warnings.catch_warnings():
@@ -129,9 +129,9 @@ def write_graphs(folder: Path, corrector: Corrector) -> list[Path]:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     found = Correction(corrector)
     names = ("grid", "corrected", "well_exposed")[: len(found(photo))]
-    model = _traced(found, {"photo": photo}, names)
+    model = traced(found, {"photo": photo}, names)
     model = _named(model, "From a photo of at most 512 x 512 pixels to the bilateral grid of its correction.", metadata)
-    fit = _traced(Fit(), {"before": photo, "after": photo.sqrt()}, ("grid",))
+    fit = traced(Fit(), {"before": photo, "after": photo.sqrt()}, ("grid",))
     assert fitted.shape == GRID
     graphs = {
         "model.onnx": model,
@@ -143,6 +143,7 @@ def write_graphs(folder: Path, corrector: Corrector) -> list[Path]:
             {"format": FORMAT},
         ),
     }
+    graphs["slice.onnx"].graph.outputs[0].name = "corrected"
     folder.mkdir(parents=True, exist_ok=True)
     for name, graph in graphs.items():
         with replacing(folder / name) as temporary:
