@@ -163,6 +163,12 @@ def build_parser() -> argparse.ArgumentParser:
         "there is no limit if no processes are started)",
     )
     runs.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        help="what computes: PyTorch, or ONNX Runtime, which is smaller and starts faster (default: PyTorch where it is "
+        "installed); needs expcorr[onnx]",
+    )
+    runs.add_argument(
         "--ray",
         nargs="?",
         const="",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -186,7 +185,17 @@ class Corrector(Pretrained, nn.Module):
         """
         settings = settings or Settings()
         small = self.reduce(image, settings)
-        return self.fit(small, self.correct_reduced(small, settings, space), settings)
+        return self.find(small, settings, space)[0]
+
+    def find(
+        self, small: Tensor, settings: Settings, space: ColourSpace | None = None
+    ) -> tuple[BilateralGrid, Tensor | None]:
+        """The full correction of what :meth:`reduce` returns; how surely the photos are well exposed: :class:`Examined`.
+
+        Args and errors as in :meth:`forward`.
+        """
+        examined = self.examine(small, settings, space)
+        return self.fit(small, examined.corrected, settings), examined.well_exposed
 
     @staticmethod
     def fit(small: Tensor, corrected: Tensor, settings: Settings) -> BilateralGrid:
@@ -266,7 +275,7 @@ class Corrector(Pretrained, nn.Module):
 
 def limited(grid: BilateralGrid, settings: Settings) -> BilateralGrid:
     """The same grid with the limits of the settings."""
-    return replace(grid, limits=Limits.of(settings.max_stops, settings.keep_highlights))
+    return grid.within(Limits.of(settings.max_stops, settings.keep_highlights))
 
 
 PhotoLike = TypeVar("PhotoLike", Path, str, bytes, Image.Image, "NDArray[Any]", Tensor)

@@ -76,6 +76,7 @@ FLOORS = (
     {"files", "machine", "settings", "image"},
     {"bilateral", "method"},
     {"hub", "photos"},
+    {"ort"},
     {"corrections", "pretrained"},
     {"corrector"},
     {"series"},

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..corrections.camera_raw import camera_raw_settings
 from ..corrections.grid_file import Correction, write_grid
@@ -15,6 +14,9 @@ from ..corrections.lut import Lut
 from ..image.resize import sample
 from ..photos.icc import ColourSpace
 from ..photos.reading import ImageError
+
+if TYPE_CHECKING:
+    from ..image.arrays import Floats
 
 ENDINGS = {"cube": ".cube", "hald": "_hald.png", "xmp": ".xmp", "grid": ".safetensors"}  # of names, by kind
 CONVERTED_SIDE = 512  # height and width of the grid of pixels that are converted to sRGB
@@ -42,12 +44,12 @@ class Corrected:
         correction: the full correction.
     """
 
-    before: Tensor
-    after: Tensor
+    before: Floats
+    after: Floats
     space: ColourSpace | None
     correction: Correction
 
-    def in_srgb(self) -> tuple[Tensor, Tensor]:
+    def in_srgb(self) -> tuple[Floats, Floats]:
         """Before and after in sRGB; some of the pixels, where they had to be converted."""
         if not self.space:
             return self.before, self.after

@@ -26,13 +26,26 @@ ROWS, COLUMNS = 32, 256  # of a tile, whose intermediate values stay in a core's
 
 
 class Grid(Protocol):
-    """What writing a huge photo needs of a grid, of arrays or of tensors."""
+    """A grid of arrays or of tensors, and what both can do; see :class:`.grid.BilateralGrid`."""
+
+    @property
+    def coefficients(self) -> Any:
+        """Tensor or array."""
+
+    def blend(self, strength: float) -> Grid:
+        """Interpolate between the identity (0) and this grid (1)."""
+
+    def within(self, limits: Limits | None) -> Grid:
+        """The same grid with other limits."""
+
+    def slice(self, image: Any) -> Any:
+        """The grid applied to images, tensors or arrays."""
 
     def slice_array(self, image: Floats) -> Floats:
-        """The grid applied to an image, ``(1, 3, H, W)``, 0..1."""
+        """The grid applied to an image that is an array, ``(1, 3, H, W)``, 0..1, which may be written over."""
 
     def strips(self, height: int, most_rows: int) -> Iterator[tuple[int, int, Grid]]:
-        """See :meth:`.grid.BilateralGrid.strips`."""
+        """The grid in parts, for images that are not entirely in memory."""
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no equality that a dataclass could use
@@ -55,6 +68,10 @@ class ArrayGrid:
     def blend(self, strength: float) -> ArrayGrid:
         """Interpolate between the identity (0) and this grid (1); slicing is linear in the grid."""
         return replace(self, coefficients=lerp(np.eye(3, 4, dtype=np.float32), self.coefficients, np.float32(strength)))
+
+    def within(self, limits: Limits | None) -> ArrayGrid:
+        """The same grid with other limits."""
+        return replace(self, limits=limits)
 
     def slice(self, image: Floats) -> Floats:
         """Apply the grid to an image of any size, in bounded memory.

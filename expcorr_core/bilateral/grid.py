@@ -123,6 +123,10 @@ class BilateralGrid:
         """The same grid on another device."""
         return self.having(self.coefficients.to(device))
 
+    def within(self, limits: Limits | None) -> BilateralGrid:
+        """The same grid with other limits."""
+        return replace(self, limits=limits)
+
     def having(self, coefficients: Tensor) -> BilateralGrid:
         """A grid of other coefficients with the same limits."""
         return replace(self, coefficients=coefficients)
