@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .method.pyramid import laplacian_pyramid, reconstruct
     from .method.weights import load_weights, save_weights
     from .method.weights_file import WeightsError
+    from .ort.corrector import OnnxCorrector
     from .photos.photo import Photo
     from .photos.reading import ImageError, read_photo
     from .photos.writing import write_photo
@@ -40,6 +41,7 @@ _PLACES = {
     "ExposureNetwork": "method.network",
     "ImageError": "photos.reading",
     "Lut": "corrections.lut",
+    "OnnxCorrector": "ort.corrector",
     "Photo": "photos.photo",
     "SequenceCorrector": "video.sequence",
     "SeriesCorrector": "series.corrector",
@@ -70,6 +72,7 @@ __all__ = [
     "GridError",
     "ImageError",
     "Lut",
+    "OnnxCorrector",
     "Photo",
     "SequenceCorrector",
     "SeriesCorrector",

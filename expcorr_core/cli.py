@@ -118,7 +118,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=Settings.keep_highlights,
         help="clip nothing that was below white (default: on)",
     )
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    options.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, mps; with --runtime onnx: auto, cpu, cuda, directml, coreml, openvino "
+        "(default auto)",
+    )
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 
     runs = argparse.ArgumentParser(add_help=False)
@@ -165,8 +170,8 @@ def build_parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "--runtime",
         choices=("torch", "onnx"),
-        help="what computes: PyTorch, or ONNX Runtime, which is smaller and starts faster (default: PyTorch where it is "
-        "installed); needs expcorr[onnx]",
+        help="what computes: PyTorch, or ONNX Runtime (expcorr[onnx]), which is smaller and cannot do everything (default: "
+        "PyTorch where it is installed)",
     )
     runs.add_argument(
         "--ray",

@@ -20,7 +20,7 @@ from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan
 from .batch.outcome import BEFORE, FAILED, REPORT, Outcome, is_report, write_report
 from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
-from .batch.runtimes import ONNX, TORCH, choose_runtime, corrector_of, pick_device
+from .batch.runtimes import ONNX, TORCH, choose_runtime, corrector_of, onnx_device, pick_device
 from .corrections.grid_file import load_grid
 from .files import remove_leftovers, replacing
 from .image.report import exposure_in_words
@@ -45,7 +45,7 @@ def command_correct(args: argparse.Namespace) -> int:
     runtime = choose_runtime(args.runtime)
     if runtime == ONNX:
         _refuse(args, ("series",), "ONNX Runtime; pip install 'expcorr[standalone]' for PyTorch")
-        device = _onnx_device(args)
+        device = onnx_device(args.device, args.weights, args.settings)
     else:
         device = str(_corrector(args).device)
     work = Work(
@@ -322,7 +322,7 @@ def _corrector(args: argparse.Namespace) -> Corrector:
     from .corrector import Corrector
     from .method.global_level import GlobalNetwork
 
-    corrector = corrector_of(args.weights, pick_device(args.device, TORCH, args.weights))
+    corrector = corrector_of(args.weights, pick_device(args.device), TORCH)
     assert isinstance(corrector, Corrector)
     if args.gains:
         if isinstance(corrector.network, GlobalNetwork):
@@ -331,20 +331,6 @@ def _corrector(args: argparse.Namespace) -> Corrector:
         if len(args.gains) != levels:
             raise UsageError(f"--gains needs {levels} numbers for these weights, got {len(args.gains)}")
     return corrector
-
-
-def _onnx_device(args: argparse.Namespace) -> str:
-    """The device that ONNX Runtime uses, once it is known that it can do what the arguments ask for.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    from .ort.corrector import check_settings
-
-    check_settings(args.settings)
-    device = pick_device(args.device, ONNX, args.weights)
-    corrector_of(args.weights, device, ONNX)
-    return device
 
 
 def _check_new(path: Path, overwrite: bool) -> None:

@@ -190,9 +190,9 @@ class Corrector(Pretrained, nn.Module):
     def find(
         self, small: Tensor, settings: Settings, space: ColourSpace | None = None
     ) -> tuple[BilateralGrid, Tensor | None]:
-        """The full correction of what :meth:`reduce` returns; how surely the photos are well exposed: :class:`Examined`.
+        """The full correction of what :meth:`reduce` returns, and how surely the photos are well exposed.
 
-        Args and errors as in :meth:`forward`.
+        Args and errors as in :meth:`forward`; for the latter see :class:`Examined`.
         """
         examined = self.examine(small, settings, space)
         return self.fit(small, examined.corrected, settings), examined.well_exposed

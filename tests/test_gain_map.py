@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import photo_files as make
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile

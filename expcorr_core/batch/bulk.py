@@ -21,18 +21,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from ..files import digest, replacing
 from ..image.arrays import array_of
-from ..image.resize import reduce_to
 from ..machine import cores, memory
 from ..method.weights_file import weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
-from ..photos.icc import tone_of
-from ..photos.metadata import Metadata
-from ..photos.photo import Photo
 from ..photos.reading import ImageError, decode_photo, kind_of, photo_size, read_content
 from ..photos.writing import format_of, save_photo
 from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
@@ -42,7 +37,7 @@ from .journal import Entry, Journal
 from .outcome import BEFORE, COPIED, CORRECTED, FAILED, FUSED, PLANNED, RIGHT, SKIPPED, Outcome, measured
 from .pool import WORKER_BYTES, Result, Stop, Stopped, Task, spread
 from .runtimes import TORCH, corrector_of, image_for
-from .sidecars import Corrected, Sidecars, write_sidecar
+from .sidecars import Corrected, Sidecars, comparison, write_sidecar
 
 if TYPE_CHECKING:
     from ..corrector import Corrector
@@ -50,7 +45,6 @@ if TYPE_CHECKING:
     from ..series.looks import Membership
 
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
-COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
 LIMIT_PIXELS = 50_000_000  # a photo may take the time limit again for every so many pixels
 
@@ -392,17 +386,6 @@ def needs(*paths: Path) -> tuple[int, float]:
         return sum(pixels), WORKER_BYTES + held + sum(path.stat().st_size for path in paths)
     except (ImageError, OSError):  # correcting it reports the reason
         return 0, WORKER_BYTES
-
-
-def comparison(before: Photo, after: Photo) -> Photo:
-    """Before and after side by side, 8-bit, each at most 1600 pixels."""
-    halves = [reduce_to(photo.to_array(), COMPARE_SIDE) for photo in (before, after)]
-    height, width = halves[0].shape[2:]
-    gap = np.ones((1, 3, height, max(4, width // 100)), np.float32)
-    profile = before.metadata.icc_profile
-    empty = np.zeros((1, 1, 3), np.uint8)
-    base = Photo(empty, grey=before.grey, metadata=Metadata(icc_profile=profile), tone=tone_of(profile, empty.dtype))
-    return base.with_array(np.concatenate((halves[0], gap, halves[1]), 3))
 
 
 def describe(error: Exception, subject: object) -> str:

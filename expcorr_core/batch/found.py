@@ -75,6 +75,7 @@ def find_correction(
     probability: float | None = None
     membership = None if job.exposures else job.membership  # a fused bracket is corrected by itself
     agreement: Agreement | None = None
+    grid: Grid
     if work.grid:
         correction = _given(work.grid, work.runtime)
         try:
@@ -84,9 +85,11 @@ def find_correction(
     elif corrector:
         small: Any = corrector.reduce(image, work.settings)
         if membership:
+            from ..corrector import Corrector
             from ..series.corrector import SeriesCorrector
             from ..series.looks import load_look
 
+            assert isinstance(corrector, Corrector)
             series = SeriesCorrector(corrector, work.settings)
             seen, *others = (load_look(path) for path in (membership.look, *membership.others))
             grid, agreement = series.correction(seen, others, membership.part, small, photo.space)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image.arrays import tensor_of
-from ..settings import UsageError
+from ..settings import Settings, UsageError
 
 if TYPE_CHECKING:
     from ..bilateral.array_grid import Grid
@@ -49,16 +49,27 @@ def _is_installed(runtime: str) -> bool:
         return False
 
 
-def pick_device(name: str, runtime: str, weights: Path | None) -> str:
-    """The device with this name; ``auto`` takes a GPU that the runtime can use, else the CPU.
+def onnx_device(name: str, weights: Path | None, settings: Settings) -> str:
+    """The device of ONNX Runtime with this name, see :func:`.sessions.pick_device`, with what is to be done there.
 
     Raises:
-        UsageError: the runtime does not know the device or cannot use it here.
+        UsageError: ONNX Runtime cannot do it, or not there.
     """
-    if runtime == ONNX:
-        from ..ort import sessions
+    from ..ort.corrector import check_settings
+    from ..ort.sessions import pick_device
 
-        return sessions.pick_device(name, _bundled(weights))
+    check_settings(settings)
+    device = pick_device(name, _bundled(weights))
+    corrector_of(weights, device, ONNX)  # which is loaded once, and tells whether the device can be used
+    return device
+
+
+def pick_device(name: str) -> str:
+    """PyTorch's device with this name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        UsageError: PyTorch does not know the device or cannot use it here.
+    """
     import torch
 
     if name == "auto":
@@ -87,7 +98,7 @@ def _bundled(weights: Path | None) -> str:
 
 
 @cache
-def corrector_of(weights: Path | None, device: str, runtime: str = TORCH) -> Corrector | OnnxCorrector:
+def corrector_of(weights: Path | None, device: str, runtime: str) -> Corrector | OnnxCorrector:
     """The corrector of a weights file (None: the bundled ones) on a device, loaded once per process."""
     if runtime == ONNX:
         from ..ort.corrector import OnnxCorrector

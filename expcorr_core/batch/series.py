@@ -49,7 +49,7 @@ def look_at(job: Job, work: Work, right: bool) -> Looked:
         source = read_source(job.source, checksum=True)
         path = work.output / LOOKS / f"{source.checksum}-{work.key[:16]}{'-right' if right else ''}.safetensors"
         if not path.exists():
-            used = corrector_of(work.weights, work.device)
+            used = corrector_of(work.weights, work.device, work.runtime)
             assert isinstance(used, Corrector)
             corrector = SeriesCorrector(used, work.settings)
             size = work.settings.working_size

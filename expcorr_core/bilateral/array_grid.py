@@ -19,9 +19,8 @@ from ..image.checks import NOT_FINITE, check_shape
 from ..image.colour import luminance
 from ..image.limits import Limits
 from ..machine import threads
-from .nodes import lower_nodes, runs, strips_of
+from .nodes import DEFAULT_SIZE, lower_nodes, runs, strips_of
 
-DEFAULT_SIZE = (22, 22, 8)  # cells along y, x and luminance (reference program)
 ROWS, COLUMNS = 32, 256  # of a tile, whose intermediate values stay in a core's cache
 
 
@@ -123,12 +122,11 @@ def slice_by_tiles(grid: Floats, image: Floats, out: Floats, clamp: bool) -> boo
     (y_node, y_share), (x_node, x_share) = (
         lower_nodes(pixels, nodes) for pixels, nodes in ((height, grid.shape[0]), (width, grid.shape[1]))
     )
-    y_share, x_share = y_share.astype(np.float32), x_share.astype(np.float32)
     segments = runs(x_node, COLUMNS)
 
     def slice_rows(top: int) -> bool:
         rows = slice(top, top + ROWS)
-        lower, share = y_node[rows], y_share[rows, None, None, None, None]
+        lower, share = y_node[rows], y_share[rows, None, None, None, None].astype(np.float32)
         row_grid = lerp(grid[lower], grid[lower + 1], share)  # (R, GW, GD, 3, 4)
         for node, left, right in segments:
             columns = slice(left, right)
@@ -137,7 +135,7 @@ def slice_by_tiles(grid: Floats, image: Floats, out: Floats, clamp: bool) -> boo
             if not np.isfinite(colours.sum()):
                 return False
             colours.clip(0, 1, out=colours)
-            value = _slice_tile(row_grid[:, node : node + 2], colours, x_share[columns])
+            value = _slice_tile(row_grid[:, node : node + 2], colours, x_share[columns].astype(np.float32))
             out[:, rows, columns] = value.clip(0, 1, out=value) if clamp else value
         return True
 

@@ -19,10 +19,9 @@ from ..image.arrays import Floats, array_of
 from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
 from ..image.limits import Limits
 from ..image.resize import resize
-from .array_grid import DEFAULT_SIZE
 from .direct import MOST_PIXELS, fit_directly
 from .iterative import FIT_BYTES, fit_bytes, fit_iteratively
-from .nodes import strips_of
+from .nodes import DEFAULT_SIZE, strips_of
 from .slicing import slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_SIZE = (22, 22, 8)  # cells of a grid along y, x and luminance (reference program)
+
 
 def lower_nodes(pixels: int, nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Lower node and fraction of each pixel along one axis: coordinate ``(i + 0.5) * (nodes - 1) / pixels``."""

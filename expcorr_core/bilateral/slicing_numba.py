@@ -73,9 +73,7 @@ def _in_rows(image: Floats) -> tuple[Floats, int, int] | None:
     return None
 
 
-def slice_image(
-    grid: Floats, image: Floats, out: Floats, clamp: bool, part: tuple[int, int] | None = None
-) -> bool:
+def slice_image(grid: Floats, image: Floats, out: Floats, clamp: bool, part: tuple[int, int] | None = None) -> bool:
     """Slice one image on the CPU.
 
     Args:

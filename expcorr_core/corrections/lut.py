@@ -54,8 +54,8 @@ class Lut:
         to the whole photo. More red never gives less red, and likewise for green and blue.
 
         Args:
-            before, after: the photo before and after, ``(1, 3, H, W)``, sRGB, 0..1, tensors or arrays; some 65,000 pixels
-                are used.
+            before, after: the photo before and after, ``(1, 3, H, W)``, sRGB, 0..1, tensors or arrays; some 65,000
+                pixels are used.
             nodes: along each of red, green and blue, at least 2.
 
         Raises:
@@ -168,10 +168,14 @@ def _fit_rest(colours: Floats, rest: Floats, nodes: int) -> Floats:
             step, along = np.diff(cube, axis=axis), np.moveaxis(smooth, axis, 0)
             along[1:] += np.moveaxis(step, axis, 0)
             along[:-1] -= np.moveaxis(step, axis, 0)
-        return result + np.float32(len(colours)) * (FLATNESS * smooth.reshape(-1, 3) + NEARNESS * table)
+        return (
+            np.float32(FLATNESS * len(colours)) * smooth.reshape(-1, 3)
+            + np.float32(NEARNESS * len(colours)) * table
+            + result
+        )
 
     data = sums(np.square(weight))
-    scale = 1 / (data + len(colours) * (6 * FLATNESS + NEARNESS))[:, None]
+    scale: Floats = np.float32(1) / (data + np.float32(len(colours) * (6 * FLATNESS + NEARNESS)))[:, None]
     found = np.zeros((count, 3), np.float32)
     left = spread(rest)
     direction = scale * left

@@ -30,13 +30,17 @@ def library_of(image: object) -> Any:
 
 def single(image: Image) -> Image:
     """An image in float32, not copied if it is so already."""
-    return image.astype(np.float32, copy=False) if isinstance(image, np.ndarray) else image.float()
+    if isinstance(image, np.ndarray):
+        found: Floats = image.astype(np.float32, copy=False)
+        return found
+    return image.float()
 
 
 def lerp(first: Image, second: Image, share: Any) -> Image:
     """From the first, where the share is 0, to the second, where it is 1."""
     if isinstance(first, np.ndarray):
-        return first + share * (second - first)
+        mixed: Floats = first + share * (second - first)
+        return mixed
     found: Image = library_of(first).lerp(first, second, share)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +30,9 @@ def linear_to_srgb(light: Image) -> Image:
 
 def luma(image: Image) -> Image:
     """Rec. 709 luminance: ``(..., 3, H, W)`` to ``(..., 1, H, W)``."""
-    weighted = image * like(np.array(LUMA, np.float32).reshape(3, 1, 1), image)
-    return weighted.sum(-3, keepdims=True) if isinstance(weighted, np.ndarray) else weighted.sum(-3, keepdim=True)
+    weighted: Any = image * like(np.array(LUMA, np.float32).reshape(3, 1, 1), image)
+    found: Image = weighted.sum(-3)[..., None, :, :]
+    return found
 
 
 def luminance(image: Image) -> Image:

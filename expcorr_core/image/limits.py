@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .arrays import lerp, library_of, single
 from .colour import linear_to_srgb, luma, srgb_to_linear
 
@@ -45,7 +47,7 @@ class Limits:
         for top in range(0, before.shape[2], rows):
             shown, made = before[:, :, top : top + rows], after[:, :, top : top + rows]
             if self.max_stops is not None or library_of(made).amax(made) > UNCLIPPED:
-                if getattr(made, "requires_grad", False):
+                if not isinstance(made, np.ndarray) and made.requires_grad:
                     made = made.clone()  # autograd needs what it computes with
                 after[:, :, top : top + rows] = self._limited(shown, made)
 
@@ -64,5 +66,7 @@ class Limits:
         share = beyond / library.where(beyond == 0, 1.0, now - was)
         mixed = lerp(made, light, share).clip(1e-9, 1)  # at 0 the slope of sRGB's power law is infinite
         shown = linear_to_srgb(mixed)
-        found: Image = library.where(beyond == 0, after, shown if after.dtype == shown.dtype else shown.to(after.dtype))
+        if not isinstance(shown, np.ndarray):
+            shown = shown.to(after.dtype)
+        found: Image = library.where(beyond == 0, after, shown)
         return found

@@ -42,7 +42,8 @@ def exposure_error(image: Image, corrected: Image) -> Image:
     """How far photos are from their corrections: the median change of luminance in linear light.
 
     Args:
-        image, corrected: ``(B, 3, H, W)``, 0..1, tensors or arrays. Pixels that are lost in one of the two do not count.
+        image, corrected: ``(B, 3, H, W)``, 0..1, tensors or arrays. Pixels that are lost in one of
+            the two do not count.
 
     Returns:
         ``(B,)``, stops; positive where the photo is too bright, 0 where no pixel counts.

@@ -103,4 +103,6 @@ def check_settings(settings: Settings) -> None:
         f"a working size above {WORKING_SIZE}": settings.working_size > WORKING_SIZE,
     }
     if names := [name for name, wanted in asked.items() if wanted]:
-        raise UsageError(f"ONNX Runtime cannot do this: {', '.join(names)}; use PyTorch: pip install 'expcorr[standalone]'")
+        raise UsageError(
+            f"ONNX Runtime cannot do this: {', '.join(names)}; use PyTorch: pip install 'expcorr[standalone]'"
+        )

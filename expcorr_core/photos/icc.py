@@ -112,7 +112,8 @@ class ColourSpace:
             were not changed come back as they were.
         """
         outside = before - self.from_srgb(self.to_srgb(before))
-        return (self.from_srgb(corrected) + outside).clip(0, 1)
+        found: Images = (self.from_srgb(corrected) + outside).clip(0, 1)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
