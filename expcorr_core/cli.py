@@ -170,8 +170,8 @@ def build_parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "--runtime",
         choices=("torch", "onnx"),
-        help="what computes: PyTorch, or ONNX Runtime (expcorr[onnx]), which is smaller and cannot do everything (default: "
-        "PyTorch where it is installed)",
+        help="what computes: PyTorch, or ONNX Runtime, which is smaller and cannot do everything (default: PyTorch where "
+        "it is installed)",
     )
     runs.add_argument(
         "--ray",
