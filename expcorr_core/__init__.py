@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .bilateral.grid import BilateralGrid
+    from .correcting import correct
     from .corrections.camera_raw import camera_raw_settings
     from .corrections.grid_file import Correction, GridError, load_grid, save_grid
     from .corrections.lut import Lut
-    from .corrector import Corrector, correct
+    from .corrector import Corrector
     from .hub import download_weights
     from .image.report import exposure_error
     from .method.fusion import fuse_exposures
@@ -49,7 +50,7 @@ _PLACES = {
     "Smoothing": "settings",
     "WeightsError": "method.weights_file",
     "camera_raw_settings": "corrections.camera_raw",
-    "correct": "corrector",
+    "correct": "correcting",
     "download_weights": "hub",
     "exposure_error": "image.report",
     "fuse_exposures": "method.fusion",

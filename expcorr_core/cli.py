@@ -170,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "--runtime",
         choices=("torch", "onnx"),
-        help="what computes: PyTorch, or ONNX Runtime, which is smaller and cannot do everything (default: PyTorch where "
+        help="what computes: PyTorch, or ONNX Runtime, which is smaller but cannot do everything (default: torch where "
         "it is installed)",
     )
     runs.add_argument(

@@ -20,7 +20,6 @@ from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan
 from .batch.outcome import BEFORE, FAILED, REPORT, Outcome, is_report, write_report
 from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
-from .batch.runtimes import ONNX, TORCH, choose_runtime, corrector_of, onnx_device, pick_device
 from .corrections.grid_file import load_grid
 from .files import remove_leftovers, replacing
 from .image.report import exposure_in_words
@@ -30,6 +29,7 @@ from .photos.newer import require
 from .photos.photo import Photo
 from .photos.reading import missing, read_photo
 from .photos.writing import write_photo
+from .runtimes import ONNX, TORCH, choose_runtime, corrector_of, onnx_device, pick_device
 from .settings import WELL_EXPOSED, UsageError
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from PIL import Image
 from expcorr_core import cli
 from expcorr_core.batch.journal import JOURNALS
 from expcorr_core.batch.outcome import REPORT
-from expcorr_core.batch.runtimes import corrector_of
 from expcorr_core.corrector import Corrector
 from expcorr_core.data.pairs import EXPOSURES
 from expcorr_core.image.exposure import shift_exposure
@@ -33,6 +32,7 @@ from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.runtimes import corrector_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

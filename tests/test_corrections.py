@@ -25,7 +25,6 @@ from torch import Tensor
 from expcorr_core.batch import bulk
 from expcorr_core.batch.bulk import Work
 from expcorr_core.batch.outcome import REPORT
-from expcorr_core.batch.runtimes import TORCH, corrector_of
 from expcorr_core.cli import main
 from expcorr_core.corrections.camera_raw import camera_raw_settings
 from expcorr_core.corrections.curves import apply_curves, fit_curves
@@ -38,6 +37,7 @@ from expcorr_core.image.limits import Limits
 from expcorr_core.image.metrics import psnr
 from expcorr_core.image.report import exposure_change, exposure_error
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.runtimes import TORCH, corrector_of
 from expcorr_core.settings import Settings
 
 

@@ -30,13 +30,13 @@ from ..method.weights_file import weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
 from ..photos.reading import ImageError, decode_photo, kind_of, photo_size, read_content
 from ..photos.writing import format_of, save_photo
+from ..runtimes import TORCH, corrector_of, image_for
 from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
 from .found import find_correction
 from .fused import fused_photo, fusing_bytes
 from .journal import Entry, Journal
 from .outcome import BEFORE, COPIED, CORRECTED, FAILED, FUSED, PLANNED, RIGHT, SKIPPED, Outcome, measured
 from .pool import WORKER_BYTES, Result, Stop, Stopped, Task, spread
-from .runtimes import TORCH, corrector_of, image_for
 from .sidecars import Corrected, Sidecars, comparison, write_sidecar
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from ..method.weights_file import weights_path
 from ..photos.huge import HugePhoto
 from ..photos.photo import Photo
 from ..photos.reading import ImageError
+from ..runtimes import ONNX, identity_grid
 from .outcome import Measured
-from .runtimes import ONNX, identity_grid
 from .sidecars import profile_of
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import torch
 
 from ..corrector import Corrector
 from ..photos.reading import decode_photo
+from ..runtimes import corrector_of
 from ..series.brackets import find_brackets
 from ..series.corrector import SeriesCorrector, plan
 from ..series.fusing import reference_of
@@ -23,7 +24,6 @@ from ..series.looks import Membership, load_look, save_look
 from .bulk import Job, Work, check_memory, prepare, read_source, run_all, task_of
 from .inputs import folded, takes_cases_for_the_same
 from .pool import Task
-from .runtimes import corrector_of
 
 LOOKS = ".expcorr-looks"  # folder below the output
 

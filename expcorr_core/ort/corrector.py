@@ -32,6 +32,8 @@ class OnnxCorrector:
         >>> corrected = OnnxCorrector()(image)  # (1, 3, H, W) float32, 0..1
     """
 
+    runtime = "onnx"  # what it is computed by
+
     def __init__(self, weights: str = "default", device: str = "auto") -> None:
         if weights not in MODELS:
             raise UsageError(f"the weights {weights} can only be used with PyTorch; pip install 'expcorr[standalone]'")

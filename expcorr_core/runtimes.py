@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image.arrays import tensor_of
-from ..settings import Settings, UsageError
+from .image.arrays import tensor_of
+from .settings import Settings, UsageError
 
 if TYPE_CHECKING:
-    from ..bilateral.array_grid import Grid
-    from ..corrector import Corrector
-    from ..ort.corrector import OnnxCorrector
+    from .bilateral.array_grid import Grid
+    from .corrector import Corrector
+    from .ort.corrector import OnnxCorrector
 
 TORCH, ONNX = "torch", "onnx"
 _NAMES = {TORCH: "PyTorch", ONNX: "ONNX Runtime"}
@@ -55,8 +55,8 @@ def onnx_device(name: str, weights: Path | None, settings: Settings) -> str:
     Raises:
         UsageError: ONNX Runtime cannot do it, or not there.
     """
-    from ..ort.corrector import check_settings
-    from ..ort.sessions import pick_device
+    from .ort.corrector import check_settings
+    from .ort.sessions import pick_device
 
     check_settings(settings)
     device = pick_device(name, _bundled(weights))
@@ -87,7 +87,7 @@ def pick_device(name: str) -> str:
 
 def _bundled(weights: Path | None) -> str:
     """The name of bundled weights; UsageError for others, which ONNX Runtime cannot read."""
-    from ..method.weights_file import BUNDLED, weights_path
+    from .method.weights_file import BUNDLED, weights_path
 
     for name in BUNDLED:
         if weights is None or weights == weights_path(name):
@@ -101,10 +101,10 @@ def _bundled(weights: Path | None) -> str:
 def corrector_of(weights: Path | None, device: str, runtime: str) -> Corrector | OnnxCorrector:
     """The corrector of a weights file (None: the bundled ones) on a device, loaded once per process."""
     if runtime == ONNX:
-        from ..ort.corrector import OnnxCorrector
+        from .ort.corrector import OnnxCorrector
 
         return OnnxCorrector(_bundled(weights), device)
-    from ..corrector import Corrector
+    from .corrector import Corrector
 
     return Corrector.load(weights, device)
 
@@ -117,9 +117,9 @@ def image_for(array: NDArray[np.float32], runtime: str) -> Any:
 def identity_grid(runtime: str) -> Grid:
     """The grid of a runtime that changes nothing."""
     if runtime == ONNX:
-        from ..bilateral.array_grid import ArrayGrid
+        from .bilateral.array_grid import ArrayGrid
 
         return ArrayGrid.identity()
-    from ..bilateral.grid import BilateralGrid
+    from .bilateral.grid import BilateralGrid
 
     return BilateralGrid.identity()
