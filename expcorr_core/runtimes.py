@@ -1,4 +1,4 @@
-"""What networks are computed by: PyTorch, or ONNX Runtime, which needs a tenth of the room on the disk."""
+"""What networks are computed by: PyTorch, or ONNX Runtime, which needs a fifth of the room on the disk."""
 
 from __future__ import annotations
 

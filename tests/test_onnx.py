@@ -335,3 +335,12 @@ def test_photos_of_any_kind(onnx: OnnxCorrector, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(correct(Image.fromarray(pixels), corrector=onnx)), wanted)
     with pytest.raises(TypeError, match="give the photo as an array"):
         correct(torch.rand(1, 3, 8, 8), corrector=onnx)
+
+
+@pytest.mark.slow
+def test_the_papers_network(corrector: Corrector) -> None:
+    name, _ = sessions.MODELS["paper"]
+    if not any(file.name == name for file in ROOT.glob("weights/onnx/*")):
+        pytest.skip(f"{name} is not here")
+    photo = Photo(picture("astronaut"))
+    assert_close(OnnxCorrector("paper").correct_photo(photo), corrector.correct_photo(photo))
