@@ -195,7 +195,7 @@ def darker_rendition(photo: Photo) -> Tensor:
     gain_map = photo.metadata.gain_map
     assert gain_map
     base, offset = srgb_to_linear(photo.to_tensor()), 1 / 64
-    gains = F.interpolate(gain_map.gains()[None], base.shape[2:], mode="bilinear")
+    gains = F.interpolate(torch.from_numpy(gain_map.gains())[None], base.shape[2:], mode="bilinear")
     return linear_to_srgb((((base + offset) * 2**gains - offset) / 4).clamp(0, 1))
 
 

@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .bilateral.grid import BilateralGrid
+    from .correcting import correct
     from .corrections.camera_raw import camera_raw_settings
     from .corrections.grid_file import Correction, GridError, load_grid, save_grid
     from .corrections.lut import Lut
-    from .corrector import Corrector, correct
+    from .corrector import Corrector
     from .hub import download_weights
     from .image.report import exposure_error
     from .method.fusion import fuse_exposures
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .method.pyramid import laplacian_pyramid, reconstruct
     from .method.weights import load_weights, save_weights
     from .method.weights_file import WeightsError
+    from .ort.corrector import OnnxCorrector
     from .photos.photo import Photo
     from .photos.reading import ImageError, read_photo
     from .photos.writing import write_photo
@@ -40,6 +42,7 @@ _PLACES = {
     "ExposureNetwork": "method.network",
     "ImageError": "photos.reading",
     "Lut": "corrections.lut",
+    "OnnxCorrector": "ort.corrector",
     "Photo": "photos.photo",
     "SequenceCorrector": "video.sequence",
     "SeriesCorrector": "series.corrector",
@@ -47,7 +50,7 @@ _PLACES = {
     "Smoothing": "settings",
     "WeightsError": "method.weights_file",
     "camera_raw_settings": "corrections.camera_raw",
-    "correct": "corrector",
+    "correct": "correcting",
     "download_weights": "hub",
     "exposure_error": "image.report",
     "fuse_exposures": "method.fusion",
@@ -70,6 +73,7 @@ __all__ = [
     "GridError",
     "ImageError",
     "Lut",
+    "OnnxCorrector",
     "Photo",
     "SequenceCorrector",
     "SeriesCorrector",

@@ -118,7 +118,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=Settings.keep_highlights,
         help="clip nothing that was below white (default: on)",
     )
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    options.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, mps; with --runtime onnx: auto, cpu, cuda, directml, coreml, openvino "
+        "(default auto)",
+    )
     options.add_argument("--quiet", action="store_true", help="no progress bar")
 
     runs = argparse.ArgumentParser(add_help=False)
@@ -161,6 +166,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit; "
         "there is no limit if no processes are started)",
+    )
+    runs.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        help="what computes: PyTorch, or ONNX Runtime, which is smaller but cannot do everything (default: torch where "
+        "it is installed)",
     )
     runs.add_argument(
         "--ray",

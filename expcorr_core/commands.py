@@ -11,60 +11,48 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
-from .batch.bulk import Job, Work, correct_all, corrector_of, journal_of, plan, prepare
+from .batch.bulk import Job, Work, correct_all, journal_of, plan, prepare
 from .batch.inputs import check_folder, find_inputs, is_bulk, is_one_photo, plan_jobs, unread
 from .batch.outcome import BEFORE, FAILED, REPORT, Outcome, is_report, write_report
 from .batch.pipes import PIPE, correct_piped
 from .batch.pool import Stopped
 from .corrections.grid_file import load_grid
-from .corrector import Corrector
 from .files import remove_leftovers, replacing
 from .image.report import exposure_in_words
 from .machine import cores
-from .method.global_level import GlobalNetwork
-from .method.pyramid import laplacian_pyramid
-from .method.weights import load_weights, read_metadata, weights_path
+from .method.weights_file import read_metadata, weights_path
 from .photos.newer import require
 from .photos.photo import Photo
 from .photos.reading import missing, read_photo
 from .photos.writing import write_photo
+from .runtimes import ONNX, TORCH, choose_runtime, corrector_of, onnx_device, pick_device
 from .settings import WELL_EXPOSED, UsageError
-from .video.sequence import SequenceCorrector
+
+if TYPE_CHECKING:
+    from .corrector import Corrector
 
 FEW = 8  # fewer photos than this are corrected in this process
 MANY = 1000  # photos from which on putting them together takes so long that it is said
 GPU_WORKERS = 2  # processes that share a GPU: one decodes while the other computes
 
 
-def pick_device(name: str) -> torch.device:
-    """The device with this name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
-
-    Raises:
-        UsageError: torch does not know the device or cannot use it here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps") from error
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
-    return device
-
-
 def command_correct(args: argparse.Namespace) -> int:
     sidecars = [kind for kind, wanted in ((args.lut, args.lut), ("xmp", args.xmp), ("grid", args.grid)) if wanted]
+    runtime = choose_runtime(args.runtime, args.weights)
+    if runtime == ONNX:
+        _refuse(args, ("series",), "ONNX Runtime; pip install 'expcorr[standalone]' for PyTorch")
+        device = onnx_device(args.device, args.weights, args.settings)
+    else:
+        device = str(_corrector(args).device)
     work = Work(
         settings=args.settings,
         weights=args.weights,
-        device=str(_corrector(args).device),
+        runtime=runtime,
+        device=device,
         well_exposed=args.well_exposed,
         within=args.well_exposed_within,
     )
@@ -74,13 +62,14 @@ def command_correct(args: argparse.Namespace) -> int:
 
 
 def command_apply(args: argparse.Namespace) -> int:
-    settings = load_grid(args.grid).settings
+    runtime = choose_runtime(args.runtime)
+    settings = load_grid(args.grid, arrays=True).settings
     if args.strength is not None:
         try:
             settings = replace(settings, strength=args.strength)
         except ValueError as error:
             raise UsageError(str(error)) from error
-    return _correct_photos(args, Work(settings=settings, grid=args.grid))
+    return _correct_photos(args, Work(settings=settings, grid=args.grid, runtime=runtime))
 
 
 def _correct_photos(args: argparse.Namespace, work: Work, sidecars: Sequence[str] = ()) -> int:
@@ -330,7 +319,11 @@ def _corrector(args: argparse.Namespace) -> Corrector:
         UsageError: the device cannot be used, or the gains do not fit the weights.
         WeightsError: the weights cannot be loaded.
     """
-    corrector = corrector_of(args.weights, str(pick_device(args.device)))
+    from .corrector import Corrector
+    from .method.global_level import GlobalNetwork
+
+    corrector = corrector_of(args.weights, pick_device(args.device), TORCH)
+    assert isinstance(corrector, Corrector)
     if args.gains:
         if isinstance(corrector.network, GlobalNetwork):
             raise UsageError("--gains needs a network with pyramid levels; add --weights paper")
@@ -348,6 +341,7 @@ def _check_new(path: Path, overwrite: bool) -> None:
 
 def command_video(args: argparse.Namespace) -> int:
     from .video.files import Encoding, correct_video, require_pyav
+    from .video.sequence import SequenceCorrector
 
     require_pyav()
     _check_new(args.output, args.overwrite)
@@ -405,6 +399,8 @@ def command_serve(args: argparse.Namespace) -> int:
 
 
 def command_decompose(args: argparse.Namespace) -> int:
+    from .method.pyramid import laplacian_pyramid
+
     names = [*(f"band{level}" for level in range(1, args.levels)), f"residual{args.levels}"]
     targets = [args.output / f"{args.input.stem}_{name}.png" for name in names]
     check_folder(args.output)
@@ -473,6 +469,8 @@ def _evs(exposures: Sequence[str]) -> str:
 
 
 def command_info(args: argparse.Namespace) -> int:
+    from .method.weights import load_weights
+
     path = weights_path(args.weights)
     description = {"file": path.name, "parameters": load_weights(path).parameter_count(), **read_metadata(path)}
     print(json.dumps(description, indent=2))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of Linux; containers are control groups
+OMP_THREADS = "OMP_NUM_THREADS"
 UNKNOWN_MEMORY = 16 * 2**30  # bytes assumed where the system does not say
 
 
@@ -25,6 +27,19 @@ def cores() -> int:
             if quota > 0:  # -1 means no quota
                 found = min(found, math.ceil(quota / period))
     return max(1, found)
+
+
+def threads() -> int:
+    """Threads that this process may compute on: as many as ``OMP_NUM_THREADS`` says, or one for each core."""
+    said = os.environ.get(OMP_THREADS, "")
+    return int(said) if said.isdecimal() and int(said) else cores()
+
+
+def limit_threads(count: int) -> None:
+    """Let this process compute on so many threads: with PyTorch, if it is or will be loaded, and without."""
+    os.environ[OMP_THREADS] = str(count)  # which PyTorch reads when it is loaded
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def memory() -> int:

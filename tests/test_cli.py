@@ -20,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from expcorr_core import cli, commands
-from expcorr_core.batch.bulk import corrector_of
+from expcorr_core import cli
 from expcorr_core.batch.journal import JOURNALS
 from expcorr_core.batch.outcome import REPORT
 from expcorr_core.corrector import Corrector
@@ -33,6 +32,7 @@ from expcorr_core.method.network import ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, load_weights
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.runtimes import corrector_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -156,7 +156,7 @@ def test_other_errors_are_no_wrong_arguments(
     def stray(*args: object) -> None:
         raise ValueError("something is odd\nwith details")
 
-    monkeypatch.setattr(commands, "laplacian_pyramid", stray)
+    monkeypatch.setattr("expcorr_core.method.pyramid.laplacian_pyramid", stray)
     assert run("decompose", photo) == 1
     assert capsys.readouterr().err == "expcorr: something is odd\n"
 
@@ -203,7 +203,6 @@ def test_weights_are_loaded_once(photo: Path, tmp_path: Path, monkeypatch: pytes
         return load_weights(*args)
 
     monkeypatch.setattr("expcorr_core.corrector.load_weights", counted)
-    monkeypatch.setattr("expcorr_core.commands.load_weights", counted)
     corrector_of.cache_clear()
     if photos == 2:
         photo.with_name("second.jpg").write_bytes(photo.read_bytes())

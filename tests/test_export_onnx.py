@@ -11,10 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-onnx = pytest.importorskip("onnx", reason="ONNX comes with the export extra")
-runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with the onnx extra")
-ir = pytest.importorskip("onnx_ir", reason="ONNX comes with the export extra")
-
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import PAIR_SIZE, Corrector
 from expcorr_core.image.resize import resize
@@ -23,6 +19,13 @@ from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, read_metadata
 from expcorr_core.settings import Settings
 from training import export
+
+pytest.importorskip("onnxscript", reason="ONNX comes with the export extra")
+
+import onnx
+import onnx_ir as ir
+import onnxruntime as runtime
+
 from training.onnx_check import largest_difference
 from training.onnx_graphs import traced
 

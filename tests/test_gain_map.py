@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import photo_files as make
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
@@ -178,7 +177,7 @@ def test_the_rendition_is_never_darker_than_a_photo_that_was_not_brighter_before
         capacity=(0.0, 1.0),
     )  # fmt: skip
     gain_map = GainMap(picture=make.encoded_jpeg(values), recipe=recipe)
-    before = torch.linspace(0, 1, 64)[None, None, :, None].expand(1, 3, 64, 64)
+    before = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32)[:, None], (1, 3, 64, 64))
     for exponent in (0.3, 0.6, 1.8, 4.0):
         after = before**exponent
         gains = gain_map.corrected(64, lambda rows: before[:, :, rows], lambda rows, a=after: a[:, :, rows]).gains()

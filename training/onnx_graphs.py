@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from expcorr_core import __version__
 from expcorr_core.bilateral.direct import fit_directly
-from expcorr_core.bilateral.grid import DEFAULT_SIZE
+from expcorr_core.bilateral.nodes import DEFAULT_SIZE
 from expcorr_core.corrector import PAIR_SIZE, Corrector
 from expcorr_core.files import replacing
 from expcorr_core.image.resize import resize
@@ -71,6 +71,9 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
     optimizer.inline(exported.model)
     optimizer.fold_constants(exported.model)
     optimizer.remove_unused_nodes(exported.model)
+    for value in (*exported.model.graph.inputs, *exported.model.graph.outputs):
+        if value.shape is not None and len(value.shape) == 4:
+            value.shape = ir.Shape(PHOTO)
     return exported.model
 
 
@@ -92,9 +95,6 @@ def _halved(model: ir.Model) -> ir.Model:
 
 def _named(model: ir.Model, words: str, metadata: Mapping[str, str]) -> ir.Model:
     """With a description, and without what only the exporter wants to know."""
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.shape is not None and len(value.shape) == 4:
-            value.shape = ir.Shape(PHOTO)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         node.metadata_props.clear()
         node.doc_string = None
@@ -104,6 +104,21 @@ def _named(model: ir.Model, words: str, metadata: Mapping[str, str]) -> ir.Model
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     return model
+
+
+def slice_graph() -> ir.Model:
+    """The graph that slices, without limits, any rows of a photo."""
+    model = ir.from_proto(slice_rows.to_model_proto())
+    photo, grid, place = model.graph.inputs
+    [corrected] = model.graph.outputs
+    corrected.name = "corrected"
+    shapes = {photo: (1, 3, "rows", "width"), grid: GRID, place: (2,), corrected: (1, 3, "rows", "width")}
+    for value, shape in shapes.items():
+        value.shape = ir.Shape(shape)
+    words = (
+        "Rows of a photo, corrected by a grid: place is the first row, and the height of the whole photo. No limits."
+    )
+    return _named(model, words, {"format": FORMAT})
 
 
 def write_graphs(folder: Path, corrector: Corrector) -> list[Path]:
@@ -137,13 +152,8 @@ def write_graphs(folder: Path, corrector: Corrector) -> list[Path]:
         "model.onnx": model,
         "model_fp16.onnx": _halved(model),
         "fit.onnx": _named(fit, "The bilateral grid that leads from a small picture to another.", {"format": FORMAT}),
-        "slice.onnx": _named(
-            ir.from_proto(slice_rows.to_model_proto()),
-            "Rows of a photo, corrected by a grid: place is the first row, and the height of the whole photo.",
-            {"format": FORMAT},
-        ),
+        "slice.onnx": slice_graph(),
     }
-    graphs["slice.onnx"].graph.outputs[0].name = "corrected"
     folder.mkdir(parents=True, exist_ok=True)
     for name, graph in graphs.items():
         with replacing(folder / name) as temporary:

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expcorr_core.bilateral.grid import DEFAULT_SIZE, BilateralGrid
+from expcorr_core.bilateral.grid import BilateralGrid
+from expcorr_core.bilateral.nodes import DEFAULT_SIZE
 from expcorr_core.bilateral.slicing import choose_path
 from expcorr_core.corrector import Corrector, native_dtype
 from expcorr_core.data.simulator import ExposureSimulator

@@ -19,34 +19,32 @@ from contextlib import ExitStack
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import torch
 from PIL import Image
 
-from ..corrector import Corrector
 from ..files import digest, replacing
-from ..image.resize import reduce_to
+from ..image.arrays import array_of
 from ..machine import cores, memory
-from ..method.weights import weights_path
+from ..method.weights_file import weights_path
 from ..photos.huge import HugePhoto, find_huge, write_huge
-from ..photos.icc import tone_of
-from ..photos.metadata import Metadata
-from ..photos.photo import Photo
 from ..photos.reading import ImageError, decode_photo, kind_of, photo_size, read_content
 from ..photos.writing import format_of, save_photo
-from ..series.looks import Membership
+from ..runtimes import TORCH, corrector_of, image_for
 from ..settings import TIME_LIMIT, WELL_EXPOSED, Settings
 from .found import find_correction
 from .fused import fused_photo, fusing_bytes
 from .journal import Entry, Journal
 from .outcome import BEFORE, COPIED, CORRECTED, FAILED, FUSED, PLANNED, RIGHT, SKIPPED, Outcome, measured
 from .pool import WORKER_BYTES, Result, Stop, Stopped, Task, spread
-from .sidecars import Corrected, Sidecars, write_sidecar
+from .sidecars import Corrected, Sidecars, comparison, write_sidecar
+
+if TYPE_CHECKING:
+    from ..corrector import Corrector
+    from ..ort.corrector import OnnxCorrector
+    from ..series.looks import Membership
 
 MAX_PIXELS = 500_000_000  # larger files are corrected in strips, or refused before they are decoded
-COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 BYTES_A_PIXEL = 50  # of memory, while a photo is corrected: 44 with 8 bits, 50 with 16
 LIMIT_PIXELS = 50_000_000  # a photo may take the time limit again for every so many pixels
 
@@ -120,7 +118,8 @@ class Work:
     Attributes:
         settings: how to correct.
         weights: weights file; None for the bundled one.
-        device: where the network computes.
+        runtime: what computes the network: ``torch`` or ``onnx``.
+        device: where it does that.
         output: folder outside of which nothing may be written; None where the output is a single file.
         metadata: metadata to keep: ``all``, ``no-gps`` or ``none``.
         overwrite: also replace files that are not results of the same photo and settings.
@@ -135,6 +134,7 @@ class Work:
 
     settings: Settings = field(default_factory=Settings)
     weights: Path | None = None
+    runtime: str = TORCH
     device: str = "cpu"
     output: Path | None = None
     metadata: str = "all"
@@ -183,12 +183,6 @@ def prepare() -> None:
     # Pillow's own limit of 179 megapixels is below what cameras make; it refuses more than twice this value.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
     warnings.filterwarnings("ignore", module="PIL")  # about large files, and damaged metadata, which is left out
-
-
-@cache
-def corrector_of(weights: Path | None, device: str) -> Corrector:
-    """The corrector of a weights file (None: the bundled ones) on a device, loaded once per process."""
-    return Corrector.load(weights, device)
 
 
 def correct_file(job: Job, work: Work, entries: Sequence[Entry] = ()) -> Outcome:
@@ -294,7 +288,7 @@ def _correct(job: Job, work: Work, sources: Sequence[Source], checksum: str, ove
             raise ImageError(f"{job.source} is so wide that not even a strip of it fits into memory; reduce it first")
         if format_of(job.target) != "TIFF" or job.comparison:
             raise ImageError(f"{job.source} is so large that it can only be written as TIFF, without --compare")
-        image = huge.reduced(work.settings.working_size)
+        image = image_for(huge.reduced(work.settings.working_size), work.runtime)
         found = find_correction(image, huge, job, work, _corrector(work))
         result = found.used.slice(image)
         writers = {job.target: lambda path: write_huge(path, huge, found.used, work.metadata)}
@@ -304,10 +298,10 @@ def _correct(job: Job, work: Work, sources: Sequence[Source], checksum: str, ove
         else:
             check_memory(job.source, sources[0].content)
             photo = decode_photo(sources[0].content, job.source)
-            image = photo.to_tensor()
+            image = image_for(photo.to_array(), work.runtime)
         found = find_correction(image, photo, job, work, _corrector(work))
         result = image if found.unchanged else found.used.slice(image)
-        changed = photo.with_tensor(result).with_metadata(work.metadata)
+        changed = photo.with_array(array_of(result)).with_metadata(work.metadata)
         writers = {job.target: lambda path: save_photo(path, changed, format_of(job.target))}
         if compared := job.comparison:
             both = comparison(photo, changed)
@@ -320,7 +314,7 @@ def _correct(job: Job, work: Work, sources: Sequence[Source], checksum: str, ove
     outcome = Outcome(job.name, str(job.target), status, group=job.group, **measured(found))
     if status == SKIPPED:
         return outcome
-    corrected = Corrected(image, result, (huge or photo).space, found.correction)
+    corrected = Corrected(array_of(image), array_of(result), (huge or photo).space, found.correction)
     try:
         with ExitStack() as stack:
             temporary = {path: stack.enter_context(replacing(path, overwrite)) for path in job.outputs}
@@ -348,9 +342,10 @@ def _correct(job: Job, work: Work, sources: Sequence[Source], checksum: str, ove
     return replace(outcome, left_out=said[job.target])
 
 
-def _corrector(work: Work) -> Corrector | None:
+def _corrector(work: Work) -> Corrector | OnnxCorrector | None:
     """What finds corrections, where any have to be found."""
-    return corrector_of(work.weights, work.device) if work.settings.strength and not work.grid else None
+    found = work.settings.strength and not work.grid
+    return corrector_of(work.weights, work.device, work.runtime) if found else None
 
 
 def _has_format(source: Source, job: Job) -> bool:
@@ -391,16 +386,6 @@ def needs(*paths: Path) -> tuple[int, float]:
         return sum(pixels), WORKER_BYTES + held + sum(path.stat().st_size for path in paths)
     except (ImageError, OSError):  # correcting it reports the reason
         return 0, WORKER_BYTES
-
-
-def comparison(before: Photo, after: Photo) -> Photo:
-    """Before and after side by side, 8-bit, each at most 1600 pixels."""
-    halves = [reduce_to(photo.to_tensor(), COMPARE_SIDE) for photo in (before, after)]
-    gap = torch.ones_like(halves[0][..., :1]).expand(-1, -1, -1, max(4, halves[0].shape[3] // 100))
-    profile = before.metadata.icc_profile
-    empty = np.zeros((1, 1, 3), np.uint8)
-    base = Photo(empty, grey=before.grey, metadata=Metadata(icc_profile=profile), tone=tone_of(profile, empty.dtype))
-    return base.with_tensor(torch.cat((halves[0], gap, halves[1]), 3))
 
 
 def describe(error: Exception, subject: object) -> str:

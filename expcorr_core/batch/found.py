@@ -5,26 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from ..bilateral.grid import BilateralGrid
 from ..corrections.grid_file import Correction, GridError, load_grid
-from ..corrector import Corrector
 from ..files import digest
 from ..image.report import exposure_change, exposure_error
 from ..image.resize import reduce_to
-from ..method.weights import weights_path
+from ..method.weights_file import weights_path
 from ..photos.huge import HugePhoto
 from ..photos.photo import Photo
 from ..photos.reading import ImageError
-from ..series.corrector import Agreement, SeriesCorrector
-from ..series.looks import load_look
+from ..runtimes import ONNX, identity_grid
 from .outcome import Measured
 from .sidecars import profile_of
 
 if TYPE_CHECKING:
+    from ..bilateral.array_grid import Grid
+    from ..corrector import Corrector
+    from ..ort.corrector import OnnxCorrector
+    from ..series.corrector import Agreement
     from .bulk import Job, Work
 
 MEASURED_SIDE = 256  # larger side at which exposure and change are measured
@@ -43,19 +42,19 @@ class Found(Measured):
     """
 
     correction: Correction
-    used: BilateralGrid
+    used: Grid
     unchanged: bool = True
     right: bool = False
     well_exposed: bool = False
 
 
 def find_correction(
-    image: Tensor, photo: Photo | HugePhoto, job: Job, work: Work, corrector: Corrector | None
+    image: Any, photo: Photo | HugePhoto, job: Job, work: Work, corrector: Corrector | OnnxCorrector | None
 ) -> Found:
     """Find the correction of a photo, or take the one in a file.
 
     Args:
-        image: the photo, which may be reduced, ``(1, 3, h, w)``, 0..1.
+        image: the photo, which may be reduced, ``(1, 3, h, w)``, 0..1, a tensor or array as the corrector takes it.
         photo: the same as it was read.
         job: its files, and its part in a series.
         work: what to do.
@@ -68,7 +67,7 @@ def find_correction(
     height, width = (photo.height, photo.width) if isinstance(photo, HugePhoto) else photo.pixels.shape[:2]
     profile = profile_of(photo.metadata.icc_profile, photo.space)
 
-    def described(grid: BilateralGrid) -> Correction:
+    def described(grid: Grid) -> Correction:
         weights = digest(weights_path(work.weights))
         settings = work.settings
         return Correction(grid, height=height, width=width, settings=settings, weights=weights, profile=profile)
@@ -76,50 +75,55 @@ def find_correction(
     probability: float | None = None
     membership = None if job.exposures else job.membership  # a fused bracket is corrected by itself
     agreement: Agreement | None = None
+    grid: Grid
     if work.grid:
-        correction = _given(work.grid)
+        correction = _given(work.grid, work.runtime)
         try:
             correction.check_fits(height, width, profile)
         except GridError as error:
             raise ImageError(f"{job.source} {error}") from error
     elif corrector:
-        small = corrector.reduce(image, work.settings)
+        small: Any = corrector.reduce(image, work.settings)
         if membership:
+            from ..corrector import Corrector
+            from ..series.corrector import SeriesCorrector
+            from ..series.looks import load_look
+
+            assert isinstance(corrector, Corrector)
             series = SeriesCorrector(corrector, work.settings)
             seen, *others = (load_look(path) for path in (membership.look, *membership.others))
             grid, agreement = series.correction(seen, others, membership.part, small, photo.space)
             probability = seen.well_exposed
         else:
-            examined = corrector.examine(small, work.settings, photo.space)
-            grid = corrector.fit(small, examined.corrected, work.settings)
-            probability = None if examined.well_exposed is None else float(examined.well_exposed)
+            grid, well_exposed = corrector.find(small, work.settings, photo.space)
+            probability = None if well_exposed is None else float(well_exposed[0])
         correction = described(grid)
     else:
-        correction = described(BilateralGrid.identity())
+        correction = described(identity_grid(work.runtime))
     if not work.settings.strength:
-        return Found(correction=correction, used=BilateralGrid.identity(), change=0.0)
+        return Found(correction=correction, used=identity_grid(work.runtime), change=0.0)
     used = correction.grid.blend(work.settings.strength)
     small = reduce_to(image, MEASURED_SIDE)
-    full = replace(correction.grid, limits=None).slice(small)  # what the photo lacks, whatever may be done about it
+    full = correction.grid.within(None).slice(small)  # what the photo lacks, whatever may be done about it
     found = Found(
         correction=correction,
         used=used,
-        exposure=float(exposure_error(small, full)),
+        exposure=float(exposure_error(small, full)[0]),
         probability=probability,
-        change=float((used.slice(small) - small).abs().mean() * 255),
+        change=float(abs(used.slice(small) - small).mean() * 255),
         apart_alone=agreement.before if agreement else None,
         apart=agreement.after if agreement else None,
         unchanged=False,
     )
     if membership and membership.part.right:
         return replace(found, unchanged=True, right=True)
-    if work.well_exposed != "correct" and float(exposure_change(small, full)) < work.within:
-        grid = BilateralGrid.identity()
+    if work.well_exposed != "correct" and float(exposure_change(small, full)[0]) < work.within:
+        grid = identity_grid(work.runtime)
         return replace(found, correction=described(grid), used=grid, change=0.0, unchanged=True, well_exposed=True)
     return found
 
 
 @cache
-def _given(path: Path) -> Correction:
+def _given(path: Path, runtime: str) -> Correction:
     """The correction in a file, read once per process."""
-    return load_grid(path)
+    return load_grid(path, arrays=runtime == ONNX)

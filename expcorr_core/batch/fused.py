@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from ..machine import memory
 from ..photos.photo import Photo
 from ..photos.reading import ImageError, decode_photo, photo_size
-from ..series.fusing import fuse_bracket
 from .sidecars import profile_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .bulk import Job, Source
 
 # Of memory, while a bracket is fused: for each pixel of the result, for each pixel of each exposure (24 with 8 bits, 27
@@ -69,6 +68,8 @@ def fused_photo(job: Job, sources: Sequence[Source]) -> tuple[Photo, Tensor]:
             f"{job.subject} needs {needed / 2**30:.0f} GiB of memory to be fused, and this computer has "
             f"{memory() / 2**30:.0f}; reduce its photos first"
         )
+    from ..series.fusing import fuse_bracket
+
     photos = [decode_photo(content, path) for path, content in zip(job.exposures, contents, strict=True)]
     reference = job.exposures.index(job.source)
     middle = photos[reference]

@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-import torch
+from ..machine import limit_threads
 
 Result = TypeVar("Result")
 # Memory of a process of its own, beside the code that all share: 250 to 330 MiB with network and weights.
@@ -134,7 +134,7 @@ class Pool(Generic[Result]):
     Args:
         function: importable by other processes, as are its arguments.
         workers: number of processes; started as needed.
-        threads: of PyTorch in each process.
+        threads: that each process computes on.
         budget: a task waits while it and the running ones would together cost more than this; one task may always run.
 
     Attributes:
@@ -266,7 +266,7 @@ def _sheltered() -> Iterator[None]:
 def _serve(connection: Connection, function: Callable[..., Any], parent: int, threads: int) -> None:
     """The main loop of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells it when to stop
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     with suppress(EOFError, OSError):  # the parent is done with it, or has gone
         connection.send(None)  # started

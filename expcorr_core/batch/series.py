@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import torch
 
+from ..corrector import Corrector
 from ..photos.reading import decode_photo
+from ..runtimes import corrector_of
 from ..series.brackets import find_brackets
 from ..series.corrector import SeriesCorrector, plan
 from ..series.fusing import reference_of
 from ..series.looks import Membership, load_look, save_look
-from .bulk import Job, Work, check_memory, corrector_of, prepare, read_source, run_all, task_of
+from .bulk import Job, Work, check_memory, prepare, read_source, run_all, task_of
 from .inputs import folded, takes_cases_for_the_same
 from .pool import Task
 
@@ -47,10 +49,12 @@ def look_at(job: Job, work: Work, right: bool) -> Looked:
         source = read_source(job.source, checksum=True)
         path = work.output / LOOKS / f"{source.checksum}-{work.key[:16]}{'-right' if right else ''}.safetensors"
         if not path.exists():
-            corrector = SeriesCorrector(corrector_of(work.weights, work.device), work.settings)
+            used = corrector_of(work.weights, work.device, work.runtime)
+            assert isinstance(used, Corrector)
+            corrector = SeriesCorrector(used, work.settings)
             size = work.settings.working_size
             if huge := source.huge:
-                seen = corrector.look(huge.reduced(size), huge.metadata, huge.space, right)
+                seen = corrector.look(torch.from_numpy(huge.reduced(size)), huge.metadata, huge.space, right)
             else:
                 check_memory(job.source, source.content)
                 # Sides of 3 : 2; what is longer is decoded a little larger than it is needed.

@@ -6,17 +6,24 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
 from ..corrections.camera_raw import camera_raw_settings
 from ..corrections.grid_file import Correction, write_grid
 from ..corrections.lut import Lut
-from ..image.resize import sample
-from ..photos.icc import ColourSpace
+from ..image.resize import reduce_to, sample
+from ..photos.icc import ColourSpace, tone_of
+from ..photos.metadata import Metadata
+from ..photos.photo import Photo
 from ..photos.reading import ImageError
 
+if TYPE_CHECKING:
+    from ..image.arrays import Floats
+
 ENDINGS = {"cube": ".cube", "hald": "_hald.png", "xmp": ".xmp", "grid": ".safetensors"}  # of names, by kind
+COMPARE_SIDE = 1600  # larger side of each half of a before-and-after picture
 CONVERTED_SIDE = 512  # height and width of the grid of pixels that are converted to sRGB
 
 Sidecars = tuple[tuple[str, Path], ...]
@@ -42,12 +49,12 @@ class Corrected:
         correction: the full correction.
     """
 
-    before: Tensor
-    after: Tensor
+    before: Floats
+    after: Floats
     space: ColourSpace | None
     correction: Correction
 
-    def in_srgb(self) -> tuple[Tensor, Tensor]:
+    def in_srgb(self) -> tuple[Floats, Floats]:
         """Before and after in sRGB; some of the pixels, where they had to be converted."""
         if not self.space:
             return self.before, self.after
@@ -55,6 +62,17 @@ class Corrected:
         height, width = size
         before, after = (self.space.to_srgb(sample(image, height, width)) for image in (self.before, self.after))
         return before, after
+
+
+def comparison(before: Photo, after: Photo) -> Photo:
+    """Before and after side by side, 8-bit, each at most 1600 pixels."""
+    halves = [reduce_to(photo.to_array(), COMPARE_SIDE) for photo in (before, after)]
+    height, width = halves[0].shape[2:]
+    gap = np.ones((1, 3, height, max(4, width // 100)), np.float32)
+    profile = before.metadata.icc_profile
+    empty = np.zeros((1, 1, 3), np.uint8)
+    base = Photo(empty, grey=before.grey, metadata=Metadata(icc_profile=profile), tone=tone_of(profile, empty.dtype))
+    return base.with_array(np.concatenate((halves[0], gap, halves[1]), 3))
 
 
 def write_sidecar(path: Path, kind: str, name: str, corrected: Corrected, place: Path) -> float | None:

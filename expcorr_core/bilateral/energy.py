@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import nodes as places
+
 SMOOTHNESS_XY = 1.0  # weight of first differences along x and y (reference program)
 SMOOTHNESS_Z = 4e-7  # weight of second differences along luminance (reference program)
 # Keeps the normal matrix positive definite for grey images; 1e-7 would already cost accuracy.
@@ -17,10 +19,9 @@ RIDGE = 1e-9
 
 
 def lower_nodes(pixels: int, nodes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Lower node and fraction of each pixel along one axis: coordinate ``(i + 0.5) * (nodes - 1) / pixels``."""
-    position = (torch.arange(pixels, dtype=torch.float64) + 0.5) * (nodes - 1) / pixels
-    lower = position.floor().clamp(0, nodes - 2)
-    return lower.long(), (position - lower).to(dtype)
+    """Lower node and fraction of each pixel along one axis; see :func:`.nodes.lower_nodes`."""
+    lower, fraction = map(torch.from_numpy, places.lower_nodes(pixels, nodes))
+    return lower, fraction.to(dtype)
 
 
 def hat(levels: Tensor, first: int, last: int, dim: int) -> Tensor:

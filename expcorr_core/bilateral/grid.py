@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..image.arrays import Floats, array_of
 from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
 from ..image.limits import Limits
 from ..image.resize import resize
 from .direct import MOST_PIXELS, fit_directly
-from .energy import lower_nodes
 from .iterative import FIT_BYTES, fit_bytes, fit_iteratively
+from .nodes import DEFAULT_SIZE, strips_of
 from .slicing import slice_image
 
 FIT_SIZE = (200, 200)  # height and width of the pair that a grid is fitted to (reference program)
-DEFAULT_SIZE = (22, 22, 8)  # cells along y, x and luminance (reference program)
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no equality that a dataclass could use
@@ -122,6 +122,10 @@ class BilateralGrid:
         """The same grid on another device."""
         return self.having(self.coefficients.to(device))
 
+    def within(self, limits: Limits | None) -> BilateralGrid:
+        """The same grid with other limits."""
+        return replace(self, limits=limits)
+
     def having(self, coefficients: Tensor) -> BilateralGrid:
         """A grid of other coefficients with the same limits."""
         return replace(self, coefficients=coefficients)
@@ -163,6 +167,11 @@ class BilateralGrid:
             self.limits.apply(image, out)
         return out
 
+    def slice_array(self, image: Floats) -> Floats:
+        """The same as :meth:`slice` for an array, which it is written over."""
+        shown = torch.from_numpy(image)
+        return array_of(self.slice(shown, out=shown))
+
     def slice_beyond(self, image: Tensor, out: Tensor) -> Tensor:
         """Apply the grid to images that may have values above 1: light above white, which stays.
 
@@ -196,18 +205,9 @@ class BilateralGrid:
             First row and end row of a part, and the grid that slices just these rows as this grid slices the whole
             image.
         """
-        nodes = self.coefficients.shape[1]
-        lower, _ = lower_nodes(height, nodes, torch.float64)
-        values, counts = torch.unique_consecutive(lower, return_counts=True)
-        start = 0
-        for node, count in zip(values.tolist(), counts.tolist(), strict=True):
+        for top, bottom, node, edges in strips_of(height, self.coefficients.shape[1], most_rows):
             below, above = self.coefficients[:, node], self.coefficients[:, node + 1]
-            end = start + count
-            while start < end:
-                bottom = min(end, (start // most_rows + 1) * most_rows)
-                edges = [torch.lerp(below, above, edge * (nodes - 1) / height - node) for edge in (start, bottom)]
-                yield start, bottom, self.having(torch.stack(edges, 1))
-                start = bottom
+            yield top, bottom, self.having(torch.stack([torch.lerp(below, above, edge) for edge in edges], 1))
 
 
 def _empty_like(image: Tensor) -> Tensor:

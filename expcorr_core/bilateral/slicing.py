@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..image.arrays import Floats, array_of
 from ..image.colour import luminance
 from .energy import hat, lower_nodes
+from .nodes import runs
 
 NEEDS = {"numba": "numba, from the extra fast", "triton": "Triton, which comes with PyTorch for CUDA"}
 # Most rows and columns of a tile on the torch path. Smaller tiles would fit into a core's own cache, but leave each
@@ -72,7 +74,8 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
     if not (module := _module(chosen)):
         raise ValueError(f"the {chosen} path needs {NEEDS[chosen]}, which cannot be imported; leave path out")
     try:
-        return bool(module.slice_image(grid, image, out, clamp))
+        slice_image = _slice_by_numba if chosen == "numba" else module.slice_image
+        return bool(slice_image(grid, image, out, clamp))
     except (torch.cuda.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # e.g. no C compiler: what can fail differs from machine to machine
@@ -84,6 +87,31 @@ def slice_image(grid: Tensor, image: Tensor, out: Tensor, clamp: bool, path: str
         return _slice_by_tiles(grid, image, out, clamp)
 
 
+def _slice_by_numba(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
+    """By the kernels for arrays; what is not float32, which these take, block by block."""
+    by_numba, values = _module("numba"), grid.detach().numpy()
+    if image.dtype == out.dtype == torch.float32:
+        return bool(by_numba.slice_image(values, _array(image), _array(out), clamp))
+    height, finite = image.shape[1], True
+    step = max(1, by_numba.BLOCK // image.shape[2])
+    for top in range(0, height, step):
+        block = image[:, top : top + step].detach().float().contiguous()
+        result = torch.empty_like(block)
+        finite &= by_numba.slice_image(values, block.numpy(), result.numpy(), clamp, (top, height))
+        out[:, top : top + step] = result
+    return finite
+
+
+def _array(image: Tensor) -> Floats:
+    """A tensor ``(3, H, W)`` as an array that knows of a fourth channel between the pixels, if there is one."""
+    height, width = image.shape[1:]
+    held = image.untyped_storage().nbytes() // 4 - image.storage_offset()
+    if image.stride() == (1, 4 * width, 4) and held >= 4 * height * width:
+        whole: Floats = image.detach().as_strided((height, width, 4), (4 * width, 4, 1)).numpy()
+        return whole[..., :3].transpose(2, 0, 1)
+    return array_of(image)
+
+
 def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bool:
     height, width = image.shape[1:]
     rows, columns = TILE["cpu" if image.device.type == "cpu" else "other"]
@@ -91,7 +119,7 @@ def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bo
     y_node, y_fraction = (t.to(image.device) for t in lower_nodes(height, grid.shape[0], dtype))
     x_node, x_fraction = lower_nodes(width, grid.shape[1], dtype)
     x_fraction = x_fraction.to(image.device)
-    segments = _segments(x_node, columns)
+    segments = runs(x_node.numpy(), columns)
     for top in range(0, height, rows):
         lower = y_node[top : top + rows]
         fraction = y_fraction[top : top + rows, None, None, None, None]
@@ -106,16 +134,6 @@ def _slice_by_tiles(grid: Tensor, image: Tensor, out: Tensor, clamp: bool) -> bo
             value = _slice_tile(row_grid[:, node : node + 2], colours.clamp_(0, 1), x_fraction[left:right])
             out[:, top : top + rows, left:right] = value.clamp_(0, 1) if clamp else value
     return True
-
-
-def _segments(node: Tensor, longest: int) -> list[tuple[int, int, int]]:
-    """Runs of columns between the same two grid nodes: (lower node, first column, end column)."""
-    values, counts = torch.unique_consecutive(node, return_counts=True)
-    segments, start = [], 0
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        segments += [(value, left, min(left + longest, start + count)) for left in range(start, start + count, longest)]
-        start += count
-    return segments
 
 
 def _slice_tile(nodes: Tensor, colours: Tensor, fraction: Tensor) -> Tensor:

@@ -7,21 +7,24 @@ highlights, shadows) adapt to the picture in ways that are not published, so non
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..photos import xmp
 from .curves import apply_curves, fit_curves
 from .lut import OTHER_SIDE, SIDE, decibels, pixels_of
 
+if TYPE_CHECKING:
+    from ..image.arrays import AnyImage
+
 POINTS = 16  # of a curve: one at every 17th of the values 0 to 255
 SPACE = "http://ns.adobe.com/camera-raw-settings/1.0/"
 
 
-def camera_raw_settings(before: Tensor, after: Tensor, existing: bytes = b"") -> tuple[bytes, float]:
+def camera_raw_settings(before: AnyImage, after: AnyImage, existing: bytes = b"") -> tuple[bytes, float]:
     """A sidecar with the tone curves that come closest to a change of a photo, by least squares.
 
     Args:
-        before, after: the photo before and after, ``(1, 3, H, W)``, sRGB, 0..1.
+        before, after: the photo before and after, ``(1, 3, H, W)``, sRGB, 0..1, tensors or arrays.
         existing: a sidecar; all that is not a setting of Camera Raw is taken over from it.
 
     Returns:
@@ -31,10 +34,10 @@ def camera_raw_settings(before: Tensor, after: Tensor, existing: bytes = b"") ->
     Raises:
         ValueError: the shapes differ, a value is not finite, or the existing sidecar "is damaged or no XMP".
     """
-    curves = fit_curves(*pixels_of(before, after, SIDE), POINTS).mul(255).round()
+    curves = (fit_curves(*pixels_of(before, after, SIDE), POINTS) * 255).round()
     colours, wanted = pixels_of(before, after, OTHER_SIDE)
     error = decibels(apply_curves(curves / 255, colours), wanted)
-    named = zip(("Red", "Green", "Blue"), curves.int().tolist(), strict=True)
+    named = zip(("Red", "Green", "Blue"), curves.astype(int).tolist(), strict=True)
     points = _curve("", [0, 255]) + "".join(_curve(name, values) for name, values in named)
     settings = (
         f'<rdf:Description rdf:about="" xmlns:crs="{SPACE}" crs:ProcessVersion="11.0" crs:HasSettings="True"'

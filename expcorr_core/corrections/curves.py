@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from ..bilateral.energy import hat
+import numpy as np
+from numpy.typing import NDArray
 
 POINTS, FINER = 9, 4  # points of a curve to go on with by hand; it is fitted with so many steps between two
 SMOOTHNESS = 1e-6  # weight of squared second differences, relative to the mean squared error
 
 
-def fit_curves(before: Tensor, after: Tensor, knots: int) -> Tensor:
+def fit_curves(before: NDArray[Any], after: NDArray[Any], knots: int) -> NDArray[np.float64]:
     """Tone curves by least squares; beyond the values that the photo has they go on straight.
 
     Args:
@@ -21,19 +21,18 @@ def fit_curves(before: Tensor, after: Tensor, knots: int) -> Tensor:
     Returns:
         ``(C, knots)`` float64, 0..1, not decreasing.
     """
-    second = torch.eye(knots, dtype=torch.float64).diff(dim=0).diff(dim=0)
-    smooth = SMOOTHNESS * (knots / 16) ** 3 * len(before) * second.mT @ second + 1e-9 * torch.eye(knots)
+    second = np.diff(np.eye(knots), 2, axis=0)
+    smooth = SMOOTHNESS * (knots / 16) ** 3 * len(before) * second.T @ second + 1e-9 * np.eye(knots)
     curves = []
-    for values, wanted in zip(before.double().T, after.double().T, strict=True):
-        shares = hat(values.clamp(0, 1) * (knots - 1), 0, knots - 1, dim=1)
+    for values, wanted in zip(before.astype(float).T, after.astype(float).T, strict=True):
+        shares = (1 - np.abs(values.clip(0, 1)[:, None] * (knots - 1) - np.arange(knots))).clip(0, None)
         # Only the difference from the identity is fitted: a photo without any values of a channel leaves that.
-        line = torch.linspace(0, 1, knots, dtype=torch.float64)
-        change = torch.linalg.solve(shares.mT @ shares + smooth, shares.mT @ (wanted - values))
-        curves.append(line + change)
-    return ascending(torch.stack(curves), 1).clamp(0, 1)
+        change = np.linalg.solve(shares.T @ shares + smooth, shares.T @ (wanted - values))
+        curves.append(np.linspace(0, 1, knots) + change)
+    return ascending(np.stack(curves), 1).clip(0, 1)
 
 
-def tone_points(before: Tensor, after: Tensor) -> list[tuple[float, float]]:
+def tone_points(before: NDArray[Any], after: NDArray[Any]) -> list[tuple[float, float]]:
     """The one tone curve for all channels that comes closest to a change: few points, to be joined by a smooth curve.
 
     Args:
@@ -46,16 +45,18 @@ def tone_points(before: Tensor, after: Tensor) -> list[tuple[float, float]]:
     return [(place / (POINTS - 1), value) for place, value in enumerate(curve[::FINER].tolist())]
 
 
-def apply_curves(curves: Tensor, values: Tensor) -> Tensor:
+def apply_curves(curves: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
     """Values ``(P, 3)``, 0..1, changed by curves ``(3, knots)``."""
-    place = values.T.clamp(0, 1).to(curves.dtype) * (curves.shape[1] - 1)
-    below = place.floor().clamp(max=curves.shape[1] - 2)
-    first, second = (curves.gather(1, below.long() + k) for k in (0, 1))
-    return torch.lerp(first, second, place - below).T
+    place = values.T.clip(0, 1).astype(curves.dtype) * (curves.shape[1] - 1)
+    below = np.floor(place).clip(None, curves.shape[1] - 2)
+    first, second = (np.take_along_axis(curves, below.astype(int) + k, 1) for k in (0, 1))
+    changed: NDArray[Any] = first + (place - below) * (second - first)
+    return changed.T
 
 
-def ascending(values: Tensor, dim: int) -> Tensor:
-    """The mean of the lowest values above and the highest below that do not decrease along a dimension."""
-    highest = values.cummax(dim).values
-    lowest = values.flip(dim).cummin(dim).values.flip(dim)
-    return (highest + lowest) / 2
+def ascending(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """The mean of the lowest values above and the highest below that do not decrease along an axis."""
+    highest = np.maximum.accumulate(values, axis)
+    lowest = np.flip(np.minimum.accumulate(np.flip(values, axis), axis), axis)
+    mean: NDArray[Any] = (highest + lowest) / 2
+    return mean

@@ -8,12 +8,13 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from ..bilateral.grid import BilateralGrid
+from ..bilateral.array_grid import ArrayGrid, Grid
 from ..files import replacing
+from ..image.arrays import Floats, array_of, tensor_of
 from ..image.limits import Limits
 from ..settings import Settings
 
@@ -32,14 +33,14 @@ class Correction:
     """A correction that was found for a photo.
 
     Attributes:
-        grid: at full strength.
+        grid: at full strength; of tensors, or of arrays.
         height, width: of the photo, pixels.
         settings: how it was made; their strength is the one it was applied with.
         weights: SHA-256 of the weights file.
         profile: SHA-256 of the photo's ICC profile; empty for sRGB.
     """
 
-    grid: BilateralGrid
+    grid: Grid
     _: KW_ONLY
     height: int
     width: int
@@ -86,7 +87,7 @@ def write_grid(path: Path, correction: Correction) -> None:
         "weights": correction.weights,
         "profile": correction.profile,
     }
-    tensors = {"grid": correction.grid.coefficients.float().cpu().contiguous()}
+    tensors = {"grid": np.ascontiguousarray(array_of(correction.grid.coefficients))}
     try:
         # One entry: the order of several would differ from file to file.
         save_file(tensors, path, {FORMAT: json.dumps(described)})
@@ -94,8 +95,12 @@ def write_grid(path: Path, correction: Correction) -> None:
         raise OSError(str(error)) from error
 
 
-def load_grid(path: Path) -> Correction:
+def load_grid(path: Path, arrays: bool = False) -> Correction:
     """Read what :func:`save_grid` wrote.
+
+    Args:
+        path: the file.
+        arrays: with a grid of arrays, which needs no PyTorch.
 
     Raises:
         GridError: the file is missing, damaged, or holds something else.
@@ -103,7 +108,7 @@ def load_grid(path: Path) -> Correction:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise GridError(f"{path} holds no correction: it is too large for one")
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if FORMAT not in metadata:
                 raise GridError(f"{path} holds no correction; give a file that expcorr correct --grid wrote")
@@ -115,7 +120,7 @@ def load_grid(path: Path) -> Correction:
             if not sound or shape[1] * shape[2] * shape[3] > MOST_CELLS:
                 raise GridError(f"{path} is damaged: its grid has the shape {shape}; make it again")
             grid = file.get_tensor("grid")
-        found = _correction(described, grid)
+        found = _correction(described, grid, arrays)
     except FileNotFoundError as error:
         raise GridError(f"{path} does not exist; check the name") from error
     except IsADirectoryError as error:
@@ -126,18 +131,24 @@ def load_grid(path: Path) -> Correction:
         raise GridError(
             f"{path} is damaged or not a safetensors file ({str(error).splitlines()[0]}); make it again"
         ) from error
-    if grid.dtype != torch.float32 or not grid.isfinite().all():
+    if grid.dtype != np.float32 or not np.isfinite(grid).all():
         raise GridError(f"{path} is damaged: its grid holds values that are not finite numbers; make it again")
     return found
 
 
-def _correction(described: Mapping[str, Any], grid: torch.Tensor) -> Correction:
+def _correction(described: Mapping[str, Any], coefficients: Floats, arrays: bool) -> Correction:
     settings = Settings(**described["settings"])
+    limits = Limits.of(settings.max_stops, settings.keep_highlights)
     height, width = int(described["height"]), int(described["width"])
     if min(height, width) < 1:
         raise ValueError("the photo's size is not positive")
+    grid: Grid = ArrayGrid(coefficients, limits)
+    if not arrays:
+        from ..bilateral.grid import BilateralGrid
+
+        grid = BilateralGrid(tensor_of(coefficients), limits)
     return Correction(
-        BilateralGrid(grid, Limits.of(settings.max_stops, settings.keep_highlights)),
+        grid,
         height=height,
         width=width,
         settings=settings,

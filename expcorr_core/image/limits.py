@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from .arrays import lerp, library_of, single
 from .colour import linear_to_srgb, luma, srgb_to_linear
+
+if TYPE_CHECKING:
+    from .arrays import Image
 
 UNCLIPPED = 253 / 255  # the brightest value that the reports do not count as clipped
 BLOCK = 2**16  # pixels worked on at a time
@@ -32,32 +36,37 @@ class Limits:
         """The limits; None where nothing is limited."""
         return cls(max_stops, keep_highlights) if keep_highlights or max_stops is not None else None
 
-    def apply(self, before: Tensor, after: Tensor) -> None:
+    def apply(self, before: Image, after: Image) -> None:
         """Change a correction's result where it goes beyond the limits.
 
         Args:
-            before: images ``(B, 3, H, W)``; values beyond 0..1 are clamped.
+            before: images ``(B, 3, H, W)``, tensors or arrays; values beyond 0..1 are clamped.
             after: the same images corrected, 0..1, changed in place.
         """
         rows = max(1, BLOCK // before.shape[3])
         for top in range(0, before.shape[2], rows):
             shown, made = before[:, :, top : top + rows], after[:, :, top : top + rows]
-            if self.max_stops is not None or made.detach().amax() > UNCLIPPED:
-                # Autograd needs what it computes with.
-                made = made.clone() if made.requires_grad else made
+            if self.max_stops is not None or library_of(made).amax(made) > UNCLIPPED:
+                if not isinstance(made, np.ndarray) and made.requires_grad:
+                    made = made.clone()  # autograd needs what it computes with
                 after[:, :, top : top + rows] = self._limited(shown, made)
 
-    def _limited(self, before: Tensor, after: Tensor) -> Tensor:
+    def _limited(self, before: Image, after: Image) -> Image:
+        library = library_of(after)
         if self.keep_highlights:
-            after = torch.minimum(after, before.amax(1, keepdim=True).clamp_min(UNCLIPPED))
+            after = library.minimum(after, library.amax(before, 1)[:, None].clip(UNCLIPPED, None))
         if self.max_stops is None:
             return after
-        light, made = srgb_to_linear(before.float().clamp(0, 1)), srgb_to_linear(after.float())
+        light, made = srgb_to_linear(single(before).clip(0, 1)), srgb_to_linear(single(after))
         was, now = luma(light), luma(made)
         most = 2.0**self.max_stops
-        beyond = now - torch.clamp(now, was / most, was * most)
+        beyond = now - library.clip(now, was / most, was * most)
         if not beyond.any():
             return after
-        share = beyond / torch.where(beyond == 0, 1.0, now - was)
-        mixed = torch.lerp(made, light, share).clamp(1e-9, 1)  # at 0 the slope of sRGB's power law is infinite
-        return torch.where(beyond == 0, after, linear_to_srgb(mixed).to(after.dtype))
+        share = beyond / library.where(beyond == 0, 1.0, now - was)
+        mixed = lerp(made, light, share).clip(1e-9, 1)  # at 0 the slope of sRGB's power law is infinite
+        shown = linear_to_srgb(mixed)
+        if not isinstance(shown, np.ndarray):
+            shown = shown.to(after.dtype)
+        found: Image = library.where(beyond == 0, after, shown)
+        return found

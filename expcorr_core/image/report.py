@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .arrays import library_of, single
 from .checks import check_image, check_same_shape
 from .colour import luma, srgb_to_linear
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .arrays import Image
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 count as lost
 ABOVE = 255.5 / 255  # more than rounding and resizing make of white
 
 
-def clipped_shadows(image: Tensor) -> Tensor:
+def clipped_shadows(image: Image) -> Image:
     """Where all channels are black: ``(B, 3, H, W)``, 0..1, to bool ``(B, H, W)``."""
-    return image.amax(1) < BLACK
+    black: Image = library_of(image).amax(image, 1) < BLACK
+    return black
 
 
-def clipped_highlights(image: Tensor) -> Tensor:
+def clipped_highlights(image: Image) -> Image:
     """Where a channel is clipped to white, not :func:`above_white`: ``(B, 3, H, W)`` to bool ``(B, H, W)``."""
-    brightest = image.amax(1)
-    return (brightest > WHITE) & (brightest <= ABOVE)
+    brightest = library_of(image).amax(image, 1)
+    white: Image = (brightest > WHITE) & (brightest <= ABOVE)
+    return white
 
 
 def above_white(image: Tensor) -> Tensor:
@@ -28,11 +38,12 @@ def above_white(image: Tensor) -> Tensor:
     return image.amax(1) > ABOVE
 
 
-def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
+def exposure_error(image: Image, corrected: Image) -> Image:
     """How far photos are from their corrections: the median change of luminance in linear light.
 
     Args:
-        image, corrected: ``(B, 3, H, W)``, 0..1. Pixels that are lost in one of the two do not count.
+        image, corrected: ``(B, 3, H, W)``, 0..1, tensors or arrays. Pixels that are lost in one of
+            the two do not count.
 
     Returns:
         ``(B,)``, stops; positive where the photo is too bright, 0 where no pixel counts.
@@ -40,8 +51,7 @@ def exposure_error(image: Tensor, corrected: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not match.
     """
-    errors = _stops(image, corrected)
-    return torch.stack([found.median() if found.numel() else found.new_zeros(()) for found in errors])
+    return _medians(_stops(image, corrected), 0.0)
 
 
 def exposure_in_words(error: float, within: float, well_exposed: float | None = None) -> str:
@@ -60,7 +70,7 @@ def exposure_in_words(error: float, within: float, well_exposed: float | None = 
     return f"{words} ({min(99, round(100 * sure))} % sure)"
 
 
-def exposure_change(image: Tensor, corrected: Tensor) -> Tensor:
+def exposure_change(image: Image, corrected: Image) -> Image:
     """By how much photos get brighter or darker in most places: the median amount of the change of luminance.
 
     Args and errors as in :func:`exposure_error`, which changes in both directions may leave at 0.
@@ -68,19 +78,34 @@ def exposure_change(image: Tensor, corrected: Tensor) -> Tensor:
     Returns:
         ``(B,)``, stops, 0 and up; infinite where no pixel counts, of which nothing can be said.
     """
-    found = _stops(image, corrected)
-    return torch.stack([part.abs().median() if part.numel() else part.new_tensor(torch.inf) for part in found])
+    return _medians([abs(found) for found in _stops(image, corrected)], math.inf)
 
 
-def _stops(image: Tensor, corrected: Tensor) -> list[Tensor]:
+def _medians(photos: list[Image], none: float) -> Image:
+    """The lower median of each photo's values, ``(B,)``; ``none`` where there are none."""
+    found: Any = []
+    for values in photos:
+        middle = (len(values) - 1) // 2
+        if not len(values):
+            found.append(library_of(values).full_like(values.sum(), none))
+        elif isinstance(values, np.ndarray):
+            found.append(np.partition(values, middle)[middle])
+        else:
+            found.append(values.median())
+    stacked: Image = library_of(photos[0]).stack(found)
+    return stacked
+
+
+def _stops(image: Image, corrected: Image) -> list[Image]:
     """By how many stops each pixel that counts is too bright, photo by photo."""
-    check_image(image)
+    check_image(image, arrays=True)
     check_same_shape(corrected, "corrected", image, "image")
-    light, wanted = (luma(srgb_to_linear(x.float()))[:, 0] for x in (image, corrected))
+    light, wanted = (luma(srgb_to_linear(single(x)))[:, 0] for x in (image, corrected))
     counts = ~(
         clipped_shadows(image) | clipped_highlights(image) | clipped_shadows(corrected) | clipped_highlights(corrected)
     )
-    return [(a[chosen] / b[chosen]).log2() for a, b, chosen in zip(light, wanted, counts, strict=True)]
+    log2 = library_of(image).log2
+    return [log2(a[chosen] / b[chosen]) for a, b, chosen in zip(light, wanted, counts, strict=True)]
 
 
 def histogram(image: Tensor) -> Tensor:
@@ -92,6 +117,8 @@ def histogram(image: Tensor) -> Tensor:
     Returns:
         ``(256,)`` int64 on the CPU.
     """
+    import torch
+
     counts = [torch.bincount((x.float() * 255).round().clamp(0, 255).byte().flatten(), minlength=256) for x in image]
     return torch.stack(counts).sum(0).cpu() // len(counts)
 
@@ -106,6 +133,8 @@ def histogram_picture(image: Tensor, height: int, width: int) -> Tensor:
     Returns:
         ``(3, height, width)`` float32, 0..1, on the CPU.
     """
+    import torch
+
     counts = torch.stack([torch.histc(channel.float().cpu().clamp(0, 1), 64, 0, 1) for channel in image]).sqrt()
     counts = torch.nn.functional.interpolate(counts[None], width, mode="linear", align_corners=True)[0]
     heights = counts / counts.amax(1, keepdim=True).clamp_min(1) * height

@@ -19,12 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from ..image.arrays import Floats
 from ..image.colour import luminance, srgb_to_linear
 from . import xmp
 
@@ -32,7 +30,7 @@ APPLE = b"http://ns.apple.com/HDRGainMap/"
 SPACE = "http://ns.adobe.com/hdr-gain-map/1.0/"
 ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 Three = tuple[float, float, float]
-Rows = Callable[[slice], Tensor]
+Rows = Callable[[slice], Floats]
 _MULTICHANNEL, _BASE_SPACE, _FROM_HDR, _COMMON = 0x80, 0x40, 0x04, 0x08  # ISO's flags
 _PARTS = 10**6  # denominator of ISO's fractions
 _LARGEST = 100.0  # of any number: larger ones are damage
@@ -226,17 +224,16 @@ class GainMap:
         except Exception as error:  # damaged files make decoders raise almost anything
             raise GainMapError("which is damaged") from error
 
-    def gains(self) -> Tensor:
+    def gains(self) -> Floats:
         """The gains in stops, ``(C, H, W)`` float32: one channel for all colours, or three."""
         return self._gains_of(self.values())
 
-    def _gains_of(self, values: NDArray[np.uint8]) -> Tensor:
+    def _gains_of(self, values: NDArray[np.uint8]) -> Floats:
         low, high, gamma = (_spread(three)[..., 0] for three in self.recipe._channels[:3])
-        steps = low + (high - low) * (torch.arange(256) / 255) ** (1 / gamma)  # (1 or 3, 256)
-        channels = torch.from_numpy(values).long()
-        channels = channels[None] if values.ndim == 2 else channels.permute(2, 0, 1)
+        steps = low + (high - low) * (np.arange(256, dtype=np.float32) / 255) ** (1 / gamma)  # (1 or 3, 256)
+        channels = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
         count = max(len(steps), len(channels))
-        return torch.stack([steps[c % len(steps)][channels[c % len(channels)]] for c in range(count)])
+        return np.stack([steps[c % len(steps)][channels[c % len(channels)]] for c in range(count)])
 
     def turned(self, turn: Callable[[NDArray[Any]], NDArray[Any]]) -> GainMap:
         """The map, turned as the photo is."""
@@ -253,35 +250,33 @@ class GainMap:
         values, recipe = self.values(), self.recipe
         size = values.shape[0], values.shape[1]
         shown, result = (_reduced(height, rows, size) for rows in (before, after))
-        if torch.equal(shown, result):
+        if np.array_equal(shown, result):
             return self
         strips = _strips(*size)
         total, weight = 0.0, 1e-12
         for rows in strips:
-            middle = (shown[rows] * (1 - shown[rows])).square()
+            middle = np.square(shown[rows] * (1 - shown[rows]))
             total += float((middle * _ratio(shown[rows], result[rows])).sum())
             weight += float(middle.sum())
         most = max(*recipe.highest, recipe.capacity[1])
         sdr, hdr = (sum(three) / 3 for three in (recipe.offset_sdr, recipe.offset_hdr))
 
-        def changed(rows: slice) -> Tensor:
+        def changed(rows: slice) -> Floats:
             gains = self._gains_of(values[rows])
-            light = (srgb_to_linear(shown[rows]) + sdr) * torch.exp2(gains.mean(0)) - hdr
-            step = ((light - _HIGHLIGHTS[0]) / (_HIGHLIGHTS[1] - _HIGHLIGHTS[0])).clamp(0, 1)
+            light = (srgb_to_linear(shown[rows]) + sdr) * np.exp2(gains.mean(0)) - hdr
+            step = ((light - _HIGHLIGHTS[0]) / (_HIGHLIGHTS[1] - _HIGHLIGHTS[0])).clip(0, 1)
             more = step * step * (3 - 2 * step) * (total / weight - _ratio(shown[rows], result[rows]))
-            return torch.maximum(gains + more, gains.clamp_max(0)).clamp_max(most)
+            found: Floats = np.maximum(gains + more, np.minimum(gains, 0)).clip(None, most)
+            return found
 
-        limits = [(part.amin((1, 2)), part.amax((1, 2))) for part in map(changed, strips)]
-        lowest, highest = (
-            torch.stack([low for low, _ in limits]).amin(0),
-            torch.stack([high for _, high in limits]).amax(0),
-        )
+        limits = [(part.min((1, 2)), part.max((1, 2))) for part in map(changed, strips)]
+        lowest, highest = np.min([low for low, _ in limits], 0), np.max([high for _, high in limits], 0)
         if recipe.alike:
-            lowest, highest = lowest.min()[None], highest.max()[None]
-        ends = _three(lowest), _three(highest.maximum(lowest + _LEAST_RANGE))
+            lowest, highest = lowest.min(keepdims=True), highest.max(keepdims=True)
+        ends = _three(lowest), _three(np.maximum(highest, lowest + np.float32(_LEAST_RANGE)))
         low, high, gamma = map(_spread, (*ends, recipe.gamma))
         parts = [
-            (((changed(rows) - low) / (high - low)).clamp(0, 1) ** gamma).mul(255).round().byte().numpy()
+            ((((changed(rows) - low) / (high - low)).clip(0, 1) ** gamma) * 255).round().astype(np.uint8)
             for rows in strips
         ]
         joined = np.concatenate(parts, 1)
@@ -295,32 +290,43 @@ def _strips(height: int, width: int) -> list[slice]:
     return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
-def _reduced(height: int, image: Rows, size: tuple[int, int]) -> Tensor:
+def _reduced(height: int, image: Rows, size: tuple[int, int]) -> Floats:
     """The luminance of an image at a map's size, ``(H, W)`` float32, 0..1, strip by strip."""
     parts = []
     for strip in _strips(*size):
         seen = slice(strip.start * height // size[0], -(-strip.stop * height // size[0]))
-        shown = luminance(image(seen).float())
-        parts.append(F.interpolate(shown[None], size=(strip.stop - strip.start, size[1]), mode="area")[0, 0])
-    return torch.cat(parts).clamp_(0, 1)
+        shown = luminance(image(seen))[0]
+        parts.append(_means(_means(shown, strip.stop - strip.start, 0), size[1], 1))
+    return np.concatenate(parts).clip(0, 1)
 
 
-def _ratio(shown: Tensor, result: Tensor) -> Tensor:
+def _means(values: Floats, count: int, axis: int) -> Floats:
+    """The means of so many parts of an axis, which cover it; parts that do not end at a pixel share it."""
+    length, parts = values.shape[axis], np.arange(count)
+    starts, ends = parts * length // count, -(-(parts + 1) * length // count)
+    bounds = np.stack((starts, ends), 1).ravel()[:-1]  # the last part goes on to the end
+    sums = np.add.reduceat(values, bounds, axis).take(np.arange(0, 2 * count, 2), axis)
+    widths = (ends - starts).astype(np.float32)
+    return np.asarray(sums / (widths if axis else widths[:, None]))
+
+
+def _ratio(shown: Floats, result: Floats) -> Floats:
     """Stops by which a correction brightens, from display values."""
-    before, after = (srgb_to_linear(values) + _NEAR_BLACK for values in (shown, result))
-    return torch.log2(after / before)
+    before, after = (srgb_to_linear(values) + np.float32(_NEAR_BLACK) for values in (shown, result))
+    stops: Floats = np.log2(after / before)
+    return stops
 
 
-def _three(limit: Tensor) -> Three:
+def _three(limit: Floats) -> Three:
     """A number for each channel, rounded as files store it."""
     values = [round(float(value), 6) for value in limit]
     first, second, third = values * 3 if len(values) == 1 else values
     return first, second, third
 
 
-def _spread(three: Three) -> Tensor:
+def _spread(three: Three) -> Floats:
     """A number for each channel, or one for all if they are alike, to combine with ``(C, H, W)``."""
-    return torch.tensor(three[:1] if len(set(three)) == 1 else three)[:, None, None]
+    return np.array(three[:1] if len(set(three)) == 1 else three, np.float32)[:, None, None]
 
 
 def _encoded(values: NDArray[np.uint8]) -> bytes:

@@ -7,19 +7,21 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..bilateral.grid import BilateralGrid
+from ..image.arrays import Floats
 from . import tiff
 from .directories import Block, ExifError
 from .icc import ColourSpace, Tone, colour_space, tone_of
 from .metadata import Metadata
+from .photo import to_display
 from .reading import FORMATS, ImageError, check_claim
+
+if TYPE_CHECKING:
+    from ..bilateral.array_grid import Grid
 
 ROWS = 256  # rows of a strip
 STRIP_BYTES_A_PIXEL = 60  # memory
@@ -61,22 +63,16 @@ class HugePhoto:
         if _state(self.path) != self.state:
             raise ImageError(f"{self.path} changed while it was read; correct it again")
 
-    def reduced(self, larger_side: int) -> Tensor:
+    def reduced(self, larger_side: int) -> Floats:
         """The whole photo, reduced; ``(1, 3, h, w)`` float32, 0..1."""
         ratio = min(1.0, larger_side / max(self.height, self.width))
         try:
             small = _open(self.path).resize(ratio, kernel="linear").numpy()[..., :3]
         except _vips().Error as error:
             raise ImageError(_damaged(self.path, error)) from error
-        return self._display(np.asarray(small, self.dtype))
+        return to_display(np.asarray(small, self.dtype), self.tone)
 
-    def _display(self, pixels: NDArray[Any]) -> Tensor:
-        """``(H, W, 3)`` to ``(1, 3, H, W)``, with sRGB's tone curve."""
-        if self.tone:
-            return torch.from_numpy(self.tone.display(pixels)).permute(2, 0, 1)[None]
-        return torch.from_numpy(pixels.astype(np.float32)).div_(np.iinfo(self.dtype).max).permute(2, 0, 1)[None]
-
-    def corrected(self, grid: BilateralGrid) -> Iterator[NDArray[Any]]:
+    def corrected(self, grid: Grid) -> Iterator[NDArray[Any]]:
         """The pixels, sliced by a grid, ``(rows, W, 3)``; :data:`ROWS` rows at a time.
 
         Raises:
@@ -91,9 +87,8 @@ class HugePhoto:
             except vips.Error as error:
                 raise ImageError(_damaged(self.path, error)) from error
             pixels = np.frombuffer(fetched, self.dtype).reshape(bottom - top, self.width, -1)[..., :3]
-            image = self._display(pixels)
-            values = part.slice(image, out=image)[0].permute(1, 2, 0)
-            numbers = self.tone.numbers(values.numpy()) if self.tone else values.mul_(peak).numpy()
+            values = part.slice_array(to_display(pixels, self.tone))[0].transpose(1, 2, 0)
+            numbers = self.tone.numbers(values) if self.tone else values * np.float32(peak)
             held.append(numbers.round().astype(self.dtype))
             if bottom % ROWS == 0 or bottom == self.height:
                 yield np.concatenate(held)
@@ -182,7 +177,7 @@ def _metadata_of(path: Path) -> Metadata:
             raise ImageError(_damaged(path, error)) from error
 
 
-def write_huge(path: Path, photo: HugePhoto, grid: BilateralGrid, kept: str = "all") -> tuple[str, ...]:
+def write_huge(path: Path, photo: HugePhoto, grid: Grid, kept: str = "all") -> tuple[str, ...]:
     """Correct a photo by a grid and write it; alpha is dropped.
 
     Args:

@@ -13,15 +13,18 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from torch import Tensor
 
+from ..image.arrays import Floats as Singles
+from ..image.arrays import array_of, like
 from ..image.colour import linear_to_srgb
+
+if TYPE_CHECKING:
+    from ..image.arrays import Image as Images
 
 STEPS = 9  # per axis of the colours that are tested to see whether a space is sRGB
 NEAR = 2  # of 255: profiles of sRGB itself differ by rounding
@@ -89,15 +92,15 @@ class ColourSpace:
     _to_srgb: Any
     _from_srgb: Any
 
-    def to_srgb(self, image: Tensor) -> Tensor:
-        """``(B, 3, H, W)``, 0..1, to 8-bit sRGB; colours outside it are clipped."""
+    def to_srgb(self, image: Images) -> Images:
+        """``(B, 3, H, W)``, 0..1, tensors or arrays, to 8-bit sRGB; colours outside it are clipped."""
         return _apply(self._to_srgb, image)
 
-    def from_srgb(self, image: Tensor) -> Tensor:
+    def from_srgb(self, image: Images) -> Images:
         """The inverse of :meth:`to_srgb`."""
         return _apply(self._from_srgb, image)
 
-    def carry_back(self, before: Tensor, corrected: Tensor) -> Tensor:
+    def carry_back(self, before: Images, corrected: Images) -> Images:
         """Convert a correction that was made in sRGB to this space.
 
         Args:
@@ -109,7 +112,8 @@ class ColourSpace:
             were not changed come back as they were.
         """
         outside = before - self.from_srgb(self.to_srgb(before))
-        return (self.from_srgb(corrected) + outside).clamp(0, 1)
+        found: Images = (self.from_srgb(corrected) + outside).clip(0, 1)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +132,7 @@ class Tone:
         """The tone of curves from values, 0..1, to light; None where they are close to sRGB's, or do not ascend."""
         numbers = np.linspace(0, 1, np.iinfo(dtype).max + 1)
         light = np.stack([curve(numbers) for curve in (curves * 3)[:3]]).clip(0, 1)
-        tables = linear_to_srgb(torch.from_numpy(light)).numpy()
+        tables = linear_to_srgb(light)
         if np.abs(tables - numbers).max() < TONE_NEAR or (np.diff(tables) < 0).any() or tables[:, -1].min() < 0.5:
             return None
         return cls(tables.astype(np.float32))
@@ -277,17 +281,17 @@ def colour_space(profile: bytes, toned: bool = False) -> ColourSpace | None:
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error):
         return None  # an unusable profile is not a reason to refuse the photo
-    levels = torch.linspace(0, 1, STEPS)
-    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, -1, STEPS)
+    levels = np.linspace(0, 1, STEPS, dtype=np.float32)
+    colours: Singles = np.stack(np.meshgrid(levels, levels, levels, indexing="ij")).reshape(1, 3, -1, STEPS)
     space = ColourSpace(to_srgb, from_srgb)
-    return space if (space.to_srgb(colours) - colours).abs().max() * 255 > NEAR else None
+    return space if np.abs(space.to_srgb(colours) - colours).max() * 255 > NEAR else None
 
 
-def _apply(transform: Any, image: Tensor) -> Tensor:
+def _apply(transform: Any, image: Images) -> Images:
     converted = []
-    for photo in image:
-        pixels = photo.permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
+    for photo in array_of(image):
+        pixels = np.ascontiguousarray((photo.transpose(1, 2, 0) * 255).round().clip(0, 255).astype(np.uint8))
         result = ImageCms.applyTransform(Image.fromarray(pixels), transform)
         assert result is not None
-        converted.append(torch.from_numpy(np.array(result)).permute(2, 0, 1))
-    return (torch.stack(converted).float() / 255).to(image.device)
+        converted.append(np.array(result).transpose(2, 0, 1))
+    return like(np.stack(converted).astype(np.float32) / 255, image)

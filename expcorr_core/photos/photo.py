@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ..image.arrays import Floats, array_of, tensor_of
 from .icc import ColourSpace, Tone, colour_space
 from .metadata import Metadata
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_STRIP = 2**16  # pixels that are rounded at once: their values stay in the cache
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no equality that a dataclass could use
@@ -44,39 +48,43 @@ class Photo:
 
     @property
     def space(self) -> ColourSpace | None:
-        """Colour space of :meth:`to_tensor`; None for sRGB."""
+        """Colour space of :meth:`to_array`; None for sRGB."""
         return colour_space(self.metadata.icc_profile, self.tone is not None)
 
     def eight_bit(self) -> NDArray[np.uint8]:
         """The pixels, rounded to 8 bits where there are more."""
         return to_eight_bit(self.pixels)
 
-    def to_tensor(self) -> Tensor:
-        """``(1, 3, H, W)`` float32, 0..1, with sRGB's tone curve."""
-        if self.tone:
-            return torch.from_numpy(self.tone.display(self.pixels)).permute(2, 0, 1)[None]
-        scale = 1 / np.iinfo(self.pixels.dtype).max
-        values = torch.from_numpy(self.pixels.astype(np.float32) if self.deep else self.pixels)
-        return (values.float() * scale).permute(2, 0, 1)[None]
+    def to_array(self) -> Floats:
+        """``(1, 3, H, W)`` float32, 0..1, with sRGB's tone curve; in memory pixel by pixel."""
+        return to_display(self.pixels, self.tone)
 
-    def with_tensor(self, image: Tensor) -> Photo:
+    def to_tensor(self) -> Tensor:
+        """What :meth:`to_array` returns, as a tensor."""
+        return tensor_of(self.to_array())
+
+    def with_array(self, image: Floats) -> Photo:
         """The same photo with other pixels, rounded to its own depth, and its gain map adapted to them.
 
         Args:
-            image: ``(1, 3, H, W)``, 0..1, with sRGB's tone curve, on the CPU.
+            image: ``(1, 3, H, W)`` float32, 0..1, with sRGB's tone curve.
         """
         metadata = self.metadata
         if metadata.gain_map:
             changed = metadata.gain_map.corrected(
                 len(self.pixels),
-                lambda rows: replace(self, pixels=self.pixels[rows]).to_tensor(),
+                lambda rows: replace(self, pixels=self.pixels[rows]).to_array(),
                 lambda rows: image[:, :, rows],
             )
             metadata = replace(metadata, gain_map=changed)
         if self.tone:
-            numbers = self.tone.numbers(image[0].permute(1, 2, 0).clamp(0, 1).float().numpy())
+            numbers = self.tone.numbers(image[0].transpose(1, 2, 0).clip(0, 1))
             return replace(self, pixels=numbers.round().astype(self.pixels.dtype), metadata=metadata)
         return replace(self, pixels=_quantise(image, self.pixels.dtype), metadata=metadata)
+
+    def with_tensor(self, image: Tensor) -> Photo:
+        """The same as :meth:`with_array`, of a tensor on the CPU, of any floating-point type."""
+        return self.with_array(array_of(image))
 
     def with_metadata(self, kept: str) -> Photo:
         """The same photo with ``all`` metadata, all but locations (``no-gps``), or ``none``: :meth:`.Metadata.kept`."""
@@ -90,13 +98,28 @@ class Photo:
             image: ``(1, 3, H, W)``, 0..1, on the CPU.
             fields: further attributes.
         """
-        return cls(_quantise(image, np.dtype(np.uint8)), **fields)
+        return cls(_quantise(array_of(image), np.dtype(np.uint8)), **fields)
 
 
-def _quantise(image: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def to_display(pixels: NDArray[Any], tone: Tone | None) -> Floats:
+    """Pixels ``(H, W, 3)`` with a tone curve as ``(1, 3, H, W)`` float32, 0..1, with sRGB's."""
+    if tone:
+        return tone.display(pixels).transpose(2, 0, 1)[None]
+    scale = np.float32(1 / np.iinfo(pixels.dtype).max)
+    values: Floats = np.multiply(pixels, scale, dtype=np.float32)
+    return values.transpose(2, 0, 1)[None]
+
+
+def _quantise(image: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` integers, rounded."""
-    peak = np.iinfo(dtype).max
-    return image[0].permute(1, 2, 0).float().mul(peak).round_().clamp_(0, peak).numpy().astype(dtype)
+    peak, values = np.float32(np.iinfo(dtype).max), image[0].transpose(1, 2, 0)
+    pixels = np.empty(values.shape, dtype)
+    rows = max(1, _STRIP // max(1, values.shape[1]))
+    for top in range(0, len(values), rows):
+        part = values[top : top + rows] * peak
+        np.clip(np.rint(part, out=part), 0, peak, out=part)
+        pixels[top : top + rows] = part
+    return pixels
 
 
 def to_eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

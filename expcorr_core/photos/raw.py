@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -127,15 +126,14 @@ def _jpeg(data: bytes) -> Image.Image:
 def _lift_to(preview: NDArray[np.float32], light: NDArray[np.float32]) -> float:
     """Stops by which light, ``(h, w, 3)``, is darker than in the preview, in its middle tones."""
     at = np.linspace(0.05, 0.95, 19)
-    wanted = np.quantile(_luma(srgb_to_linear(torch.from_numpy(preview))), at)
-    found = np.quantile(_luma(torch.from_numpy(light)), at)
+    wanted = np.quantile(_luma(srgb_to_linear(preview)), at)
+    found = np.quantile(_luma(light), at)
     counted = (wanted > 0.02) & (wanted < 0.5) & (found > 1e-4)
     return float(np.median(np.log2(wanted[counted] / found[counted]))) if counted.any() else 0.0
 
 
-def _luma(light: torch.Tensor) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = luma(light.permute(2, 0, 1)).numpy()
-    return values
+def _luma(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    return luma(light.transpose(2, 0, 1))
 
 
 def _table(peak: float, top: float) -> NDArray[np.uint16]:
@@ -145,9 +143,8 @@ def _table(peak: float, top: float) -> NDArray[np.uint16]:
         peak: light of the largest value; 1 is white.
         top: light that becomes white, if it is above.
     """
-    light = torch.linspace(0, peak, _ENTRIES, dtype=torch.float64)
-    display = linear_to_srgb(light).numpy()
-    highest = float(linear_to_srgb(torch.tensor(max(top, 1.0), dtype=torch.float64)))
+    display = linear_to_srgb(np.linspace(0, peak, _ENTRIES))
+    highest = float(linear_to_srgb(np.array(max(top, 1.0))))
     reach = (highest - KNEE) / (1 - KNEE)
     above = ((display - KNEE) / (1 - KNEE)).clip(0)
     # A hyperbola: slope 1 at the knee, and white at the highest value.

@@ -1,0 +1,1 @@
+"""Correcting through ONNX Runtime, without PyTorch."""
