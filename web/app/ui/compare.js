@@ -2,7 +2,7 @@
 import { part } from "./part.js";
 import { percent, say } from "./words.js";
 
-/** @typedef {import("../engine/engine.js").OpenPhoto} OpenPhoto */
+/** @typedef {import("../engine/types.js").OpenPhoto} OpenPhoto */
 
 export class Compare {
   /** Painted by the renderer. */

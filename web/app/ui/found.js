@@ -1,7 +1,7 @@
 // What was found of a photo's exposure, in words.
 import { number, percent, say } from "./words.js";
 
-/** @typedef {import("../engine/engine.js").OpenPhoto} OpenPhoto */
+/** @typedef {import("../engine/types.js").OpenPhoto} OpenPhoto */
 
 const WITHIN = 0.15; // stops up to which a correction counts as none
 
@@ -10,7 +10,7 @@ const WITHIN = 0.15; // stops up to which a correction counts as none
  * @param {OpenPhoto} photo
  */
 export function verdict({ stops }) {
-  if (stops === null) return say("nothingToTell");
+  if (stops === null) return say("corrected");
   if (Math.abs(stops) < WITHIN) return say("wellExposed");
   return say(stops > 0 ? "tooBright" : "tooDark", { stops: number(Math.abs(stops), 1) });
 }

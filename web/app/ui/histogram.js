@@ -1,7 +1,7 @@
 // Histograms of red, green and blue as filled curves; where two overlap, in their mixed colour.
 import { percent, say } from "./words.js";
 
-/** @typedef {{r: Uint32Array, g: Uint32Array, b: Uint32Array}} Counts How often each 8-bit value occurs. */
+/** @typedef {import("../engine/report.js").Histogram} Histogram */
 
 const COLOURS = /** @type {const} */ ({ r: "rgb(225 60 60)", g: "rgb(50 180 80)", b: "rgb(60 105 235)" });
 const BINS = 64;
@@ -9,11 +9,11 @@ const BINS = 64;
 /**
  * Draw one, and say in words what it shows.
  * @param {HTMLCanvasElement} canvas
- * @param {Counts} counts
+ * @param {Histogram} counts
  * @param {"histogramBefore" | "histogramAfter"} when
  */
 export function drawHistogram(canvas, counts, when) {
-  canvas.setAttribute("aria-label", inWords(counts, say(when)));
+  canvas.setAttribute("aria-label", inWords(counts, when));
   const context = canvas.getContext("2d");
   if (!context) return;
   const { width, height } = canvas;
@@ -33,14 +33,13 @@ export function drawHistogram(canvas, counts, when) {
   }
 }
 
-/** @param {Counts} counts @param {string} when */
+/** @param {Histogram} counts @param {"histogramBefore" | "histogramAfter"} when */
 function inWords(counts, when) {
   const sum = (/** @type {number} */ from, /** @type {number} */ to) =>
     [counts.r, counts.g, counts.b].reduce((all, each) => all + each.subarray(from, to).reduce((a, b) => a + b, 0), 0);
   const all = Math.max(1, sum(0, 256));
   const share = (/** @type {number} */ from, /** @type {number} */ to) => percent(sum(from, to) / all);
-  return say("histogramText", {
-    when,
+  return say(when, {
     dark: share(0, 64),
     middle: share(64, 192),
     bright: share(192, 256),

@@ -15,13 +15,12 @@ export function stateInWords(item) {
   switch (item.state) {
     case "waiting":
       return say("waiting");
-    case "loading":
     case "working":
-      return say(item.state, { share: percent(item.progress) });
+      return say(`stage.${item.progress.stage}`, { share: percent(item.progress.done) });
     case "done":
       return item.photo ? verdict(item.photo) : "";
     case "failed":
-      return item.error ? sayCode("error", item.error.code, item.error.details) : say("failed");
+      return item.error ? sayCode("error", item.error.code, item.error.details) : "";
   }
 }
 
@@ -65,8 +64,8 @@ class Entry {
     const { item } = this;
     this.element.dataset.state = item.state;
     this.#state.textContent = stateInWords(item);
-    this.#progress.hidden = item.state !== "loading" && item.state !== "working";
-    this.#progress.value = item.progress;
+    this.#progress.hidden = item.state !== "working";
+    this.#progress.value = item.progress.done;
     this.#retry.hidden = item.state !== "failed";
     this.#retry.textContent = say("retry");
     this.#retry.setAttribute("aria-label", say("retryName", { name: item.file.name }));

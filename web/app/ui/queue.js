@@ -1,25 +1,29 @@
 // The list of photos: one after the other is opened and corrected; settings belong to each.
-import { PhotoError } from "../engine/engine.js";
+import { PhotoError } from "../engine/errors.js";
 
-/** @typedef {import("../engine/engine.js").Engine} Engine */
-/** @typedef {import("../engine/engine.js").OpenPhoto} OpenPhoto */
-/** @typedef {{strength: number, maxStops: number | null, keepHighlights: boolean}} Settings */
-/** @typedef {"waiting" | "loading" | "working" | "done" | "failed"} State "loading" waits for the model. */
+/** @typedef {import("../engine/types.js").Engine} Engine */
+/** @typedef {import("../engine/types.js").OpenPhoto} OpenPhoto */
+/** @typedef {import("../engine/types.js").Settings} Settings */
+/** @typedef {import("../engine/types.js").Progress} Progress */
+/** @typedef {"waiting" | "working" | "done" | "failed"} State */
 
 /** @type {Readonly<Settings>} */
 export const DEFAULTS = Object.freeze({ strength: 1, maxStops: null, keepHighlights: true });
+
+/** @type {Progress} */
+const START = { stage: "start", done: 0 };
 
 /** A photo of the list. */
 export class Item {
   /** @type {State} */
   state = "waiting";
-  /** @type {number} 0..1, of loading or working */
-  progress = 0;
+  /** @type {Progress} While working. */
+  progress = START;
   /** @type {OpenPhoto | null} Once done. */
   photo = null;
   /** @type {PhotoError | null} Once failed. */
   error = null;
-  /** @type {{code: string}[]} What its last download does not keep. */
+  /** @type {import("../engine/types.js").Note[]} What its last download lacks. */
   notes = [];
   /** @type {AbortController} Ends the work on it. */
   work = new AbortController();
@@ -42,7 +46,7 @@ export class Queue extends EventTarget {
   #engine = null;
   #open;
 
-  /** @param {(onProgress: (share: number) => void) => Promise<Engine>} open Opens the engine of the chosen model. */
+  /** @param {(onProgress: import("../engine/types.js").OnProgress) => Promise<Engine>} open Opens the engine of the chosen model. */
   constructor(open) {
     super();
     this.#open = open;
@@ -51,8 +55,9 @@ export class Queue extends EventTarget {
   /** Load the engine, before there is a photo or for the next one. */
   engine() {
     if (!this.#engine) {
-      const opening = this.#open((share) => {
-        for (const item of this.items) if (item.state === "loading") this.#change(item, { progress: share });
+      const opening = this.#open((progress) => {
+        const working = this.items.find((item) => item.state === "working");
+        if (working) this.#change(working, { progress });
       });
       this.#engine = opening;
       opening.catch(() => {
@@ -126,19 +131,18 @@ export class Queue extends EventTarget {
   async #correct(item) {
     const { signal } = item.work;
     try {
-      this.#change(item, { state: "loading", progress: 0 });
+      this.#change(item, { state: "working", progress: START });
       const engine = await this.engine();
       if (signal.aborted) return;
-      this.#change(item, { state: "working", progress: 0 });
-      const onProgress = (/** @type {number} */ share) => {
-        if (!signal.aborted) this.#change(item, { progress: share });
+      const onProgress = (/** @type {Progress} */ progress) => {
+        if (!signal.aborted) this.#change(item, { progress });
       };
       const photo = await engine.open(item.file, { signal, onProgress });
       if (signal.aborted) photo.close();
       else this.#change(item, { state: "done", photo });
     } catch (error) {
       if (signal.aborted) return;
-      const known = error instanceof PhotoError ? error : new PhotoError("unknown", { code: String(error) });
+      const known = error instanceof PhotoError ? error : new PhotoError("engine_failed", { reason: String(error) });
       this.#change(item, { state: "failed", error: known });
     }
   }
