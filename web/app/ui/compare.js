@@ -40,7 +40,7 @@ export class Compare {
     const { width, height, colorSpace } = photo.preview;
     Object.assign(this.#before, { width, height });
     this.#before.getContext("2d", { colorSpace })?.putImageData(photo.preview, 0, 0);
-    this.#frame.style.setProperty("--ratio", String(width / height));
+    part("stage", HTMLElement).style.setProperty("--ratio", String(width / height));
     this.#frame.style.setProperty("--width", `${width}px`);
     this.retell();
   }

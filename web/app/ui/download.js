@@ -29,6 +29,7 @@ export class Downloads {
   tell() {
     this.#count = this.page.done().length;
     this.#all.hidden = this.#count < 2;
+    this.#one.disabled = !this.page.chosen()?.photo;
     if (!this.#busy) this.#label();
   }
 

@@ -3,7 +3,7 @@ import { percent, say } from "./words.js";
 
 /** @typedef {import("../engine/report.js").Histogram} Histogram */
 
-const COLOURS = /** @type {const} */ ({ r: "rgb(225 60 60)", g: "rgb(50 180 80)", b: "rgb(60 105 235)" });
+const COLOURS = /** @type {const} */ ({ r: "#c9514c", g: "#4c9a5a", b: "#4a76cf" });
 const BINS = 64;
 
 /**
@@ -18,7 +18,7 @@ export function drawHistogram(canvas, counts, when) {
   if (!context) return;
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
-  context.globalCompositeOperation = "lighter";
+  context.globalCompositeOperation = "screen";
   for (const channel of /** @type {const} */ (["r", "g", "b"])) {
     const heights = new Float64Array(BINS);
     counts[channel].forEach((count, value) => (heights[(value * BINS) >> 8] += count));

@@ -94,6 +94,7 @@ function showChosen() {
   const photo = chosen?.photo ?? null;
   compare.show(photo);
   panel.show(chosen, queue.items.length > 1);
+  downloads.tell();
   part("pending", HTMLElement).hidden = !chosen || photo !== null;
   showState();
   if (photo) paint();
@@ -173,16 +174,22 @@ queue.addEventListener("change", (event) => {
 function retell(language) {
   part("language", HTMLSelectElement).value = language;
   if (SERVED) part("promise", HTMLElement).textContent = say("promiseServer");
-  part("fastHelp", HTMLElement).textContent = say("modelFastHelp") + size("fast");
-  part("paperHelp", HTMLElement).textContent = say("modelPaperHelp") + size("paper");
+  tellModel();
   list.tell();
   compare.retell();
   showChosen();
   downloads.tell();
 }
 
-/** What the browser has to load for a model. @param {"fast" | "paper"} model */
-const size = (model) => (SERVED ? "" : ` (${megabytes(BYTES[model])})`);
+/** Name the models, with what the browser has to load for each. */
+function tellModel() {
+  const models = part("model", HTMLSelectElement);
+  const size = (/** @type {number} */ bytes) => (SERVED ? "" : ` (${megabytes(bytes)})`);
+  models.options[0].text = say("modelFast") + size(BYTES.fast);
+  models.options[1].text = say("modelPaper") + size(BYTES.paper);
+  models.value = model;
+  part("modelHelp", HTMLElement).textContent = say(model === "fast" ? "modelFastHelp" : "modelPaperHelp");
+}
 
 const languages = part("language", HTMLSelectElement);
 for (const [code, name] of Object.entries(LANGUAGES)) {
@@ -194,15 +201,13 @@ languages.addEventListener("change", async () => {
   await chooseLanguage(languages.value);
   retell(languages.value);
 });
-for (const radio of document.querySelectorAll("input[name=model]")) {
-  if (!(radio instanceof HTMLInputElement)) continue;
-  radio.checked = radio.value === model;
-  radio.addEventListener("change", () => {
-    model = radio.value === "paper" ? "paper" : "fast";
-    remember("model", model);
-    queue.redo();
-  });
-}
+const models = part("model", HTMLSelectElement);
+models.addEventListener("change", () => {
+  model = models.value === "paper" ? "paper" : "fast";
+  remember("model", model);
+  tellModel();
+  queue.redo();
+});
 part("pendingRetry", HTMLElement).addEventListener("click", () => {
   if (!chosen) return;
   list.focus(chosen); // the button goes

@@ -35,13 +35,15 @@ export class Panel {
   show(item, several) {
     this.#item = item;
     const photo = item?.photo;
-    part("settings", HTMLElement).hidden = part("saving", HTMLElement).hidden = !photo;
-    if (!item || !photo) return;
-    part("found", HTMLElement).textContent = verdict(photo);
-    const size = say("size", { width: number(photo.width), height: number(photo.height) });
-    part("details", HTMLElement).textContent = [sureness(photo), photo.name, size].filter(Boolean).join(" · ");
+    part("settings", HTMLElement).hidden = item?.state === "failed";
+    part("histograms", HTMLElement).hidden = !photo;
+    if (!item) return;
+    part("found", HTMLElement).textContent = photo ? verdict(photo) : item.file.name;
+    const size = photo && say("size", { width: number(photo.width), height: number(photo.height) });
+    const details = photo ? [sureness(photo), photo.name, size] : [];
+    part("details", HTMLElement).textContent = details.filter(Boolean).join("\n");
     part("forAll", HTMLElement).hidden = !several;
-    const codes = new Map([...photo.notes, ...item.notes].map((note) => [note.code, note]));
+    const codes = new Map([...(photo?.notes ?? []), ...item.notes].map((note) => [note.code, note]));
     part("notes", HTMLElement).hidden = !codes.size;
     part("noteList", HTMLElement).replaceChildren(
       ...[...codes.values()].map((note) => {

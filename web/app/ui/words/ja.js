@@ -65,9 +65,9 @@ export default {
 
   model: "Model",
   modelFast: "Fast",
-  modelFastHelp: "The same curves for the whole photo; best for most photos",
-  modelPaper: "The paper's (CVPR 2021)",
-  modelPaperHelp: "May treat each region in its own way; slower",
+  modelFastHelp: "The same curves for the whole photo: best for most.",
+  modelPaper: "The paper's",
+  modelPaperHelp: "The network of the CVPR 2021 paper: may treat each region in its own way; slower.",
 
   format: "File format",
   formatSame: "As the photo",
