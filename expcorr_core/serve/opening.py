@@ -43,8 +43,13 @@ class Opened:
     well_exposed: float | None = None
 
 
-def open_photo(source: Path, work: Work) -> Opened:
+def open_photo(source: Path, work: Work, p3: bool) -> Opened:
     """Find the correction of a photo, or say why that fails.
+
+    Args:
+        source: its file.
+        work: how to correct.
+        p3: whether photos in a wider space than sRGB can be shown in Display P3.
 
     Writes two files beside it: ``preview``, RGBA bytes row by row, and ``grid``, float32 in the order of
     :attr:`.BilateralGrid.coefficients`, little endian.
@@ -53,27 +58,30 @@ def open_photo(source: Path, work: Work) -> Opened:
     try:
         content = read_content(source)
         check_memory(source, content)
-        return _opened(decode_photo(content, source), source, work)
+        return _opened(decode_photo(content, source), source, work, p3)
     except Exception as error:  # whatever happens to one photo, the server goes on
         return Opened(error=describe(error, source))
 
 
-def _opened(photo: Photo, source: Path, work: Work) -> Opened:
+def _opened(photo: Photo, source: Path, work: Work, p3: bool) -> Opened:
     height, width = photo.pixels.shape[:2]
     image = photo.to_tensor()
     small = reduce_to(image, PREVIEW_SIDE)
-    if wide := photo.space is not None:
-        # Screens show no other space: this copy is a photo of its own, which the saved result takes nothing from.
-        small = to_display_p3(small, photo.metadata.icc_profile, photo.tone is not None)
-        photo = Photo.from_tensor(small, alpha=photo.alpha, metadata=Metadata(icc_profile=DISPLAY_P3))
+    alpha = photo.alpha
+    wide = p3 and photo.space is not None
+    if photo.space:
+        # Pages show no other space: this copy is a photo of its own, which the saved result takes nothing from.
+        toned = photo.tone is not None
+        small = to_display_p3(small, photo.metadata.icc_profile, toned) if wide else photo.space.to_srgb(small)
+        photo = Photo.from_tensor(small, metadata=Metadata(icc_profile=DISPLAY_P3 if wide else b""))
         image = photo.to_tensor()
     found = find_correction(image, photo, Job(source, source), work, corrector_of(work.weights, work.device))
     colours = Photo.from_tensor(small).pixels
-    alpha = np.full((*colours.shape[:2], 1), 255, np.uint8)
-    if photo.alpha is not None:
-        share = torch.from_numpy(photo.alpha.astype(np.float32))[None, None] / np.iinfo(photo.alpha.dtype).max
-        alpha = (reduce_to(share, PREVIEW_SIDE)[0, 0, ..., None] * 255).round().byte().numpy()
-    source.with_name(PREVIEW).write_bytes(np.concatenate((colours, alpha), 2).tobytes())
+    cover = np.full((*colours.shape[:2], 1), 255, np.uint8)
+    if alpha is not None:
+        share = torch.from_numpy(alpha.astype(np.float32))[None, None] / np.iinfo(alpha.dtype).max
+        cover = (reduce_to(share, PREVIEW_SIDE)[0, 0, ..., None] * 255).round().byte().numpy()
+    source.with_name(PREVIEW).write_bytes(np.concatenate((colours, cover), 2).tobytes())
     source.with_name(GRID).write_bytes(found.correction.grid.coefficients.cpu().numpy().astype("<f4").tobytes())
     return Opened(
         height=height,
@@ -85,12 +93,12 @@ def _opened(photo: Photo, source: Path, work: Work) -> Opened:
     )
 
 
-def opening(source: Path, work: Work) -> Task[Opened]:
+def opening(source: Path, work: Work, p3: bool) -> Task[Opened]:
     """The call of :func:`open_photo`, for another process."""
     pixels, held = needs(source)
     limit = work.seconds(pixels)
     return Task(
-        (source, work),
+        (source, work, p3),
         crashed=Opened(error=f"{source} crashes the program that reads it; convert it or leave it out"),
         cost=held,
         limit=limit,

@@ -162,7 +162,7 @@ class Page(Guarded):
             with source.open("wb") as file:
                 await Meter(self.limits.body, self._too_long).copy(request.content.readany, file)
             await asyncio.to_thread(self._check_photo, source)
-            task = await asyncio.to_thread(opening, source, work)
+            task = await asyncio.to_thread(opening, source, work, request.query.get("p3") == "true")
             opened = await asyncio.wrap_future(self.dispatcher.submit(open_photo, task))
             if opened.error:
                 raise Refusal(422, opened.error.replace(str(source), SHOWN))
