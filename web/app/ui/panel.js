@@ -40,8 +40,8 @@ export class Panel {
     if (!item) return;
     part("found", HTMLElement).textContent = photo ? verdict(photo) : item.file.name;
     const size = photo && say("size", { width: number(photo.width), height: number(photo.height) });
-    const details = photo ? [sureness(photo), photo.name, size] : [];
-    part("details", HTMLElement).textContent = details.filter(Boolean).join("\n");
+    const known = photo ? [sureness(photo), size].filter(Boolean).join(" · ") : "";
+    part("details", HTMLElement).textContent = photo ? `${photo.name}\n${known}` : "";
     part("forAll", HTMLElement).hidden = !several;
     const codes = new Map([...(photo?.notes ?? []), ...item.notes].map((note) => [note.code, note]));
     part("notes", HTMLElement).hidden = !codes.size;
