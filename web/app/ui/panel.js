@@ -35,7 +35,7 @@ export class Panel {
   show(item, several) {
     this.#item = item;
     const photo = item?.photo;
-    part("settings", HTMLElement).hidden = item?.state === "failed";
+    part("settings", HTMLElement).hidden = part("saving", HTMLElement).hidden = item?.state === "failed";
     part("histograms", HTMLElement).hidden = !photo;
     if (!item) return;
     part("found", HTMLElement).textContent = photo ? verdict(photo) : item.file.name;

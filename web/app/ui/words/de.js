@@ -1,7 +1,7 @@
 /** @type {import("../words.js").Words} */
 export default {
   title: "Belichtungskorrektur",
-  headline: "Zu dunkel, zu hell?\nGeben Sie Ihren Fotos das Licht zurück.",
+  headline: "Zu dunkel, zu hell?\nHolen Sie das Licht zurück.",
   promise:
     "Diese Seite korrigiert über- und unterbelichtete Fotos auf Ihrem eigenen Gerät: Nichts wird hochgeladen, kein Foto verlässt es.",
   promiseServer:
@@ -41,8 +41,8 @@ export default {
   after: "Nachher",
   afterPicture: "{name}, korrigiert",
 
-  tooDark: "{stops} Blendenstufen zu dunkel",
-  tooBright: "{stops} Blendenstufen zu hell",
+  tooDark: "{stops} Blenden zu dunkel",
+  tooBright: "{stops} Blenden zu hell",
   wellExposed: "Gut belichtet: fast unverändert",
   corrected: "Korrigiert",
   sure: "zu {share} sicher",
@@ -52,11 +52,11 @@ export default {
   strength: "Stärke",
   limit: "Grenze der Änderung",
   limitOff: "Keine",
-  stops: "{stops} Blendenstufen",
+  stops: "{stops} Blenden",
   keepHighlights: "Lichter erhalten",
   keepHighlightsHelp: "Was nicht weiß war, wird nicht weiß.",
   reset: "Zurücksetzen",
-  useForAll: "Für alle Fotos übernehmen",
+  useForAll: "Auf alle anwenden",
   usedForAll: "Alle Fotos haben jetzt diese Einstellungen.",
 
   histogram: "Histogramm",

@@ -54,7 +54,7 @@ export default {
   keepHighlights: "Keep highlights",
   keepHighlightsHelp: "Nothing turns white that was not.",
   reset: "Reset",
-  useForAll: "Use for all photos",
+  useForAll: "Use for all",
   usedForAll: "All photos have these settings now.",
 
   histogram: "Histogram",

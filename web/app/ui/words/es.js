@@ -56,7 +56,7 @@ export default {
   keepHighlights: "Conservar las altas luces",
   keepHighlightsHelp: "Nada que no fuera blanco se vuelve blanco.",
   reset: "Restablecer",
-  useForAll: "Usar en todas las fotos",
+  useForAll: "Usar en todas",
   usedForAll: "Ahora todas las fotos tienen estos ajustes.",
 
   histogram: "Histograma",

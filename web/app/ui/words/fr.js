@@ -56,7 +56,7 @@ export default {
   keepHighlights: "Préserver les hautes lumières",
   keepHighlightsHelp: "Rien ne devient blanc qui ne l’était pas.",
   reset: "Réinitialiser",
-  useForAll: "Appliquer à toutes les photos",
+  useForAll: "Appliquer à toutes",
   usedForAll: "Toutes les photos ont maintenant ces réglages.",
 
   histogram: "Histogramme",

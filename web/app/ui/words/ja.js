@@ -56,7 +56,7 @@ export default {
   keepHighlights: "ハイライトを保護",
   keepHighlightsHelp: "白くなかった部分は白飛びさせません。",
   reset: "リセット",
-  useForAll: "すべての写真に適用",
+  useForAll: "すべてに適用",
   usedForAll: "すべての写真をこの設定にしました。",
 
   histogram: "ヒストグラム",

@@ -54,7 +54,7 @@ export default {
   keepHighlights: "保留高光",
   keepHighlightsHelp: "原本不是白色的地方不会变白。",
   reset: "重置",
-  useForAll: "用于所有照片",
+  useForAll: "用于全部",
   usedForAll: "所有照片现在都使用这些设置。",
 
   histogram: "直方图",
