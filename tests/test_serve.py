@@ -26,7 +26,8 @@ from expcorr_core.cli import main
 
 pytest.importorskip("aiohttp", reason="the server comes with the serve extra")
 
-from expcorr_core.serve.app import Refusal, is_loopback, parsed
+from expcorr_core.serve.app import parsed
+from expcorr_core.serve.guarding import Refusal, is_loopback
 
 TOKEN = "a secret"
 
@@ -235,7 +236,7 @@ def test_addresses_and_arguments(capsys: pytest.CaptureFixture[str], monkeypatch
     ]
     assert main(["serve", "--port", "70000"]) == 2
     assert "--port must be from 0 to 65535, got 70000" in capsys.readouterr().err
-    monkeypatch.setattr("expcorr_core.serve.app.serve", lambda *_, **__: None)
+    monkeypatch.setattr("expcorr_core.serve.commands.serve", lambda *_, **__: None)
     assert main(["serve", "--host", "0.0.0.0"]) == 0
     assert "warning: everybody who reaches 0.0.0.0 can use this server; set --token" in capsys.readouterr().err
     assert main(["serve", "--host", "0.0.0.0", "--token", TOKEN]) == 0

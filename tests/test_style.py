@@ -51,7 +51,7 @@ def test_sources_are_ascii(path: Path) -> None:
 
 def test_no_merge_was_left_half_done() -> None:
     kinds = (".py", ".md", ".toml", ".json", ".js", ".yml", ".css")
-    pages = [p for p in ROOT.glob("**/*") if p.suffix in kinds and not {".venv", "node_modules"} & {*p.parts}]
+    pages = [p for p in ROOT.glob("**/*") if p.suffix in kinds and not {".venv", "node_modules", "dist"} & {*p.parts}]
     assert len(pages) > 200
     for page in pages:
         assert not re.search(r"^(<{7}|>{7}) ", page.read_text("utf-8"), re.M), page
@@ -155,6 +155,14 @@ def test_the_pack_does_without_what_it_leaves_out() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and path not in left_out:
                 assert (node.module or "").rpartition(".")[2] not in names, path
+
+
+def test_comfyui_loads_no_script_of_the_page() -> None:
+    """Its interface runs every script below the folder that the pack names as its own."""
+    [folder] = re.findall(r'^WEB_DIRECTORY = "\./(.+?)"', (ROOT / "__init__.py").read_text("utf-8"), re.M)
+    assert (ROOT / folder / "docs" / "ExpCorr_Correct.md").is_file()
+    assert not [*(ROOT / folder).rglob("*.js")]
+    assert "/web/app" in (ROOT / ".comfyignore").read_text("utf-8").splitlines()
 
 
 def test_what_takes_many_arguments_takes_them_by_name() -> None:

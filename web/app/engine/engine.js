@@ -38,7 +38,7 @@ export async function openEngine({ base, model = "fast", onProgress }) {
 }
 
 /** Whether this browser shows pictures in Display P3 as they are. */
-function hasP3() {
+export function hasP3() {
   try {
     return new ImageData(1, 1, { colorSpace: "display-p3" }).colorSpace === "display-p3";
   } catch {

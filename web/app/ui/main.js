@@ -7,6 +7,7 @@ import { drawHistogram } from "./histogram.js";
 import { takePhotos } from "./intake.js";
 import { List, stateInWords } from "./list.js";
 import { Panel } from "./panel.js";
+import { keepOffline } from "./offline.js";
 import { part } from "./part.js";
 import { remember, remembered } from "./preferences.js";
 import { Queue } from "./queue.js";
@@ -219,4 +220,5 @@ switchTheme(part("theme", HTMLButtonElement));
 await speak(firstLanguage());
 retell(document.documentElement.lang.slice(0, 2));
 document.body.classList.add("ready");
-queue.engine().catch(() => {}); // the first photo finds it loaded, or says why it is not
+const leaving = !SERVED && (await keepOffline(() => !queue.items.length));
+if (!leaving) queue.engine().catch(() => {}); // the first photo finds it loaded, or says why it is not
