@@ -219,7 +219,8 @@ async function isDisturbed() {
 
 /** Whether canvases can hold Display P3 here. */
 function hasP3() {
-  return new OffscreenCanvas(1, 1).getContext("2d", { colorSpace: "display-p3" })?.getContextAttributes?.().colorSpace === "display-p3";
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { colorSpace: "display-p3" });
+  return context?.getImageData(0, 0, 1, 1).colorSpace === "display-p3";
 }
 
 /** @param {Uint8ClampedArray} pixels */

@@ -133,7 +133,7 @@ class Block {
     }
     if (count < 0) throw new ExifError("a value lies where its directory does");
     this.content.set(whole);
-    this.view.setUint16(directory.place, count, this.little);
+    this.view.setUint16(directory.place, count || 1, this.little); // readers take an empty directory for damage
   }
 }
 
