@@ -5,13 +5,16 @@ import { percent, say } from "./words.js";
 /** @typedef {import("../engine/types.js").OpenPhoto} OpenPhoto */
 
 export class Compare {
-  /** Painted by the renderer. */
-  after = part("after", HTMLCanvasElement);
   #before = part("original", HTMLCanvasElement);
   #frame = part("compare", HTMLElement);
   #split = part("split", HTMLInputElement);
   /** @type {OpenPhoto | null} */
   #photo = null;
+
+  /** Painted by the renderer, which may put another canvas in its place. */
+  get after() {
+    return part("after", HTMLCanvasElement);
+  }
 
   constructor() {
     this.#split.addEventListener("input", () => this.#move());

@@ -16,7 +16,7 @@ import { LANGUAGES, chooseLanguage, firstLanguage, megabytes, say, speak } from 
 
 /** @typedef {import("./queue.js").Item} Item */
 
-const BYTES = { fast: 1.3e6, paper: 14.1e6 }; // of the models
+const BYTES = { fast: 1.9e6, paper: 14.1e6 }; // of the models
 const SERVED = document.querySelector('meta[name="expcorr-server"]') !== null; // a program corrects, not the browser
 const PAUSE = 120; // ms without a change before histograms are counted
 
@@ -132,9 +132,10 @@ function paint() {
 
 function count() {
   if (!chosen?.photo) return;
-  const { before, after } = renderer.histogram();
-  drawHistogram(part("histogramBefore", HTMLCanvasElement), before, "histogramBefore");
-  drawHistogram(part("histogramAfter", HTMLCanvasElement), after, "histogramAfter");
+  const found = renderer.histogram();
+  if (!found) return;
+  drawHistogram(part("histogramBefore", HTMLCanvasElement), found.before, "histogramBefore");
+  drawHistogram(part("histogramAfter", HTMLCanvasElement), found.after, "histogramAfter");
 }
 
 /** The renderer paints another photo for a moment; paint() brings the chosen one back. @param {Item} item */

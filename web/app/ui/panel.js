@@ -35,13 +35,13 @@ export class Panel {
   show(item, several) {
     this.#item = item;
     const photo = item?.photo;
-    part("settings", HTMLElement).hidden = item?.state === "failed";
+    part("settings", HTMLElement).hidden = part("saving", HTMLElement).hidden = item?.state === "failed";
     part("histograms", HTMLElement).hidden = !photo;
     if (!item) return;
     part("found", HTMLElement).textContent = photo ? verdict(photo) : item.file.name;
     const size = photo && say("size", { width: number(photo.width), height: number(photo.height) });
-    const details = photo ? [sureness(photo), photo.name, size] : [];
-    part("details", HTMLElement).textContent = details.filter(Boolean).join("\n");
+    const known = photo ? [sureness(photo), size].filter(Boolean).join(" · ") : "";
+    part("details", HTMLElement).textContent = photo ? `${photo.name}\n${known}` : "";
     part("forAll", HTMLElement).hidden = !several;
     const codes = new Map([...(photo?.notes ?? []), ...item.notes].map((note) => [note.code, note]));
     part("notes", HTMLElement).hidden = !codes.size;

@@ -1,6 +1,6 @@
 export default {
   title: "Exposure Correction",
-  headline: "Too dark, too bright? Give your photos their light back.",
+  headline: "Too dark, too bright?\nGive your photos their light back.",
   promise: "This page corrects over- and under-exposed photos on your own device: nothing is uploaded, and no photo ever leaves it.",
   promiseServer:
     "This page corrects over- and under-exposed photos with the program that serves it; they are sent nowhere else.",
@@ -14,7 +14,7 @@ export default {
   tryOne: "No photo at hand? Try one of these:",
   exampleDark: "Example: a coffee cup, too dark",
   exampleBright: "Example: a cat, too bright",
-  credit: "Example photos: Rachel Michetti (coffee), Stefan van der Walt (cat); public domain (CC0), exposed wrongly on purpose.",
+  credit: "Photos: Rachel Michetti (coffee) and Stefan van der Walt (cat), CC0; made too dark and too bright on purpose.",
   noFiles: "There was no photo in it. Drop or paste image files.",
   exampleMissing: "The example cannot be loaded. Check the connection and try again.",
 
@@ -54,7 +54,7 @@ export default {
   keepHighlights: "Keep highlights",
   keepHighlightsHelp: "Nothing turns white that was not.",
   reset: "Reset",
-  useForAll: "Use for all photos",
+  useForAll: "Use for all",
   usedForAll: "All photos have these settings now.",
 
   histogram: "Histogram",
