@@ -18,7 +18,7 @@ import { LANGUAGES, chooseLanguage, firstLanguage, megabytes, say, speak } from 
 
 const BYTES = { fast: 1.9e6, paper: 14.1e6 }; // of the models
 const SERVED = document.querySelector('meta[name="expcorr-server"]') !== null; // a program corrects, not the browser
-const PAUSE = 120; // ms without a change before histograms are counted
+const PAUSE = 120; // ms without a change before the thumbnail and the histograms follow
 
 /** @type {Item | null} */
 let chosen = null;
@@ -125,20 +125,23 @@ function paint() {
   painting = 0;
   if (!chosen?.photo) return;
   renderer.show(chosen.photo, chosen.settings);
-  list.draw(chosen, compare.after);
   clearTimeout(counting);
   counting = setTimeout(count, PAUSE);
 }
 
 function count() {
   if (!chosen?.photo) return;
+  drawThumbnail(chosen);
   const found = renderer.histogram();
   if (!found) return;
   drawHistogram(part("histogramBefore", HTMLCanvasElement), found.before, "histogramBefore");
   drawHistogram(part("histogramAfter", HTMLCanvasElement), found.after, "histogramAfter");
 }
 
-/** The renderer paints another photo for a moment; paint() brings the chosen one back. @param {Item} item */
+/**
+ * The renderer's picture lasts until the task ends, so it paints once more; paint() brings the chosen photo back.
+ * @param {Item} item
+ */
 function drawThumbnail(item) {
   if (!item.photo) return;
   renderer.show(item.photo, item.settings);
@@ -154,6 +157,8 @@ queue.addEventListener("list", () => {
   downloads.tell();
 });
 
+/** @type {string} */
+let told = "";
 queue.addEventListener("change", (event) => {
   const item = /** @type {CustomEvent<Item>} */ (event).detail;
   list.tell(item);
@@ -169,7 +174,10 @@ queue.addEventListener("change", (event) => {
     const done = queue.items.filter(({ state }) => state === "done" || state === "failed").length;
     const count = queue.items.length > 1 ? ` ${say("soFar", { done, all: queue.items.length })}` : "";
     tell(`${item.file.name}: ${stateInWords(item)}.${count}`);
-  } else if (item.progress.stage === "correct" || item.progress.done === 0) tell(`${item.file.name}: ${stateInWords(item)}`);
+  } else if (item.state === "working" && item.progress.stage !== told && /start|download|correct/.test(item.progress.stage)) {
+    told = item.progress.stage; // not each percent is heard
+    tell(`${item.file.name}: ${stateInWords(item)}`);
+  }
 });
 
 /** @param {string} language */

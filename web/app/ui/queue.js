@@ -86,30 +86,36 @@ export class Queue extends EventTarget {
 
   /** @param {Item} item */
   retry(item) {
+    if (item.error?.code === "engine_failed" || item.error?.code === "no_memory") this.#replaceEngine();
     this.#drop(item);
-    this.#change(item, { state: "waiting", error: null });
+    this.#change(item);
     void this.#run();
   }
 
   /** Open all again, with another model. */
   redo() {
-    const old = this.#engine;
-    this.#engine = null;
-    for (const item of this.items) this.retry(item);
-    void old?.then((engine) => engine.close(), () => {});
+    for (const item of this.items) this.#drop(item);
+    this.#replaceEngine();
+    for (const item of this.items) this.#change(item);
     void this.#run();
   }
 
-  /** @param {Item} item */
-  #drop(item) {
-    item.work.abort();
-    item.work = new AbortController();
-    item.photo?.close();
-    item.photo = null;
-    item.notes = [];
+  /** The next photo opens an engine anew; the old one goes, unless photos are still open in it. */
+  #replaceEngine() {
+    const old = this.#engine;
+    this.#engine = null;
+    if (this.items.some((item) => item.photo || item.state === "working")) return;
+    void old?.then((engine) => engine.close(), () => {});
   }
 
-  /** @param {Item} item @param {Partial<Item>} changes */
+  /** As if it had just come, but for its settings. @param {Item} item */
+  #drop(item) {
+    item.work.abort();
+    item.photo?.close();
+    Object.assign(item, { state: "waiting", work: new AbortController(), photo: null, error: null, notes: [] });
+  }
+
+  /** @param {Item} item @param {Partial<Item>} [changes] */
   #change(item, changes) {
     Object.assign(item, changes);
     this.dispatchEvent(new CustomEvent("change", { detail: item }));
