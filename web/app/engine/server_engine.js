@@ -83,7 +83,7 @@ class ServerEngine {
         width: found.width,
         height: found.height,
         type: file.type,
-        preview: new ImageData(new Uint8ClampedArray(pixels), width, height, wide ? { colorSpace: "display-p3" } : {}),
+        preview: new ImageData(new Uint8ClampedArray(pixels), width, height, { colorSpace: wide ? "display-p3" : "srgb" }),
         grid: new Float32Array(grid),
         wellExposed: found.wellExposed,
         stops: found.stops,
