@@ -115,9 +115,9 @@ def onnx_section(repository: str) -> str:
 ## Without PyTorch
 
 `onnx/model.onnx` finds the correction on a small copy of the photo (`photo`: float32, 1 x 3 x h x w, sRGB, 0..1, the
-larger side at most 512 pixels): a bilateral `grid`, and the copy `corrected`. `onnx/slice.onnx` applies the grid to rows
-of the photo at any size; `place` is the first of them, and the photo's height. `model_fp16.onnx` is smaller: its weights
-are in float16. `fit.onnx` finds the grid between copies `before` and `after`, for photos in other colour spaces.
+larger side at most 512 pixels): a bilateral `grid`, and the copy `corrected`. `onnx/slice.onnx` applies the grid to
+rows of the photo at any size; `place` is the first row, and the photo's height. `model_fp16.onnx` is smaller, with
+weights in float16. `fit.onnx` finds the grid between copies `before` and `after`, for photos in other colour spaces.
 
 ```python
 import numpy as np
@@ -137,10 +137,11 @@ photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 small = photo.copy()
 small.thumbnail((512, 512), Image.Resampling.BILINEAR, reducing_gap=None)
 [grid] = model.run(["grid"], {{"photo": tensor(small)}})
-place = np.array([0, photo.height])
-[corrected] = slicing.run(None, {{"photo": tensor(photo), "grid": grid, "place": place}})
+before, place = tensor(photo), np.array([0, photo.height])
+[corrected] = slicing.run(None, {{"photo": before, "grid": grid, "place": place}})
+corrected = np.minimum(corrected, before.max(1, keepdims=True).clip(253 / 255))  # keeps highlights
 pixels = (corrected[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)
-Image.fromarray(pixels).save("photo_corrected.jpg", quality=95)
+Image.fromarray(pixels).save("photo_corrected.png")
 ```
 
 In a browser, with [onnxruntime-web](https://www.npmjs.com/package/onnxruntime-web):
