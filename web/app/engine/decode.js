@@ -53,7 +53,7 @@ export async function decode(bytes, name, host) {
   const raw =
     kind === "JPEG" && (await isDisturbed())
       ? await decodeByHost(file.bare, host)
-      : await decodeByBrowser(new Blob([file.bare], { type: MIME[kind] }), "srgb", host);
+      : await decodeByBrowser(new Blob([file.bare], { type: MIME[kind] }), "srgb", host, { divided: kind === "WEBP" });
   if (kind === "WEBP" && (await isDisturbed())) metadata.notes.push({ code: "pixels_disturbed" });
   return photoOf(kind, raw, metadata, spaceFrom(space, metadata), { grey, hasAlpha: kind !== "JPEG" && isTransparent(raw.pixels) });
 }
@@ -115,7 +115,7 @@ async function decodeBoxes(bytes, kind, host) {
  */
 async function converted(bytes, kind, metadata, wide, { grey, host }) {
   const p3 = wide && hasP3();
-  const raw = await decodeByBrowser(new Blob([bytes], { type: MIME[kind] }), p3 ? "display-p3" : "srgb", host, kind === "HEIC");
+  const raw = await decodeByBrowser(new Blob([bytes], { type: MIME[kind] }), p3 ? "display-p3" : "srgb", host, { heic: kind === "HEIC" });
   const had = metadata.profile !== null || kind === "PNG";
   metadata.profile = p3 ? DISPLAY_P3_PROFILE : null;
   if (had || wide !== p3) metadata.notes.push({ code: p3 ? "profile_to_p3" : "profile_to_srgb" });
@@ -159,13 +159,14 @@ function checkSize(width, height) {
  * @param {Blob} blob
  * @param {PredefinedColorSpace} colorSpace
  * @param {Host} host
- * @param {boolean} [heic] whether most browsers cannot decode it
+ * @param {{ heic?: boolean, divided?: boolean }} [how] `heic`: most browsers cannot decode it; `divided`: keep colours as
+ *   they are where they are transparent
  * @returns {Promise<Raw>}
  */
-async function decodeByBrowser(blob, colorSpace, host, heic = false) {
+async function decodeByBrowser(blob, colorSpace, host, { heic = false, divided = false } = {}) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob);
+    bitmap = await createImageBitmap(blob, divided ? { premultiplyAlpha: "none" } : {});
   } catch {
     throw new PhotoError(heic ? "heic_unsupported" : "unreadable");
   }
@@ -183,9 +184,34 @@ async function decodeByBrowser(blob, colorSpace, host, heic = false) {
       context.drawImage(bitmap, 0, -top);
       pixels.set(context.getImageData(0, 0, width, count).data, top * width * 4);
     }
+    if (divided && isTransparent(pixels)) await readDivided(bitmap, pixels);
     return { pixels, width, height };
   } finally {
     bitmap.close();
+  }
+}
+
+/**
+ * Read colours that are not multiplied by alpha, which only WebGL can; without it, they stay as precise as they are.
+ * @param {ImageBitmap} bitmap
+ * @param {Uint8ClampedArray<ArrayBuffer>} pixels
+ */
+async function readDivided(bitmap, pixels) {
+  const { width, height } = bitmap;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl || width > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  const most = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), Math.max(1, Math.floor(STRIP / width)));
+  const bytes = new Uint8Array(pixels.buffer);
+  for (let top = 0; top < height; top += most) {
+    const rows = Math.min(most, height - top);
+    const part = await createImageBitmap(bitmap, 0, top, width, rows, { premultiplyAlpha: "none" });
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, part);
+    part.close();
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+    gl.readPixels(0, 0, width, rows, gl.RGBA, gl.UNSIGNED_BYTE, bytes, top * width * 4);
   }
 }
 
