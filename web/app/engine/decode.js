@@ -27,6 +27,7 @@ import { readWebp } from "./webp.js";
 const MIME = /** @type {const} */ ({ JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", AVIF: "image/avif", HEIC: "image/heic" });
 const MOST_SIDE = 32767; // of canvases
 const MOST_PIXELS = 2 ** 28;
+const NOISE = 8; // of 255, on average: more means that pictures are hidden, not disturbed
 const STRIP = 2 ** 20; // pixels taken out of a picture at a time
 
 /**
@@ -50,11 +51,11 @@ export async function decode(bytes, name, host) {
     const { bare } = kind === "JPEG" ? readJpeg(bytes, true) : readWebp(bytes, true);
     return converted(bare, kind, metadata, Boolean(profile) && isWide(/** @type {Bytes} */ (profile)), { grey, host });
   }
+  if (kind !== "JPEG") tellDisturbance(metadata);
   const raw =
-    kind === "JPEG" && (await isDisturbed())
+    kind === "JPEG" && disturbanceOf()
       ? await decodeByHost(file.bare, host)
-      : await decodeByBrowser(new Blob([file.bare], { type: MIME[kind] }), "srgb", host);
-  if (kind === "WEBP" && (await isDisturbed())) metadata.notes.push({ code: "pixels_disturbed" });
+      : await decodeByBrowser(new Blob([file.bare], { type: MIME[kind] }), "srgb", host, { divided: kind === "WEBP" });
   return photoOf(kind, raw, metadata, spaceFrom(space, metadata), { grey, hasAlpha: kind !== "JPEG" && isTransparent(raw.pixels) });
 }
 
@@ -114,12 +115,12 @@ async function decodeBoxes(bytes, kind, host) {
  * @param {{ grey: boolean, host: Host }} how
  */
 async function converted(bytes, kind, metadata, wide, { grey, host }) {
+  tellDisturbance(metadata);
   const p3 = wide && hasP3();
-  const raw = await decodeByBrowser(new Blob([bytes], { type: MIME[kind] }), p3 ? "display-p3" : "srgb", host, kind === "HEIC");
+  const raw = await decodeByBrowser(new Blob([bytes], { type: MIME[kind] }), p3 ? "display-p3" : "srgb", host, { heic: kind === "HEIC" });
   const had = metadata.profile !== null || kind === "PNG";
   metadata.profile = p3 ? DISPLAY_P3_PROFILE : null;
   if (had || wide !== p3) metadata.notes.push({ code: p3 ? "profile_to_p3" : "profile_to_srgb" });
-  if (await isDisturbed()) metadata.notes.push({ code: "pixels_disturbed" });
   const hasAlpha = kind !== "JPEG" && isTransparent(raw.pixels);
   return photoOf(kind, raw, metadata, p3 ? new ColourSpace(DISPLAY_P3) : null, { grey, hasAlpha });
 }
@@ -159,13 +160,14 @@ function checkSize(width, height) {
  * @param {Blob} blob
  * @param {PredefinedColorSpace} colorSpace
  * @param {Host} host
- * @param {boolean} [heic] whether most browsers cannot decode it
+ * @param {{ heic?: boolean, divided?: boolean }} [how] `heic`: most browsers cannot decode it; `divided`: keep colours as
+ *   they are where they are transparent
  * @returns {Promise<Raw>}
  */
-async function decodeByBrowser(blob, colorSpace, host, heic = false) {
+async function decodeByBrowser(blob, colorSpace, host, { heic = false, divided = false } = {}) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob);
+    bitmap = await createImageBitmap(blob, divided ? { premultiplyAlpha: "none" } : {});
   } catch {
     throw new PhotoError(heic ? "heic_unsupported" : "unreadable");
   }
@@ -183,9 +185,34 @@ async function decodeByBrowser(blob, colorSpace, host, heic = false) {
       context.drawImage(bitmap, 0, -top);
       pixels.set(context.getImageData(0, 0, width, count).data, top * width * 4);
     }
+    if (divided && isTransparent(pixels)) await readDivided(bitmap, pixels);
     return { pixels, width, height };
   } finally {
     bitmap.close();
+  }
+}
+
+/**
+ * Read colours that are not multiplied by alpha, which only WebGL can; without it, they stay as precise as they are.
+ * @param {ImageBitmap} bitmap
+ * @param {Uint8ClampedArray<ArrayBuffer>} pixels
+ */
+async function readDivided(bitmap, pixels) {
+  const { width, height } = bitmap;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl || width > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  const most = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), Math.max(1, Math.floor(STRIP / width)));
+  const bytes = new Uint8Array(pixels.buffer);
+  for (let top = 0; top < height; top += most) {
+    const rows = Math.min(most, height - top);
+    const part = await createImageBitmap(bitmap, 0, top, width, rows, { premultiplyAlpha: "none" });
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, part);
+    part.close();
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+    gl.readPixels(0, 0, width, rows, gl.RGBA, gl.UNSIGNED_BYTE, bytes, top * width * 4);
   }
 }
 
@@ -200,21 +227,32 @@ async function decodeByHost(bytes, host) {
   return { pixels: new Uint8ClampedArray(found.data), width: found.width, height: found.height };
 }
 
-/** @type {boolean | undefined} */
-let disturbed;
+/** @type {"" | "noise" | "blocked" | undefined} */
+let disturbance;
 
-/** Whether this browser adds noise to what pages read from canvases, against being recognised by it. */
-async function isDisturbed() {
-  if (disturbed === undefined) {
+/** Whether this browser adds noise to what pages read from canvases, or hides it, against being recognised by it. */
+function disturbanceOf() {
+  if (disturbance === undefined) {
     const side = 64;
     const shown = new ImageData(side, side);
     for (let i = 0; i < shown.data.length; i++) shown.data[i] = i % 4 === 3 ? 255 : (i * 37 + (i >> 6)) & 255;
     const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
     context?.putImageData(shown, 0, 0);
     const read = context?.getImageData(0, 0, side, side).data;
-    disturbed = !read?.every((value, i) => value === shown.data[i]);
+    const apart = shown.data.reduce((sum, value, i) => sum + Math.abs(value - (read?.[i] ?? 0)), 0) / shown.data.length;
+    disturbance = apart > NOISE ? "blocked" : apart ? "noise" : "";
   }
-  return disturbed;
+  return disturbance;
+}
+
+/**
+ * Of a photo that only a canvas can read.
+ * @param {Metadata} metadata
+ */
+function tellDisturbance(metadata) {
+  const found = disturbanceOf();
+  if (found === "blocked") throw new PhotoError("pixels_blocked");
+  if (found) metadata.notes.push({ code: "pixels_disturbed" });
 }
 
 /** Whether canvases can hold Display P3 here. */

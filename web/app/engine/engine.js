@@ -91,6 +91,7 @@ class Caller {
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   #calls = 0;
+  #ended = false;
   #worker;
 
   /** @param {URL} url */
@@ -117,6 +118,7 @@ class Caller {
    */
   call(name, given, { signal, onProgress }) {
     if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#ended) return Promise.reject(closed());
     const call = ++this.#calls;
     return new Promise((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject, onProgress, signal });
@@ -145,7 +147,10 @@ class Caller {
   }
 
   end() {
+    this.#ended = true;
     this.#worker.terminate();
-    this.#fail(new PhotoError("engine_failed", { reason: "closed" }));
+    this.#fail(closed());
   }
 }
+
+const closed = () => new PhotoError("engine_failed", { reason: "closed" });

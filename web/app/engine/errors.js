@@ -4,7 +4,8 @@
  * Codes: `empty`; `not_a_photo` {found?: "text" | "pdf" | "zip" | "svg" | "html" | "video"}; `format_unsupported`
  * {format}; `heic_unsupported`; `raw_unsupported` {format}; `hdr_unsupported`; `unreadable` (damaged or cut off);
  * `file_lost` (moved or changed since it was chosen); `too_large` {width, height}; `no_memory`; `offline` (a part of the
- * page could not be loaded); `engine_failed` {reason}. A photo that is given up ends with the signal's reason instead.
+ * page could not be loaded); `pixels_blocked` (a setting of the browser hides pictures from pages; JPEG and PNG files can
+ * be opened); `engine_failed` {reason}. A photo that is given up ends with the signal's reason instead.
  *
  * Codes of notes, which tell what a result lacks: `gain_map`, `further_pictures`, `video`, `content_credentials`,
  * `exif_damaged`, `xmp_parts`, `animation`, `sixteen_bits`, `alpha`, `metadata`, `profile_to_p3`, `profile_to_srgb`,

@@ -276,7 +276,7 @@ class CpuRenderer extends Shown {
   #draw({ data, width, height, colorSpace }) {
     const { photo, settings } = this;
     if (!photo) return;
-    const made = blank(width, height, colorSpace);
+    const made = emptyPicture(width, height, colorSpace);
     const grid = blended(photo.grid, settings.strength);
     sliceRows(data, { width, height, top: 0, bottom: height, peak: 255 }, grid, settings, made.data);
     this.#canvas.width = width;
@@ -291,23 +291,24 @@ class CpuRenderer extends Shown {
 }
 
 /**
+ * Browsers that know only sRGB refuse to be told a space.
+ * @param {number} width
+ * @param {number} height
+ * @param {PredefinedColorSpace} colorSpace
+ */
+const emptyPicture = (width, height, colorSpace) =>
+  colorSpace === "display-p3" ? new ImageData(width, height, { colorSpace }) : new ImageData(width, height);
+
+/**
  * Every so many rows and columns of a picture.
  * @param {ImageData} picture
  * @param {number} step
  */
 function everyOf({ data, width, height, colorSpace }, step) {
-  const small = blank(Math.ceil(width / step), Math.ceil(height / step), colorSpace);
+  const small = emptyPicture(Math.ceil(width / step), Math.ceil(height / step), colorSpace);
   const from = new Uint32Array(data.buffer, data.byteOffset, width * height);
   const to = new Uint32Array(small.data.buffer);
   for (let y = 0; y < small.height; y++)
     for (let x = 0; x < small.width; x++) to[y * small.width + x] = from[y * step * width + x * step];
   return small;
 }
-
-/**
- * @param {number} width
- * @param {number} height
- * @param {PredefinedColorSpace | undefined} colorSpace Browsers that know only sRGB have none, and take none.
- */
-const blank = (width, height, colorSpace) =>
-  colorSpace ? new ImageData(width, height, { colorSpace }) : new ImageData(width, height);
