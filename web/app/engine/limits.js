@@ -1,7 +1,7 @@
 /** Light, and what a correction may not do to any pixel (`expcorr_core/image/limits.py`, `colour.py`). */
 
 export const UNCLIPPED = 253 / 255; // the brightest value that does not count as clipped
-const STEPS = 4096;
+const STEPS = 4096; // of tabled curves
 
 /** @param {number} value sRGB, 0..1 */
 export const toLight = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
@@ -9,13 +9,18 @@ export const toLight = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 
 /** @param {number} light linear, 0..1 */
 export const toSrgb = (light) => (light <= 0.0031308 ? light * 12.92 : 1.055 * Math.max(0, light) ** (1 / 2.4) - 0.055);
 
-const table = Float64Array.from({ length: STEPS + 2 }, (_, i) => toLight(i / STEPS));
+const lights = Float64Array.from({ length: STEPS + 2 }, (_, i) => toLight(i / STEPS));
+const values = Float64Array.from({ length: STEPS + 2 }, (_, i) => toSrgb((i / STEPS) ** 2)); // finer where it is dark
 
-/** @param {number} value 0..1 */
-function lightOf(value) {
+/**
+ * A curve between its steps, to 1e-6: powers would take most of the time.
+ * @param {Float64Array} steps
+ * @param {number} value 0..1
+ */
+function between(steps, value) {
   const place = value * STEPS;
   const below = place | 0;
-  return table[below] + (place - below) * (table[below + 1] - table[below]);
+  return steps[below] + (place - below) * (steps[below + 1] - steps[below]);
 }
 
 /**
@@ -32,16 +37,12 @@ export const luma = (r, g, b) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
  * @param {number} most 2 to the power of the stops
  */
 export function limitStops(before, after, most) {
-  const roughly = luma(lightOf(before[0]), lightOf(before[1]), lightOf(before[2]));
-  const made = luma(lightOf(after[0]), lightOf(after[1]), lightOf(after[2]));
-  if (made < roughly * most * 0.99 && made > (roughly / most) * 1.01) return;
-  const was = luma(toLight(before[0]), toLight(before[1]), toLight(before[2]));
-  const now = luma(toLight(after[0]), toLight(after[1]), toLight(after[2]));
+  const light = [between(lights, before[0]), between(lights, before[1]), between(lights, before[2])];
+  const made = [between(lights, after[0]), between(lights, after[1]), between(lights, after[2])];
+  const was = luma(light[0], light[1], light[2]);
+  const now = luma(made[0], made[1], made[2]);
   const beyond = now - Math.min(Math.max(now, was / most), was * most);
   if (beyond === 0) return;
   const share = beyond / (now - was);
-  for (let c = 0; c < 3; c++) {
-    const light = toLight(after[c]);
-    after[c] = toSrgb(Math.min(1, Math.max(1e-9, light + share * (toLight(before[c]) - light))));
-  }
+  for (let c = 0; c < 3; c++) after[c] = between(values, Math.sqrt(Math.max(0, made[c] + share * (light[c] - made[c]))));
 }

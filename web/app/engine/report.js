@@ -6,7 +6,7 @@ import { blended, sliceRows } from "./slice.js";
 const BLACK = 1.5 / 255;
 const WHITE = 253.5 / 255;
 const ABOVE = 255.5 / 255;
-const COUNTED = 150_000; // pixels that a histogram counts at least, where there are as many
+const COUNTED = 100_000; // pixels that a histogram counts at most
 
 /**
  * By how many stops a photo is too bright: the median change of luminance, without pixels that are lost.
@@ -65,7 +65,7 @@ export function histogramOf(pixels) {
  * @returns {{ before: Histogram, after: Histogram }}
  */
 export function histograms(preview, grid, settings) {
-  const step = Math.max(1, Math.floor(Math.sqrt((preview.width * preview.height) / COUNTED)));
+  const step = Math.ceil(Math.sqrt((preview.width * preview.height) / COUNTED));
   const width = Math.ceil(preview.width / step);
   const height = Math.ceil(preview.height / step);
   const before = new Uint8ClampedArray(width * height * 4);
