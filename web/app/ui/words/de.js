@@ -101,7 +101,11 @@ export default {
   "error.offline":
     "Ein Teil dieser Seite ließ sich nicht laden. Prüfen Sie die Verbindung, und versuchen Sie es dann noch einmal.",
   "error.engine_failed": "Die Korrektur ist fehlgeschlagen ({reason}). Versuchen Sie es noch einmal, oder laden Sie die Seite neu.",
+  "error.refused": "Das Programm meldet: {reason}.",
+  "error.program_ended":
+    "Das Programm, das die Fotos korrigiert, läuft nicht mehr. Starten Sie es neu: expcorr app.",
 
+  "note.left_out": "Nicht erhalten: {what}.",
   "note.unknown": "Etwas aus der Datei bleibt nicht erhalten ({code}).",
   "note.gain_map": "Die Gain-Map für HDR-Bildschirme bleibt nicht erhalten: Das Ergebnis ist ein gewöhnliches Foto.",
   "note.further_pictures": "Von den Bildern in der Datei bleibt nur das Hauptbild erhalten.",

@@ -91,7 +91,11 @@ export default {
   "error.no_memory": "There is not enough memory for this photo. Remove others from the list or close other tabs, then try again.",
   "error.offline": "A part of this page could not be loaded. Check the connection, then try again.",
   "error.engine_failed": "The correction failed ({reason}). Try again, or reload the page.",
+  "error.refused": "The program says: {reason}.",
+  "error.program_ended":
+    "The program that corrects the photos has ended. Start it again with: expcorr app.",
 
+  "note.left_out": "Not kept: {what}.",
   "note.unknown": "Something in the file is not kept ({code}).",
   "note.gain_map": "The gain map for HDR screens is not kept: the result is a standard photo.",
   "note.further_pictures": "Only the main picture is kept of the several in the file.",

@@ -97,7 +97,11 @@ export default {
     "No hay memoria suficiente para esta foto. Quita otras de la lista o cierra otras pestañas e inténtalo de nuevo.",
   "error.offline": "No se ha podido cargar una parte de esta página. Comprueba la conexión e inténtalo de nuevo.",
   "error.engine_failed": "La corrección ha fallado ({reason}). Inténtalo de nuevo o recarga la página.",
+  "error.refused": "El programa dice: {reason}.",
+  "error.program_ended":
+    "El programa que corrige las fotos ha terminado. Inícialo de nuevo con: expcorr app.",
 
+  "note.left_out": "No se conserva: {what}.",
   "note.unknown": "Algo del archivo no se conserva ({code}).",
   "note.gain_map": "El mapa de ganancia para pantallas HDR no se conserva: el resultado es una foto normal.",
   "note.further_pictures": "De las imágenes del archivo solo se conserva la principal.",

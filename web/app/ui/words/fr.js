@@ -100,7 +100,11 @@ export default {
     "Il n’y a pas assez de mémoire pour cette photo. Retirez-en d’autres de la liste ou fermez d’autres onglets, puis réessayez.",
   "error.offline": "Une partie de cette page n’a pas pu être chargée. Vérifiez la connexion, puis réessayez.",
   "error.engine_failed": "La correction a échoué ({reason}). Réessayez, ou rechargez la page.",
+  "error.refused": "Le programme signale : {reason}.",
+  "error.program_ended":
+    "Le programme qui corrige les photos s’est arrêté. Relancez-le avec : expcorr app.",
 
+  "note.left_out": "Non conservé : {what}.",
   "note.unknown": "Un élément du fichier n’est pas conservé ({code}).",
   "note.gain_map": "La carte de gain pour écrans HDR n’est pas conservée : le résultat est une photo ordinaire.",
   "note.further_pictures": "Des images du fichier, seule la principale est conservée.",

@@ -89,7 +89,11 @@ export default {
   "error.no_memory": "内存不足，无法处理这张照片。请从列表中移除其他照片或关闭其他标签页，然后重试。",
   "error.offline": "本页面有一部分未能加载。请检查网络连接后重试。",
   "error.engine_failed": "校正失败（{reason}）。请重试，或重新加载页面。",
+  "error.refused": "程序提示：{reason}。",
+  "error.program_ended":
+    "校正照片的程序已退出。请用 expcorr app 重新启动。",
 
+  "note.left_out": "未保留：{what}。",
   "note.unknown": "文件中的部分内容不会保留（{code}）。",
   "note.gain_map": "用于 HDR 屏幕的增益图不会保留：结果是普通照片。",
   "note.further_pictures": "文件中有多张图像，只保留主图像。",
