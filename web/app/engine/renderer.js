@@ -15,6 +15,7 @@ import { GRID, blended, sliceRows } from "./slice.js";
  */
 
 const LARGEST_ON_CPU = 2 ** 20; // pixels that the CPU slices while a slider moves
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // WebGL by the CPU, ten times slower than ours
 const REST = 150; // ms without a change until it slices all
 
 const VERTICES = `#version 300 es
@@ -97,15 +98,24 @@ void main() {
  */
 export function makeRenderer(canvas) {
   const context = canvas.getContext("webgl2", { alpha: true, antialias: false, depth: false, premultipliedAlpha: false });
-  if (context) {
-    try {
-      return new GpuRenderer(canvas, context);
-    } catch {
-      // A driver that cannot compile it; its canvas cannot have another context.
-      return new CpuRenderer(canvas, replaced(canvas));
-    }
+  if (!context) return new CpuRenderer(canvas, null);
+  try {
+    if (!SOFTWARE.test(nameOf(context))) return new GpuRenderer(canvas, context);
+  } catch {
+    // A driver that cannot compile it.
   }
-  return new CpuRenderer(canvas, null);
+  return new CpuRenderer(canvas, replaced(canvas)); // a canvas cannot have another context
+}
+
+/**
+ * What draws. Chromium's own name says nothing, and its extension does; other browsers' names do.
+ * @param {WebGL2RenderingContext} gl
+ * @returns {string}
+ */
+function nameOf(gl) {
+  const name = gl.getParameter(gl.RENDERER);
+  const more = name === "WebKit WebGL" ? gl.getExtension("WEBGL_debug_renderer_info") : null;
+  return more ? gl.getParameter(more.UNMASKED_RENDERER_WEBGL) : name;
 }
 
 /**

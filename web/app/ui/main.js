@@ -115,23 +115,26 @@ function showState() {
 let painting = 0;
 /** Sliders send more changes than there are frames. */
 function paintSoon() {
-  painting ||= requestAnimationFrame(paint);
+  painting ||= requestAnimationFrame(() => paint(false));
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let counting;
-function paint() {
+/** @param {boolean} [whole] Whether the thumbnail follows now, which takes the renderer some time, or at rest. */
+function paint(whole = true) {
   cancelAnimationFrame(painting);
   painting = 0;
   if (!chosen?.photo) return;
-  renderer.show(chosen.photo, chosen.settings);
+  if (whole) drawThumbnail(chosen);
+  else renderer.show(chosen.photo, chosen.settings);
   clearTimeout(counting);
-  counting = setTimeout(count, PAUSE);
+  counting = setTimeout(count, PAUSE, whole);
 }
 
-function count() {
+/** @param {boolean} drawn Whether the thumbnail is. */
+function count(drawn) {
   if (!chosen?.photo) return;
-  drawThumbnail(chosen);
+  if (!drawn) drawThumbnail(chosen);
   const found = renderer.histogram();
   if (!found) return;
   drawHistogram(part("histogramBefore", HTMLCanvasElement), found.before, "histogramBefore");
@@ -139,7 +142,7 @@ function count() {
 }
 
 /**
- * The renderer's picture lasts until the task ends, so it paints once more; paint() brings the chosen photo back.
+ * The renderer's picture lasts until the task ends, so it is painted for this; paint() brings the chosen photo back.
  * @param {Item} item
  */
 function drawThumbnail(item) {
