@@ -123,9 +123,15 @@ def test_wheel_carries_core_weights_and_training(tmp_path: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "expcorr_weights/expcorr-base-fp16.safetensors" in names
     assert "expcorr_core/py.typed" in names
+    assert {"index.html", "ui/main.js", "engine/server_engine.js"} <= {
+        name.removeprefix("expcorr_page/") for name in names
+    }
+    page = (ROOT / "web" / "app" / "index.html").read_text("utf-8")
+    for part in re.findall(r'(?:src|href|data-example)="([^"]+)"', page):
+        assert f"expcorr_page/{part}" in names
     assert {"expcorr_training/train.py", "expcorr_training/presets/paper.json"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {
-        *("expcorr_core", "expcorr_training", "expcorr_weights", "expcorr")
+        *("expcorr_core", "expcorr_page", "expcorr_training", "expcorr_weights", "expcorr")
     }
     assert not re.search(r"^Requires-Dist: (?!.*extra ==)", metadata, re.M)  # nothing that ComfyUI brings
 

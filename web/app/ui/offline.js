@@ -13,9 +13,9 @@ export async function keepOffline(idle) {
   try {
     const registration = await serviceWorker.register("service_worker.js");
     if (registration.waiting && idle()) {
-      const taken = takenOver(serviceWorker);
+      // That may take seconds, in which the page works as it is.
+      serviceWorker.addEventListener("controllerchange", () => idle() && reload(), { once: true });
       registration.waiting.postMessage("take over");
-      if ((await taken) && idle()) return reload();
     }
     const { active } = await serviceWorker.ready;
     // A frame's threads are up to the page around it; loading a second time would change nothing.
