@@ -111,7 +111,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     noise = np.random.default_rng(5).normal(0, 2, (4000, 6000, 1)).astype(np.float32)
     pixels = np.asarray(coffee.resize((6000, 4000), Image.Resampling.BICUBIC)) + noise
     Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).save(found["large.jpg"], quality=92)
-    coffee.save(found["turned.jpg"], quality=95, exif=make.exif_block(orientation=6))
+    coffee.save(found["turned.jpg"], quality=95, exif=b"Exif\0\0" + make.exif_block(orientation=6))
     coffee.save(found["p3.jpg"], quality=95, icc_profile=DISPLAY_P3)
     shade = Image.linear_gradient("L").resize(coffee.size).point(lambda value: 255 if value < 200 else value)
     coffee.putalpha(shade)

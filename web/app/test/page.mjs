@@ -84,6 +84,21 @@ async function ready(page) {
   }
 }
 
+/**
+ * Until what the page says is true; waitForFunction does not wait for promises.
+ * @template Given
+ * @param {import("playwright-core").Page} page
+ * @param {(given: any) => Promise<boolean>} said
+ * @param {Given} [given]
+ */
+async function until(page, said, given) {
+  for (const end = Date.now() + 60_000; Date.now() < end; ) {
+    if (await page.evaluate(said, given)) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error(`never: ${said}`);
+}
+
 /** @param {import("playwright-core").Page} page @param {string[]} photos */
 async function drop(page, photos) {
   const files = photos.map((name) => ({ name: path.basename(name), data: fs.readFileSync(name).toString("base64") }));
@@ -175,13 +190,13 @@ try {
   // All that is needed on first use has been kept by now, or soon is.
   const files = /** @type {{ path: string, now: boolean }[]} */ (JSON.parse(fs.readFileSync(path.join(site, "files.json"), "utf8")));
   const paths = files.filter(({ now }) => now).map((file) => new URL(file.path, url).href);
-  await page.waitForFunction(
-    async (paths) => {
+  await until(
+    page,
+    async (/** @type {string[]} */ paths) => {
       const kept = new Set((await (await caches.open("expcorr")).keys()).map((request) => request.url.replace(/\?.*/, "")));
       return paths.every((path) => kept.has(path));
     },
     paths,
-    { timeout: 60_000 },
   );
   await new Promise((resolve) => setTimeout(resolve, 500));
   seen.served = served;
@@ -197,7 +212,7 @@ try {
     await page.reload(); // still the version that was kept; the new one is being loaded
     await ready(page);
     const versions = [await page.title()];
-    await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistration())?.waiting, null, { timeout: 60_000 });
+    await until(page, async () => Boolean((await navigator.serviceWorker.getRegistration())?.waiting));
     await page.reload();
     await page.waitForFunction((old) => document.title !== old, versions[0], { timeout: 20_000 });
     await ready(page);
