@@ -1,4 +1,7 @@
-/** The networks, run by ONNX Runtime: on WebAssembly, or the paper's on the graphics processor where there is one. */
+/**
+ * The networks, run by ONNX Runtime on WebAssembly. Its build for graphics processors lacks what the models' fit of the
+ * grid needs: numbers of 64 bits, and antialiased reduction.
+ */
 
 import { through } from "./bytes.js";
 import { PhotoError } from "./errors.js";
@@ -8,14 +11,9 @@ import { PhotoError } from "./errors.js";
 
 const MODELS = { fast: "models/model_fp16.onnx", paper: "models/paper_fp16.onnx" };
 const FIT = "models/fit.onnx";
-const RUNTIMES = {
-  wasm: { script: "ort/ort.wasm.min.mjs", module: "ort/ort-wasm-simd-threaded.mjs", binary: "ort/ort-wasm-simd-threaded.wasm.gz" },
-  webgpu: {
-    script: "ort/ort.webgpu.min.mjs",
-    module: "ort/ort-wasm-simd-threaded.asyncify.mjs",
-    binary: "ort/ort-wasm-simd-threaded.asyncify.wasm.gz",
-  },
-};
+const SCRIPT = "ort/ort.wasm.min.mjs";
+const MODULE = "ort/ort-wasm-simd-threaded.mjs";
+const BINARY = "ort/ort-wasm-simd-threaded.wasm.gz";
 const MOST_THREADS = 4;
 
 /**
@@ -45,62 +43,35 @@ export async function load(url, onLoaded = () => {}) {
   return bytes[0] === 0x1f && bytes[1] === 0x8b ? through(bytes, new DecompressionStream("gzip")) : bytes;
 }
 
-/** Whether there is a graphics processor that networks can run on. */
-async function hasGpu() {
-  try {
-    const gpu = /** @type {{ gpu?: { requestAdapter(): Promise<unknown> } }} */ (navigator).gpu;
-    return Boolean(await gpu?.requestAdapter());
-  } catch {
-    return false;
-  }
-}
-
 /**
  * @param {URL} base
  * @param {"fast" | "paper"} model
  * @param {OnProgress} onProgress
- * @returns {Promise<import("./correct.js").Models & { on: "wasm" | "webgpu" }>}
+ * @returns {Promise<import("./correct.js").Models>}
  */
 export async function openModels(base, model, onProgress) {
-  const on = model === "paper" && (await hasGpu()) ? "webgpu" : "wasm";
-  try {
-    return await openModelsOn(base, model, on, onProgress);
-  } catch (error) {
-    if (on === "wasm" || (error instanceof PhotoError && error.code === "offline")) throw error;
-    return openModelsOn(base, model, "wasm", onProgress); // drivers may fail at what adapters promise
-  }
-}
-
-/**
- * @param {URL} base
- * @param {"fast" | "paper"} model
- * @param {"wasm" | "webgpu"} on
- * @param {OnProgress} onProgress
- */
-async function openModelsOn(base, model, on, onProgress) {
-  const { script, module, binary } = RUNTIMES[on];
   const shares = [0, 0];
-  const load1 = (/** @type {string} */ path, /** @type {number} */ index) =>
+  const loadPart = (/** @type {string} */ path, /** @type {number} */ index) =>
     load(new URL(path, base), (loaded, total) => {
       shares[index] = total ? loaded / total : 0;
       onProgress({ stage: "download", done: (shares[0] + shares[1]) / 2 });
     });
-  const [wasmBinary, weights] = await Promise.all([load1(binary, 0), load1(MODELS[model], 1)]);
+  const [wasmBinary, weights] = await Promise.all([loadPart(BINARY, 0), loadPart(MODELS[model], 1)]);
   onProgress({ stage: "start", done: 0 });
   /** @type {typeof import("onnxruntime-web")} */
   let ort;
   try {
-    ort = await import(new URL(script, base).href);
+    ort = await import(new URL(SCRIPT, base).href);
   } catch {
-    throw new PhotoError("offline", { file: script });
+    throw new PhotoError("offline", { file: SCRIPT });
   }
   ort.env.wasm.wasmBinary = wasmBinary.buffer;
-  ort.env.wasm.wasmPaths = { mjs: new URL(module, base).href };
+  ort.env.wasm.wasmPaths = { mjs: new URL(MODULE, base).href };
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   ort.env.logLevel = "error";
-  /** @param {Bytes} bytes @param {"wasm" | "webgpu"} provider */
-  const start = (bytes, provider) => ort.InferenceSession.create(bytes, { executionProviders: [provider] });
-  const network = await start(weights, on);
+  /** @param {Bytes} bytes */
+  const start = (bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  const network = await start(weights);
   onProgress({ stage: "start", done: 1 });
   /** @type {ReturnType<typeof start> | undefined} */
   let fitting;
@@ -109,8 +80,6 @@ async function openModelsOn(base, model, on, onProgress) {
   /** @param {import("onnxruntime-web").InferenceSession.OnnxValueMapType} outputs @param {string} name */
   const values = (outputs, name) => /** @type {Float32Array} */ (outputs[name].data).slice();
   return {
-    on,
-    /** @type {import("./correct.js").Models["correct"]} */
     async correct(photo, width, height) {
       const outputs = await network.run({ photo: tensor(photo, width, height) });
       return {
@@ -119,9 +88,8 @@ async function openModelsOn(base, model, on, onProgress) {
         wellExposed: outputs.well_exposed ? values(outputs, "well_exposed")[0] : null,
       };
     },
-    /** @type {import("./correct.js").Models["fit"]} */
     async fit(before, after, width, height) {
-      fitting ??= load(new URL(FIT, base)).then((bytes) => start(bytes, "wasm"));
+      fitting ??= load(new URL(FIT, base)).then((bytes) => start(bytes));
       const session = await fitting.catch((error) => {
         fitting = undefined; // so that it is tried again
         throw error;

@@ -18,7 +18,7 @@ const MIME = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", AVIF: "
 const photos = new Map();
 /** @type {Set<number>} calls that were given up */
 const givenUp = new Set();
-/** @type {Awaited<ReturnType<typeof openModels>>} */
+/** @type {import("./correct.js").Models} */
 let models;
 let base = new URL("../", import.meta.url);
 /** @type {Promise<unknown>} */
@@ -42,7 +42,11 @@ async function decodeJpeg(bytes) {
     import(new URL("jpeg/mozjpeg_dec.js", base).href),
     load(new URL("jpeg/mozjpeg_dec.wasm", base)),
   ]).then(([{ default: start }, wasmBinary]) => start({ wasmBinary, noInitialRun: true }));
-  return (await jpegDecoder).decode(bytes, false);
+  const decoder = await jpegDecoder.catch((error) => {
+    jpegDecoder = undefined; // so that it is tried again
+    throw error;
+  });
+  return decoder.decode(bytes, false);
 }
 
 /** @param {Held} held */
@@ -87,7 +91,7 @@ const calls = {
   async start(call, given) {
     base = new URL(given.base);
     models = await openModels(base, given.model, (progress) => postMessage({ call, progress }));
-    return { on: models.on };
+    return {};
   },
 
   /** @param {number} call @param {{ id: number, file: Blob, name: string, p3: boolean }} given */
