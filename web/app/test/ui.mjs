@@ -17,17 +17,21 @@ if (!address) {
   process.exit(2);
 }
 const EXAMPLES = path.join(path.dirname(fileURLToPath(import.meta.url)), "../../../examples");
-const PHOTOS = ["coffee_under", "cat_over", "rocket_over", "astronaut_under"].map((name) => path.join(EXAMPLES, `${name}.jpg`));
-const NO_PHOTO = { name: "notes.jpg", mimeType: "image/jpeg", buffer: Buffer.from("These are words, not pixels.\n") };
+/** @param {string} name @param {Buffer} buffer */
+const file = (name, buffer) => ({ name, mimeType: "image/jpeg", buffer });
+const PHOTOS = ["coffee_under.jpg", "cat_over.jpg", "rocket_over.jpg", "astronaut_under.jpg"].map((name) =>
+  file(name, fs.readFileSync(path.join(EXAMPLES, name))),
+);
+const NO_PHOTO = file("notes.jpg", Buffer.from("These are words, not pixels.\n"));
 const LANGUAGES = ["en", "de", "es", "fr", "ja", "zh"];
 const WIDTHS = [360, 390, 768, 900, 1280, 1800, 2560];
 const PATIENCE = 120_000; // ms, for slow and busy machines
-const ARGUMENTS =
-  "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+const ARGUMENTS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
+const QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
-  args: ARGUMENTS.split(" "),
+  args: [...ARGUMENTS, ...QUIET],
 });
 /** @type {string[]} Errors of the console, and requests to others. */
 const wrong = [];
@@ -79,7 +83,8 @@ async function tabTo(page, part) {
     if (here) {
       const shown = await page.evaluate(() => {
         const focused = /** @type {Element} */ (document.activeElement);
-        const seen = focused.id === "split" ? getComputedStyle(/** @type {Element} */ (document.querySelector(".divider")), "::after") : getComputedStyle(focused);
+        const divider = /** @type {Element} */ (document.querySelector(".divider"));
+        const seen = focused.id === "split" ? getComputedStyle(divider, "::after") : getComputedStyle(focused);
         return focused.matches(":focus-visible") && seen.outlineStyle !== "none" && parseFloat(seen.outlineWidth) >= 2;
       });
       assert.ok(shown, `the focus on ${part} shows`);
@@ -96,8 +101,8 @@ async function press(page, part, key = "Enter") {
   await page.keyboard.press(key);
 }
 
-/** @param {Page} page @returns {Promise<(string | undefined)[]>} */
-const states = (page) => page.locator("#list > li").evaluateAll((all) => all.map((one) => /** @type {HTMLElement} */ (one).dataset.state));
+/** @param {Page} page @returns {Promise<(string | null)[]>} */
+const states = (page) => page.locator("#list > li").evaluateAll((all) => all.map((one) => one.getAttribute("data-state")));
 
 /** @param {Page} page */
 const ended = (page) =>
@@ -120,7 +125,9 @@ async function keyboardOnly() {
     const { setTimeout } = window;
     const counts = (/** @type {any} */ (window).blobs = { made: 0, freed: 0 });
     const { createObjectURL, revokeObjectURL } = URL;
-    window.setTimeout = /** @type {any} */ ((/** @type {() => void} */ act, /** @type {number} */ ms) => setTimeout(act, Math.min(ms ?? 0, 2000)));
+    const sooner = (/** @type {(...given: unknown[]) => void} */ act, ms = 0, /** @type {unknown[]} */ ...given) =>
+      setTimeout(act, Math.min(ms, 2000), ...given);
+    window.setTimeout = /** @type {any} */ (sooner);
     URL.createObjectURL = (blob) => (counts.made++, createObjectURL(blob));
     URL.revokeObjectURL = (url) => (counts.freed++, revokeObjectURL(url));
   });
@@ -147,7 +154,7 @@ async function keyboardOnly() {
   await chooser.setFiles([PHOTOS[0]]);
   await page.locator("#list > li").first().waitFor();
   assert.ok(await page.evaluate(() => document.activeElement?.matches(".pick")), "the focus goes to the new photo");
-  await page.setInputFiles("#files", [...PHOTOS.slice(1).map((name) => ({ name: path.basename(name), mimeType: "image/jpeg", buffer: fs.readFileSync(name) })), NO_PHOTO]);
+  await page.setInputFiles("#files", [...PHOTOS.slice(1), NO_PHOTO]);
   assert.equal((await states(page)).length, 5);
   assert.deepEqual((await states(page)).slice(0, 2), ["working", "waiting"]);
   await examine(page, "working");
@@ -180,9 +187,8 @@ async function keyboardOnly() {
   assert.equal(await page.locator("#strengthValue").innerText(), "0%");
   await page.waitForTimeout(300);
   assert.notDeepEqual(await shown(), full, "strength changes the picture");
-  const told = async () =>
-    (await Promise.all(["#histogramBefore", "#histogramAfter"].map((part) => attribute(page, part, "aria-label")))).map((text) => text?.replace(/^.*?:/, ""));
-  const [before, after] = await told();
+  const told = async (/** @type {string} */ part) => (await attribute(page, part, "aria-label"))?.replace(/^.*?:/, "");
+  const [before, after] = [await told("#histogramBefore"), await told("#histogramAfter")];
   assert.equal(after, before, "without strength, histograms do not differ");
   await press(page, "#limit", "ArrowLeft");
   assert.equal(await attribute(page, "#limit", "aria-valuetext"), "4.0 stops");
@@ -245,7 +251,7 @@ async function keyboardOnly() {
 /** Dropped, pasted, an example; the mouse, a finger; text that is pasted. */
 async function otherWays() {
   const page = await open({ hasTouch: true });
-  const bytes = [...fs.readFileSync(PHOTOS[0])];
+  const bytes = [...PHOTOS[0].buffer];
   for (const kind of ["drop", "paste"])
     await page.evaluate(
       ({ kind, bytes }) => {
@@ -257,7 +263,9 @@ async function otherWays() {
           if (/** @type {HTMLElement} */ (document.querySelector("#veil")).hidden) throw new Error("no veil");
         }
         document.body.dispatchEvent(
-          kind === "drop" ? new DragEvent(kind, { ...made, dataTransfer: data }) : new ClipboardEvent(kind, { ...made, clipboardData: data }),
+          kind === "drop"
+            ? new DragEvent(kind, { ...made, dataTransfer: data })
+            : new ClipboardEvent(kind, { ...made, clipboardData: data }),
         );
       },
       { kind, bytes },
@@ -299,17 +307,23 @@ async function otherWays() {
 async function languages() {
   const page = await open({ locale: "fr-CH", reducedMotion: "reduce" });
   assert.equal(await attribute(page, "html", "lang"), "fr", "the browser's language");
-  assert.equal(await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.querySelector("#choose"))).transitionDuration), "0s");
+  const lasts = await page.locator("#choose").evaluate((button) => getComputedStyle(button).transitionDuration);
+  assert.equal(lasts, "0s", "reduced motion");
   for (const filled of [false, true]) {
     if (filled) {
-      await page.setInputFiles("#files", [...PHOTOS.map((name) => ({ name: path.basename(name), mimeType: "image/jpeg", buffer: fs.readFileSync(name) })), NO_PHOTO]);
+      await page.setInputFiles("#files", [...PHOTOS, NO_PHOTO]);
       await ended(page);
     }
     for (const language of LANGUAGES) {
       await page.locator("#language").selectOption(language);
       await page.waitForFunction((language) => document.documentElement.lang.startsWith(language), language);
       const unsaid = await page.evaluate(() =>
-        [...document.querySelectorAll("body *")].filter((part) => /\{\w+\}|undefined|NaN/.test((part.children.length ? "" : (part.textContent ?? "")) + (part.getAttribute("aria-label") ?? ""))).map((part) => part.outerHTML),
+        [...document.querySelectorAll("body *")]
+          .filter((part) => {
+            const said = (part.children.length ? "" : part.textContent) + (part.getAttribute("aria-label") ?? "");
+            return /\{\w+\}|undefined|NaN/.test(said);
+          })
+          .map((part) => part.outerHTML),
       );
       assert.deepEqual(unsaid, [], language);
       for (const width of WIDTHS) {

@@ -177,9 +177,9 @@ queue.addEventListener("change", (event) => {
     const done = queue.items.filter(({ state }) => state === "done" || state === "failed").length;
     const count = queue.items.length > 1 ? ` ${say("soFar", { done, all: queue.items.length })}` : "";
     tell(`${item.file.name}: ${stateInWords(item)}.${count}`);
-  } else if (item.state === "working" && item.progress.stage !== told && /start|download|correct/.test(item.progress.stage)) {
-    told = item.progress.stage; // not each percent is heard
-    tell(`${item.file.name}: ${stateInWords(item)}`);
+  } else if (item.state === "working" && item.progress.stage !== told) {
+    told = item.progress.stage; // not each percent is heard, nor what takes no time
+    if (/start|download|correct/.test(told)) tell(`${item.file.name}: ${stateInWords(item)}`);
   }
 });
 
