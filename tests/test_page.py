@@ -167,7 +167,8 @@ def result(seen: dict[str, Any], step: int, number: int = 0) -> Path:
 
 def test_a_large_photo_is_the_command_lines(seen: dict[str, Any], photos: dict[str, Path]) -> None:
     largest, mean = difference(result(seen, 1), photos["large.jpg"])
-    assert (largest <= 2, mean <= 0.5) == (True, True), (largest, mean)
+    # Where rounding differs by 1 before both are encoded, JPEG's own steps make up to 3 of it, in few of 72 million values.
+    assert (largest <= 3, mean <= 0.01) == (True, True), (largest, mean)
 
 
 def test_a_turned_photo_is_upright_and_keeps_its_metadata(seen: dict[str, Any], photos: dict[str, Path]) -> None:

@@ -15,18 +15,13 @@ const MOST = 8e6; // bytes to load on first use
 const ORT = "node_modules/onnxruntime-web/dist";
 const JPEG = "node_modules/@jsquash/jpeg/codec/dec";
 
-// What is loaded by everybody, and what only on demand: for the paper's network, photos in wide spaces, and examples.
+// Kept by every visitor's browser; of the models, the paper's only once it was asked for.
 const PAGE = ["index.html", "style.css", "icon.svg", "manifest.webmanifest"];
 const FOLDERS = ["ui", "engine"];
 const NOW = {
   "ort/ort.wasm.min.mjs": `${ORT}/ort.wasm.min.mjs`,
   "ort/ort-wasm-simd-threaded.mjs": `${ORT}/ort-wasm-simd-threaded.mjs`,
   "ort/ort-wasm-simd-threaded.wasm.gz": `${ORT}/ort-wasm-simd-threaded.wasm`,
-};
-const LATER = {
-  "ort/ort.webgpu.min.mjs": `${ORT}/ort.webgpu.min.mjs`,
-  "ort/ort-wasm-simd-threaded.asyncify.mjs": `${ORT}/ort-wasm-simd-threaded.asyncify.mjs`,
-  "ort/ort-wasm-simd-threaded.asyncify.wasm.gz": `${ORT}/ort-wasm-simd-threaded.asyncify.wasm`,
 };
 const DECODER = { "jpeg/mozjpeg_dec.js": `${JPEG}/mozjpeg_dec.js`, "jpeg/mozjpeg_dec.wasm": `${JPEG}/mozjpeg_dec.wasm` };
 const LICENCES = {
@@ -72,7 +67,6 @@ function build(target, models) {
   const wanted = [
     ...[...PAGE, ...FOLDERS.flatMap((folder) => below(folder, /\.(js|svg)$/))].map((name) => ({ path: name, source: path.join(HERE, name), now: true })),
     ...Object.entries({ ...NOW, ...DECODER }).map(([name, source]) => ({ path: name, source: path.join(HERE, source), now: true })),
-    ...Object.entries(LATER).map(([name, source]) => ({ path: name, source: path.join(HERE, source), now: false })),
     ...Object.entries(MODELS).map(([name, now]) => ({ path: `models/${name}`, source: path.join(models, name), now })),
     ...["coffee_under.jpg", "cat_over.jpg"].map((name) => ({ path: `examples/${name}`, source: path.join(ROOT, "examples", name), now: true })),
   ].filter(({ path }) => path !== "engine/server_engine.js"); // only `expcorr app` needs it
