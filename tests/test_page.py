@@ -167,7 +167,7 @@ def result(seen: dict[str, Any], step: int, number: int = 0) -> Path:
 
 def test_a_large_photo_is_the_command_lines(seen: dict[str, Any], photos: dict[str, Path]) -> None:
     largest, mean = difference(result(seen, 1), photos["large.jpg"])
-    # Where rounding differs by 1 before both are encoded, JPEG's own steps make up to 3 of it, in few of 72 million values.
+    # Where rounding differs by 1 before both are encoded, JPEG makes up to 3 of it, in some 40 of 72 million values.
     assert (largest <= 3, mean <= 0.01) == (True, True), (largest, mean)
 
 
