@@ -105,6 +105,8 @@ def test_the_page_comes_without_a_token_and_names_its_server(user: User) -> None
         assert address[-3:] != ".js" or headers["content-type"] == "text/javascript"
     for link in re.findall(rb'(?:src|href)="([^"]+)"', user.running.ask("GET", "/")[2]):
         assert user.running.ask("GET", f"/{link.decode()}")[0] == 200, link
+    for link in re.findall(r"url\(\"?([^)\"]+)", page_files()["/style.css"].read_text("utf-8")):
+        assert user.running.ask("GET", f"/{link}")[0] == 200, link
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ TYPES = {
     ".jpg": "image/jpeg",
 }
 FILES = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
-FOLDERS = {"ui": "*.js", "engine": "*.js", "examples": "*.jpg"}
+FOLDERS = ("ui", "engine", "examples")
 
 
 def page_files() -> dict[str, Path]:
@@ -73,9 +73,10 @@ def page_files() -> dict[str, Path]:
         if not (place / FILES[0]).is_file():
             continue
         found = {f"/{name}": place / name for name in FILES}
-        for folder, kind in FOLDERS.items():
+        for folder in FOLDERS:
             base = examples if folder == "examples" else place
-            found |= {f"/{path.relative_to(base).as_posix()}": path for path in (base / folder).rglob(kind)}
+            paths = (path for path in (base / folder).rglob("*") if path.suffix in TYPES)
+            found |= {f"/{path.relative_to(base).as_posix()}": path for path in paths}
         return {"/": found.pop("/index.html"), **found}
     raise RuntimeError("the page's files are missing; reinstall the package")
 
