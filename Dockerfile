@@ -11,6 +11,8 @@ COPY pyproject.toml README.md LICENSE /src/
 COPY expcorr_core /src/expcorr_core
 COPY training /src/training
 COPY weights /src/weights
+COPY web/app /src/web/app
+COPY examples /src/examples
 RUN pip install -c /src/constraints.txt "/src[standalone,deep,heif,raw,video,watch,serve]"
 
 FROM python:3.12-slim

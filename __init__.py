@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from comfy_api.latest import ComfyExtension
 
-WEB_DIRECTORY = "./web"  # the nodes' help pages
+WEB_DIRECTORY = "./web/nodes"  # the nodes' help pages; ComfyUI loads every script below it
 
 
 async def comfy_entrypoint() -> ComfyExtension:

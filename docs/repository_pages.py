@@ -28,8 +28,8 @@ LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
 def outside() -> dict[str, str]:
     """Files outside of ``docs``, from the repository's root, and where the site has them."""
     found = dict(PAGES)
-    for path in sorted((ROOT / "web" / "docs").glob("*.md")):
-        found[f"web/docs/{path.name}"] = f"nodes/{path.name}"
+    for path in sorted((ROOT / "web" / "nodes" / "docs").glob("*.md")):
+        found[f"web/nodes/docs/{path.name}"] = f"nodes/{path.name}"
     for path in sorted((ROOT / "example_workflows").glob("*.jpg")):
         found[f"example_workflows/{path.name}"] = f"example_workflows/{path.name}"
     return found

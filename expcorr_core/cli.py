@@ -340,6 +340,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="abandon a photo after this time, plus as much again for every 50 megapixels (default 300; 0: no limit)",
     )
 
+    app = commands.add_parser("app", help="correct photos on a page in the browser")
+    app.set_defaults(gains=None)
+    app.add_argument("--port", type=int, default=0, help="port to serve on; 0 for any that is free (default)")
+    app.add_argument("--no-browser", action="store_true", help="only print the page's address")
+    app.add_argument("--weights", type=weights_path, help="weights file, or paper (default: both, to choose from)")
+    app.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+
     decompose = commands.add_parser(
         "decompose", parents=[overwrite], help="write the levels of a photo's Laplacian pyramid as pictures"
     )

@@ -377,24 +377,19 @@ def command_video(args: argparse.Namespace) -> int:
 
 
 def command_serve(args: argparse.Namespace) -> int:
-    from .serve.app import Limits, is_loopback, serve
+    from .serve.commands import serve_photos
 
-    if not 0 <= args.port < 2**16:
-        raise UsageError(f"--port must be from 0 to 65535, got {args.port}")
-    token = args.token or os.environ.get("EXPCORR_TOKEN", "")
-    if not is_loopback(args.host) and not token:
-        _say(f"warning: everybody who reaches {args.host} can use this server; set --token")
-    limits = Limits(
-        body=args.max_megabytes * 2**20,
-        pixels=args.max_megapixels * 10**6,
-        waiting=args.queue,
-        rate=args.rate,
-        seconds=args.time_limit,
-    )
     device = str(_corrector(args).device)
-    workers = args.workers or (cores() if device == "cpu" else GPU_WORKERS)
-    work = Work(weights=args.weights, device=device)
-    serve(work, limits, args.host, args.port, token=token, workers=workers, say=_say)
+    serve_photos(args, device, args.workers or (cores() if device == "cpu" else GPU_WORKERS), _say)
+    return 0
+
+
+def command_app(args: argparse.Namespace) -> int:
+    from .serve.commands import show_page
+
+    corrector = _corrector(args)
+    model = "fast" if isinstance(corrector.network, GlobalNetwork) else "paper"
+    show_page(args, str(corrector.device), model, _say)
     return 0
 
 
@@ -482,6 +477,7 @@ COMMANDS = {
     "apply": command_apply,
     "video": command_video,
     "serve": command_serve,
+    "app": command_app,
     "decompose": command_decompose,
     "evaluate": command_evaluate,
     "consistency": command_consistency,

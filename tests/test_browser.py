@@ -43,7 +43,7 @@ def seen(host: Host) -> dict[str, Any]:
 
 def first_words(node: str) -> str:
     """The first line below the heading of a node's help page."""
-    return (ROOT / "web" / "docs" / f"{node}.md").read_text().split("\n\n")[1].splitlines()[0]
+    return (ROOT / "web" / "nodes" / "docs" / f"{node}.md").read_text().split("\n\n")[1].splitlines()[0]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

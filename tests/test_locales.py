@@ -118,12 +118,12 @@ def test_translations_call_nodes_and_their_parts_by_one_name(language: str) -> N
 
 
 def test_help_pages_are_the_nodes() -> None:
-    assert {path.stem for path in (ROOT / "web" / "docs").glob("*.md")} == set(load("en"))
+    assert {path.stem for path in (ROOT / "web" / "nodes" / "docs").glob("*.md")} == set(load("en"))
 
 
 @pytest.mark.parametrize("node", sorted(load("en")))
 def test_help_page_has_every_input_and_output(node: str) -> None:
-    page = (ROOT / "web" / "docs" / f"{node}.md").read_text("utf-8")
+    page = (ROOT / "web" / "nodes" / "docs" / f"{node}.md").read_text("utf-8")
     definition = load("en")[node]
     assert page.startswith(f"# {definition['display_name']}\n")
     for heading, parts in (("Inputs", "inputs"), ("Outputs", "outputs")):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import hub_server
+import numpy as np
 import pytest
 from hub_server import TOKEN, HubServer
+from numpy.typing import NDArray
 from PIL import Image
 
 from expcorr_core.cli import main as cli
@@ -17,6 +22,7 @@ from training import publish
 
 hub = hub_server.hub  # the fixture
 REPOSITORY = "tester/mended-photos"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -54,26 +60,38 @@ class Uploads(publish.HfApi):
 
     hub: HubServer
 
-    def list_repo_files(self, repo_id: str) -> list[str]:
+    def list_repo_files(self, repo_id: str, *, repo_type: str) -> list[str]:
         if (repo_id, "main") not in self.hub.files:
             raise publish.RepositoryNotFoundError("none", response=SimpleNamespace(headers={}, request=None))
         return list(self.hub.files[repo_id, "main"])
 
-    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> None:
+    def create_repo(
+        self, repo_id: str, *, repo_type: str, space_sdk: str | None, private: bool, exist_ok: bool
+    ) -> None:
         assert exist_ok
+        assert (repo_type, space_sdk) in (("model", None), ("space", "static"))
         self.hub.files.setdefault((repo_id, "main"), {})
 
-    def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> SimpleNamespace:
+    def upload_folder(
+        self, *, repo_id: str, repo_type: str, folder_path: Path, commit_message: str, delete_patterns: str | None
+    ) -> SimpleNamespace:
         paths = [path for path in folder_path.rglob("*") if path.is_file()]
         found = {path.relative_to(folder_path).as_posix(): path.read_bytes() for path in paths}
-        self.hub.files[repo_id, "main"] |= found
+        kept = {} if delete_patterns == "*" else self.hub.files[repo_id, "main"]
+        self.hub.files[repo_id, "main"] = kept | found
         return SimpleNamespace(commit_url=f"{self.hub.url}/{repo_id}/commit/1 ({commit_message})")
 
 
-def test_what_is_published_can_be_downloaded(
-    command: list[str], hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def uploads(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     monkeypatch.setattr(publish, "HfApi", type("Api", (Uploads,), {"hub": hub}))
+    return hub
+
+
+def test_what_is_published_can_be_downloaded(
+    command: list[str], uploads: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = uploads
     publish.main(command)
     assert f"uploaded: {hub.url}/{REPOSITORY}/commit/1 (Upload weights" in capsys.readouterr().out
     files = hub.files[REPOSITORY, "main"]
@@ -127,3 +145,83 @@ def test_scores_go_into_the_model_index(command: list[str], tmp_path: Path, caps
     assert '"metrics": [{"type": "psnr", "value": 21.0}, {"type": "ssim", "value": 0.85}]' in out
     with pytest.raises(SystemExit, match="needs the columns psnr and ssim"):
         publish.main([*command, "--scores", str(tmp_path / "photos.csv"), "--dry-run"])
+
+
+def front_matter(card: bytes) -> dict[str, object]:
+    """As YAML, whose entries are JSON here."""
+    lines = card.decode().split("---\n")[1].splitlines()
+    return {key: json.loads(text) for key, text in (line.split(": ", 1) for line in lines)}
+
+
+def test_onnx_files_go_with_the_weights(command: list[str], uploads: HubServer, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"model")
+    with pytest.raises(SystemExit, match=r"made lacks slice\.onnx; make them with: training/export\.py --onnx"):
+        publish.main([*command, "--onnx", str(folder)])
+    (folder / "slice.onnx").write_bytes(b"slice")
+    (folder / "model_fp16.onnx").write_bytes(b"half")
+    (folder / "notes.txt").write_text("none")
+    publish.main([*command, "--onnx", str(folder)])
+    files = uploads.files[REPOSITORY, "main"]
+    assert {name for name in files if name.startswith("onnx/")} == {
+        "onnx/model.onnx", "onnx/slice.onnx", "onnx/model_fp16.onnx",
+    }  # fmt: skip
+    assert "onnx" in front_matter(files["README.md"])["tags"]  # type: ignore[operator]
+    assert f"huggingface.co/{REPOSITORY}/resolve/main/onnx/model_fp16.onnx" in files["README.md"].decode()
+    publish.main([*command, "--overwrite"])
+    assert b"onnxruntime" not in uploads.files[REPOSITORY, "main"]["README.md"]
+
+
+def test_the_cards_example_corrects_as_the_command_line(
+    command: list[str], uploads: HubServer, tmp_path: Path, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the example needs onnxruntime")
+    models = Path(os.environ.get("EXPCORR_ONNX", ROOT / "weights" / "onnx"))
+    if not (models / "model.onnx").is_file():
+        pytest.skip("the models are made by: python training/export.py --onnx")
+    publish.main([*command, "--onnx", str(models)])
+    [code] = re.findall(
+        r"```python\n(import numpy.*?)```", uploads.files[REPOSITORY, "main"]["README.md"].decode(), re.S
+    )
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene).resize((900, 600)).save("photo.jpg", quality=95)
+    exec(code, {})
+    assert cli(["correct", "photo.jpg", "-o", "wanted.png", "--quiet"]) == 0
+    made, wanted = (np.asarray(Image.open(name)).astype(int) for name in ("photo_corrected.png", "wanted.png"))
+    assert np.abs(made - wanted).max() <= 3  # the small copy was rounded to 8 bits
+
+
+def test_the_page_becomes_a_space(uploads: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = tmp_path / "site"
+    command = ["--space", "tester/page", "--site", str(site), "--models", "tester/fast", "tester/paper"]
+    with pytest.raises(SystemExit, match="site does not hold the page; make it with: npm --prefix web/app run build"):
+        publish.main(command)
+    (site / "ui").mkdir(parents=True)
+    for name in ("index.html", "files.json", "ui/main.js"):
+        (site / name).write_text(name)
+    publish.main([*command, "--dry-run"])
+    out = capsys.readouterr().out
+    assert "ui/main.js" in out
+    assert 'title: "Exposure Correction"' in out
+    assert not uploads.files
+    publish.main(command)
+    assert "tester/page/commit/1 (Upload the page)" in capsys.readouterr().out
+    files = uploads.files["tester/page", "main"]
+    assert files.keys() == {"README.md", "index.html", "files.json", "ui/main.js"}
+    card = front_matter(files["README.md"])
+    assert (card["sdk"], card["license"], card["models"]) == ("static", "apache-2.0", ["tester/fast", "tester/paper"])
+    assert card["custom_headers"] == publish.THREADS
+    assert len(str(card["short_description"])) <= 60
+    with pytest.raises(SystemExit, match=r"tester/page already contains README\.md, .*; add --overwrite"):
+        publish.main(command)
+    (site / "ui" / "main.js").rename(site / "ui" / "other.js")
+    publish.main([*command, "--overwrite"])
+    assert "ui/main.js" not in uploads.files["tester/page", "main"]
+    for wrong in (
+        ["w.safetensors", "--space", "tester/page"], ["--repo-id", REPOSITORY], ["--space", "page"],
+        ["--space", "tester/page", "--onnx", "."], ["w.safetensors"],
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as ended:
+            publish.main(wrong)
+        assert ended.value.code == 2

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,66 +16,22 @@ import photo_files as make
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from server_process import Running, serving
 
 from expcorr_core.cli import main
 
 pytest.importorskip("aiohttp", reason="the server comes with the serve extra")
 
-from expcorr_core.serve.app import Refusal, is_loopback, parsed
+from expcorr_core.serve.app import parsed
+from expcorr_core.serve.guarding import Refusal, is_loopback
 
 TOKEN = "a secret"
-
-
-class Running:
-    """A server in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process, self.port = process, port
-
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and content of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        try:
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
-        finally:
-            connection.close()
-
-    def refusal(self, path: str, body: bytes, **headers: str) -> tuple[int, str]:
-        """Status and sentence of an error."""
-        status, _, content = self.ask("POST", path, body, **headers)
-        return status, json.loads(content)["error"]
-
-
-@contextmanager
-def serving(temporary: Path, *options: object) -> Iterator[Running]:
-    temporary.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "expcorr_core", "serve", "--port", 0, *options]
-    process = subprocess.Popen(
-        [*map(str, command)], stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(temporary)}
-    )
-    assert process.stderr
-    try:
-        line = process.stderr.readline()
-        assert "serving on http://127.0.0.1:" in line, line + process.stderr.read()
-        yield Running(process, int(line.rsplit(":", 1)[1]))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        assert process.stderr.read() == ""
-        assert list(temporary.iterdir()) == []
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     place = tmp_path_factory.mktemp("server") / "temporary"
-    with serving(place, "--workers", 2, "--queue", 4, "--max-megabytes", 1, "--max-megapixels", 1) as running:
+    with serving(place, "serve", "--workers", 2, "--queue", 4, "--max-megabytes", 1, "--max-megapixels", 1) as running:
         yield running
 
 
@@ -205,7 +156,7 @@ def test_twenty_at_once_are_corrected_or_sent_away(server: Running, photo: Path)
 def test_token_rate_and_killed_workers(photo: Path, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil", reason="psutil comes with the dev extra")
     content, bearer = photo.read_bytes(), {"Authorization": f"Bearer {TOKEN}"}
-    with serving(tmp_path / "temporary", "--workers", 1, "--rate", 5, "--token", TOKEN) as running:
+    with serving(tmp_path / "temporary", "serve", "--workers", 1, "--rate", 5, "--token", TOKEN) as running:
         assert running.refusal("/correct", content)[0] == 401
         assert running.refusal("/correct", content, Authorization="Bearer another")[0] == 401
         assert running.ask("GET", "/health")[0] == 200
@@ -235,7 +186,7 @@ def test_addresses_and_arguments(capsys: pytest.CaptureFixture[str], monkeypatch
     ]
     assert main(["serve", "--port", "70000"]) == 2
     assert "--port must be from 0 to 65535, got 70000" in capsys.readouterr().err
-    monkeypatch.setattr("expcorr_core.serve.app.serve", lambda *_, **__: None)
+    monkeypatch.setattr("expcorr_core.serve.commands.serve", lambda *_, **__: None)
     assert main(["serve", "--host", "0.0.0.0"]) == 0
     assert "warning: everybody who reaches 0.0.0.0 can use this server; set --token" in capsys.readouterr().err
     assert main(["serve", "--host", "0.0.0.0", "--token", TOKEN]) == 0

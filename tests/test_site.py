@@ -13,7 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *sorted(ROOT.glob("*.md")),
-    *(path for folder in ("docs", "training", "weights", "web") for path in sorted((ROOT / folder).rglob("*.md"))),
+    *(
+        path
+        for folder in ("docs", "training", "weights", "web/nodes")
+        for path in sorted((ROOT / folder).rglob("*.md"))
+    ),
 ]
 
 

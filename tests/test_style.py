@@ -51,7 +51,7 @@ def test_sources_are_ascii(path: Path) -> None:
 
 def test_no_merge_was_left_half_done() -> None:
     kinds = (".py", ".md", ".toml", ".json", ".js", ".yml", ".css")
-    pages = [p for p in ROOT.glob("**/*") if p.suffix in kinds and not {".venv", "node_modules"} & {*p.parts}]
+    pages = [p for p in ROOT.glob("**/*") if p.suffix in kinds and not {".venv", "node_modules", "dist"} & {*p.parts}]
     assert len(pages) > 200
     for page in pages:
         assert not re.search(r"^(<{7}|>{7}) ", page.read_text("utf-8"), re.M), page
@@ -124,9 +124,15 @@ def test_wheel_carries_core_weights_and_training(tmp_path: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "expcorr_weights/expcorr-base-fp16.safetensors" in names
     assert "expcorr_core/py.typed" in names
+    assert {"index.html", "ui/main.js", "engine/server_engine.js"} <= {
+        name.removeprefix("expcorr_page/") for name in names
+    }
+    page = (ROOT / "web" / "app" / "index.html").read_text("utf-8")
+    for part in re.findall(r'(?:src|href|data-example)="([^"]+)"', page):
+        assert f"expcorr_page/{part}" in names
     assert {"expcorr_training/train.py", "expcorr_training/presets/paper.json"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {
-        *("expcorr_core", "expcorr_training", "expcorr_weights", "expcorr")
+        *("expcorr_core", "expcorr_page", "expcorr_training", "expcorr_weights", "expcorr")
     }
     assert not re.search(r"^Requires-Dist: (?!.*extra ==)", metadata, re.M)  # nothing that ComfyUI brings
 
@@ -156,6 +162,14 @@ def test_the_pack_does_without_what_it_leaves_out() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and path not in left_out:
                 assert (node.module or "").rpartition(".")[2] not in names, path
+
+
+def test_comfyui_loads_no_script_of_the_page() -> None:
+    """Its interface runs every script below the folder that the pack names as its own."""
+    [folder] = re.findall(r'^WEB_DIRECTORY = "\./(.+?)"', (ROOT / "__init__.py").read_text("utf-8"), re.M)
+    assert (ROOT / folder / "docs" / "ExpCorr_Correct.md").is_file()
+    assert not [*(ROOT / folder).rglob("*.js")]
+    assert "/web/app" in (ROOT / ".comfyignore").read_text("utf-8").splitlines()
 
 
 def test_what_takes_many_arguments_takes_them_by_name() -> None:

@@ -228,6 +228,21 @@ def profile_of(primaries: tuple[float, ...], name: str, exponent: float | None =
     return head + table + area
 
 
+DISPLAY_P3 = profile_of(*PRIMARIES[12])
+
+
+def to_display_p3(image: Tensor, profile: bytes, toned: bool = False) -> Tensor:
+    """Images as a screen of the widest usual space shows them: ``(B, 3, H, W)``, 0..1, to 8-bit Display P3.
+
+    Args:
+        image: in the space of a usable RGB profile.
+        profile, toned: see :func:`colour_space`.
+    """
+    own = ImageCms.ImageCmsProfile(io.BytesIO(with_srgb_tone(profile) if toned else profile))
+    shown = ImageCms.ImageCmsProfile(io.BytesIO(DISPLAY_P3))
+    return _apply(ImageCms.buildTransform(own, shown, "RGB", "RGB", _INTENT), image)
+
+
 def tone_of(profile: bytes, dtype: np.dtype[Any]) -> Tone | None:
     """The tone of a matrix/curve profile; None if it is close to sRGB's, or the profile is of another kind."""
     try:

@@ -1,0 +1,121 @@
+/** @type {import("../words.js").Words} */
+export default {
+  title: "Corrección de exposición",
+  headline: "¿Demasiado oscura, demasiado clara?\nDevuelve la luz a tus fotos.",
+  promise:
+    "Esta página corrige fotos sobreexpuestas y subexpuestas en tu propio dispositivo: no se sube nada y ninguna foto sale de él.",
+  promiseServer:
+    "Esta página corrige fotos sobreexpuestas y subexpuestas con el programa que la sirve; las fotos no se envían a ningún otro sitio.",
+  language: "Idioma",
+  dark: "Colores oscuros",
+
+  choose: "Elegir fotos",
+  orDrop: "o suéltalas en cualquier parte de esta página, o pega una",
+  formats: "JPEG, PNG, WebP y AVIF; HEIC en Safari",
+  dropHere: "Suelta las fotos para corregirlas",
+  tryOne: "¿No tienes una foto a mano? Prueba con una de estas:",
+  exampleDark: "Ejemplo: una taza de café, demasiado oscura",
+  exampleBright: "Ejemplo: un gato, demasiado claro",
+  credit: "Fotos: Rachel Michetti (café) y Stefan van der Walt (gato), CC0; oscurecida y aclarada a propósito.",
+  noFiles: "Ahí no había ninguna foto. Suelta o pega archivos de imagen.",
+  exampleMissing: "No se puede cargar el ejemplo. Comprueba la conexión e inténtalo de nuevo.",
+
+  photos: "Fotos",
+  add: "Añadir fotos",
+  chosen: "Foto elegida",
+  remove: "Quitar {name}",
+  retry: "Reintentar",
+  retryName: "Reintentar: {name}",
+  waiting: "En espera",
+  soFar: "Listas: {done} de {all}.",
+  "stage.download": "Cargando el modelo: {share}",
+  "stage.start": "Iniciando",
+  "stage.read": "Leyendo: {share}",
+  "stage.decode": "Abriendo: {share}",
+  "stage.correct": "Corrigiendo: {share}",
+  "stage.save": "Guardando: {share}",
+
+  split: "Comparar antes y después",
+  splitValue: "{before} antes, {after} después",
+  before: "Antes",
+  after: "Después",
+  afterPicture: "{name}, corregida",
+
+  tooDark: "{stops} pasos demasiado oscura",
+  tooBright: "{stops} pasos demasiado clara",
+  wellExposed: "Bien expuesta: queda casi igual",
+  corrected: "Corregida",
+  sure: "{share} de certeza",
+  size: "{width} × {height} píxeles",
+
+  adjust: "Ajustar",
+  strength: "Intensidad",
+  limit: "Límite del cambio",
+  limitOff: "Ninguno",
+  stops: "{stops} pasos",
+  keepHighlights: "Conservar las altas luces",
+  keepHighlightsHelp: "Nada que no fuera blanco se vuelve blanco.",
+  reset: "Restablecer",
+  useForAll: "Usar en todas",
+  usedForAll: "Ahora todas las fotos tienen estos ajustes.",
+
+  histogram: "Histograma",
+  histogramBefore:
+    "Histograma de antes: {dark} oscuro, {middle} medio, {bright} claro; {black} totalmente negro, {white} totalmente blanco.",
+  histogramAfter:
+    "Histograma de después: {dark} oscuro, {middle} medio, {bright} claro; {black} totalmente negro, {white} totalmente blanco.",
+
+  model: "Modelo",
+  modelFast: "Rápido",
+  modelFastHelp: "Las mismas curvas para toda la foto: lo mejor para la mayoría.",
+  modelPaper: "Del artículo",
+  modelPaperHelp: "La red del artículo de CVPR 2021: puede tratar cada zona de forma distinta; más lenta.",
+
+  format: "Formato",
+  formatSame: "El de la foto",
+  download: "Descargar",
+  downloadAll: "Descargar todas ({count})",
+  saved: "Guardada como {name}",
+  savedAll: "{count} fotos guardadas",
+  notSaved: "No se ha guardado {name}. {why}",
+  notKept: "Conviene saber",
+
+  "error.unknown": "No se ha podido corregir esta foto ({code}). Inténtalo de nuevo o prueba con otra copia.",
+  "error.empty": "Este archivo está vacío. Elige otra copia.",
+  "error.not_a_photo": "Esto no es una foto, diga lo que diga su nombre. Elige un archivo JPEG, PNG, WebP o AVIF.",
+  "error.format_unsupported": "Los navegadores no pueden abrir archivos {format}. Guarda antes la foto como JPEG o PNG.",
+  "error.heic_unsupported":
+    "Este navegador no puede abrir fotos HEIC. Guárdala antes como JPEG o abre esta página en Safari.",
+  "error.raw_unsupported":
+    "Este es un archivo RAW de cámara ({format}). Revélalo antes a JPEG o usa el programa expcorr, que lee archivos RAW.",
+  "error.hdr_unsupported": "Esta es una foto HDR, que esta página no puede corregir. Guárdala antes como JPEG normal.",
+  "error.unreadable": "Este archivo está dañado o incompleto. Prueba con otra copia.",
+  "error.file_lost": "Este archivo se ha movido, cambiado o borrado después de elegirlo. Elígelo de nuevo.",
+  "error.too_large":
+    "Con {width} × {height} píxeles, esta foto es demasiado grande para este navegador. Redúcela antes o usa el programa expcorr.",
+  "error.no_memory":
+    "No hay memoria suficiente para esta foto. Quita otras de la lista o cierra otras pestañas e inténtalo de nuevo.",
+  "error.offline": "No se ha podido cargar una parte de esta página. Comprueba la conexión e inténtalo de nuevo.",
+  "error.engine_failed": "La corrección ha fallado ({reason}). Inténtalo de nuevo o recarga la página.",
+  "error.refused": "El programa dice: {reason}.",
+  "error.program_ended":
+    "El programa que corrige las fotos ha terminado. Inícialo de nuevo con: expcorr app.",
+
+  "note.left_out": "No se conserva: {what}.",
+  "note.unknown": "Algo del archivo no se conserva ({code}).",
+  "note.gain_map": "El mapa de ganancia para pantallas HDR no se conserva: el resultado es una foto normal.",
+  "note.further_pictures": "De las imágenes del archivo solo se conserva la principal.",
+  "note.video": "El vídeo de la foto en movimiento no se conserva.",
+  "note.content_credentials": "Las Content Credentials no se conservan: solo valen para la foto sin cambios.",
+  "note.exif_damaged": "Los datos EXIF del archivo están dañados y no se conservan.",
+  "note.xmp_parts": "Una parte de los datos XMP no se conserva.",
+  "note.animation": "De la animación solo se conserva la primera imagen.",
+  "note.sixteen_bits": "El resultado tiene 8 bits por canal; la foto tiene 16.",
+  "note.alpha": "La transparencia no se conserva en un archivo JPEG; en PNG, sí.",
+  "note.metadata": "Los datos EXIF y demás metadatos no se conservan en este formato.",
+  "note.profile_to_p3": "El perfil de color del resultado es Display P3, en lugar del propio de la foto.",
+  "note.profile_to_srgb": "El perfil de color del resultado es sRGB, en lugar del propio de la foto.",
+  "note.profile_damaged": "El perfil de color de la foto está dañado; sus colores se interpretan como sRGB.",
+  "note.pixels_disturbed":
+    "Como protección contra el rastreo, este navegador añade ruido a las imágenes que leen las páginas; también está en el resultado. Permite que esta página lea imágenes de canvas o usa otro navegador.",
+};
