@@ -30,7 +30,7 @@ from .photos.photo import Photo
 from .photos.reading import missing, read_photo
 from .photos.writing import write_photo
 from .runtimes import ONNX, TORCH, choose_runtime, corrector_of, onnx_device, pick_device
-from .settings import WELL_EXPOSED, UsageError
+from .settings import WELL_EXPOSED, Settings, UsageError
 
 if TYPE_CHECKING:
     from .corrector import Corrector
@@ -387,9 +387,10 @@ def command_serve(args: argparse.Namespace) -> int:
 def command_app(args: argparse.Namespace) -> int:
     from .serve.commands import show_page
 
-    corrector = _corrector(args)
-    model = "fast" if isinstance(corrector.network, GlobalNetwork) else "paper"
-    show_page(args, str(corrector.device), model, _say)
+    runtime = choose_runtime(None, args.weights)
+    onnx = runtime == ONNX
+    device = onnx_device(args.device, args.weights, Settings()) if onnx else str(_corrector(args).device)
+    show_page(args, Work(device=device, runtime=runtime), _say)
     return 0
 
 

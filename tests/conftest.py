@@ -9,6 +9,7 @@ from pathlib import Path
 # threads that wait for each other take many times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # also where a test only asks whether ONNX Runtime is there
 
 import numpy as np
 import pytest
@@ -19,6 +20,18 @@ from PIL import Image
 
 from expcorr_core.corrector import Corrector
 from expcorr_core.method.network import Architecture, ExposureNetwork
+
+# Forbids PyTorch in every process that is started with its folder on the path, those of a bulk run too.
+FORBID = """
+import sys
+
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, Forbid())
+"""
 
 settings.register_profile("any machine", deadline=None)  # the first example may compile kernels
 settings.load_profile("any machine")
@@ -75,4 +88,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for name in ("astronaut", "coffee"):
         Image.fromarray(getattr(data, name)()).resize((192, 144)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def no_torch(tmp_path: Path) -> Path:
+    """A folder that forbids PyTorch to processes that are started with it on the path."""
+    folder = tmp_path / "no_torch"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FORBID)
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,9 +30,11 @@ pytest.importorskip("aiohttp", reason="the page comes with the serve extra")
 
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.image.limits import Limits
+from expcorr_core.method.weights_file import bundled_weights
 from expcorr_core.photos.icc import ADOBE_RGB
 from expcorr_core.photos.photo import Photo
 from expcorr_core.photos.reading import read_photo
+from expcorr_core.runtimes import ONNX, TORCH
 from expcorr_core.serve.page import HELD, POLICY, models_of, page_files, written_name
 
 ROOT = Path(__file__).parent.parent
@@ -324,8 +327,28 @@ def test_names_models_and_arguments(capsys: pytest.CaptureFixture[str], tmp_path
     assert written_name("a.b.jpeg", ".jpg") == "a.b_corrected.jpeg"
     assert written_name("photo", ".png") == "photo_corrected.png"
     assert written_name("a.nef", ".tif") == "a_corrected.tif"
-    assert list(models_of(None, "fast")) == ["fast", "paper"]
-    assert models_of(tmp_path / "own.safetensors", "paper") == {"paper": tmp_path / "own.safetensors"}
+    assert list(models_of(None, TORCH)) == ["fast", "paper"]
+    assert list(models_of(None, ONNX)) == ["fast"]
+    for name, kind in (("default", "fast"), ("paper", "paper")):
+        own = shutil.copy(bundled_weights(name), tmp_path / f"{name}.safetensors")
+        assert models_of(own, TORCH) == {kind: own}
     assert HELD >= 2**30
     assert main(["app", "--port", "70000"]) == 2
     assert "--port must be from 0 to 65535, got 70000" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_pytorch(photo: Path, tmp_path: Path, no_torch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with the onnx extra")
+    monkeypatch.setenv("PYTHONPATH", str(no_torch))
+    content = photo.with_suffix(".png")
+    Image.open(photo).save(content)
+    with serving(tmp_path / "temporary", "app", "--no-browser") as running:
+        user = User(running)
+        models = json.loads(running.ask("GET", "/app/models", **user.key)[2])["models"]
+        opened = user.open(content.read_bytes(), name=content.name)
+        _, saved = user.save(opened["photo"])
+    assert models == ["fast"]
+    wanted = as_the_command_line(content, tmp_path / "wanted.png")
+    found, right = (np.asarray(Image.open(io.BytesIO(each))).astype(int) for each in (saved, wanted))
+    assert np.abs(found - right).max() <= 1

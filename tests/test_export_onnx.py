@@ -17,14 +17,15 @@ from expcorr_core.image.resize import resize
 from expcorr_core.method.global_level import GlobalArchitecture, GlobalNetwork
 from expcorr_core.method.network import Architecture, ExposureNetwork
 from expcorr_core.method.weights import bundled_weights, read_metadata
+from expcorr_core.ort.sessions import require_onnxruntime
 from expcorr_core.settings import Settings
 from training import export
 
+pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with the onnx extra")
 pytest.importorskip("onnxscript", reason="ONNX comes with the export extra")
 
 import onnx
 import onnx_ir as ir
-import onnxruntime as runtime
 
 from training.onnx_check import largest_difference
 from training.onnx_graphs import traced
@@ -34,7 +35,7 @@ SIZES = ((96, 128), (300, 512), (37, 53), (5, 2), (1, 1))  # the exporter sees p
 
 
 def run(file: Path, **inputs: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = require_onnxruntime().InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {key: value.numpy() for key, value in inputs.items()}), strict=True))
 

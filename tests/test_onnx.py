@@ -42,17 +42,6 @@ data = pytest.importorskip("skimage.data", reason="scikit-image comes with the e
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ("astronaut", "coffee", "cat", "rocket")
-# Forbids PyTorch in every process that is started with its folder on the path, those of a bulk run too.
-FORBID = """
-import sys
-
-class Forbid:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-sys.meta_path.insert(0, Forbid())
-"""
 Pixels = NDArray[np.uint8]
 
 
@@ -62,15 +51,12 @@ def onnx() -> OnnxCorrector:
 
 
 @pytest.fixture
-def without_torch(tmp_path: Path) -> Any:
+def without_torch(no_torch: Path) -> Any:
     """Runs the command in a process that cannot import PyTorch."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(FORBID)
 
     def call(*arguments: object, code: int = 0, start: tuple[str, ...] = ("-m", "expcorr_core")) -> str:
         command = [sys.executable, *start, *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": str(site)}
+        environment = os.environ | {"PYTHONPATH": str(no_torch)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -189,7 +175,7 @@ def run(*arguments: object) -> int:
         (("--no-flip",), "ONNX Runtime cannot do this: correcting without the mirrored photo; use PyTorch"),
         (("--working-size", "900"), "ONNX Runtime cannot do this: a working size above 512; use PyTorch"),
         (("--series",), "--series cannot be used with ONNX Runtime; pip install 'expcorr[standalone]'"),
-        (("--weights", "other.safetensors"), "bundled weights only, not other.safetensors; use PyTorch"),
+        (("--weights", "other.safetensors"), "cannot read other.safetensors; export it"),
         (("--device", "mps"), "device 'mps' is unknown to ONNX Runtime; use auto, cpu, cuda"),
         (("--device", "directml"), "cannot use directml (pip install onnxruntime-directml)"),
     ],
@@ -262,6 +248,21 @@ def test_hostile_files_give_the_same_sentences(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     told = [correct_file(Job(path, tmp_path / "b.jpg"), Work(runtime=runtime)).error for runtime in (TORCH, ONNX)]
     assert told[0] == told[1] != ""
+
+
+def test_nothing_is_reported_to_the_runtimes_makers(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_torch: Any
+) -> None:
+    """Where it is, ONNX Runtime leaves an identifier in these folders."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(folder))
+    for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD"):  # where it holds back by itself
+        monkeypatch.delenv(name, raising=False)
+    without_torch("correct", photo, "-o", tmp_path / "out.png")
+    assert [path for path in folder.rglob("*") if "numba" not in path.as_posix()] == []
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
 from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector, limited
+from expcorr_core.ort.sessions import require_onnxruntime
 from expcorr_core.settings import Settings
 
 
@@ -27,7 +27,7 @@ def largest_difference(folder: Path, name: str, corrector: Corrector, image: Ten
         The largest difference of the two 8-bit photos, 0..255.
     """
     settings = Settings()
-    session = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
+    session = require_onnxruntime().InferenceSession(folder / name, providers=["CPUExecutionProvider"])
     small = corrector.reduce(image, settings)
     grid = torch.from_numpy(session.run(["grid"], {"photo": small.numpy()})[0])
     results = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ SUFFIX = ".onnx"
 
 
 def require_onnxruntime() -> Any:
-    """ONNX Runtime.
+    """ONNX Runtime, told to report nothing to its makers.
 
     Raises:
         UsageError: it is missing, or cannot be loaded.
     """
+    # From version 1.29 on, its packages send what they are used for, and leave an identifier on the disk.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
@@ -37,6 +40,7 @@ def require_onnxruntime() -> Any:
             "ONNX Runtime is not installed or cannot be loaded; pip install 'expcorr[onnx]', or for PyTorch "
             "'expcorr[standalone]'"
         ) from error
+    onnxruntime.disable_telemetry_events()  # Windows does not heed the variable
     onnxruntime.set_default_logger_severity(3)  # errors only
     return onnxruntime
 

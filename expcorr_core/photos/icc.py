@@ -231,7 +231,7 @@ def profile_of(primaries: tuple[float, ...], name: str, exponent: float | None =
 DISPLAY_P3 = profile_of(*PRIMARIES[12])
 
 
-def to_display_p3(image: Tensor, profile: bytes, toned: bool = False) -> Tensor:
+def to_display_p3(image: Images, profile: bytes, toned: bool = False) -> Images:
     """Images as a screen of the widest usual space shows them: ``(B, 3, H, W)``, 0..1, to 8-bit Display P3.
 
     Args:

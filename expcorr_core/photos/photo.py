@@ -15,6 +15,8 @@ from .metadata import Metadata
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..image.arrays import AnyImage
+
 _STRIP = 2**16  # pixels that are rounded at once: their values stay in the cache
 
 
@@ -91,11 +93,11 @@ class Photo:
         return replace(self, metadata=self.metadata.kept(kept))
 
     @classmethod
-    def from_tensor(cls, image: Tensor, **fields: Any) -> Photo:
+    def from_tensor(cls, image: AnyImage, **fields: Any) -> Photo:
         """A new 8-bit photo.
 
         Args:
-            image: ``(1, 3, H, W)``, 0..1, on the CPU.
+            image: ``(1, 3, H, W)``, 0..1, a tensor on the CPU or an array.
             fields: further attributes.
         """
         return cls(_quantise(array_of(image), np.dtype(np.uint8)), **fields)

@@ -43,20 +43,20 @@ def serve_photos(args: argparse.Namespace, device: str, workers: int, say: Calla
     serve(work, limits, args.host, args.port, token=token, workers=workers, say=say)
 
 
-def show_page(args: argparse.Namespace, device: str, model: str, say: Callable[[str], object]) -> None:
+def show_page(args: argparse.Namespace, work: Work, say: Callable[[str], object]) -> None:
     """``expcorr app``.
 
     Args:
-        args, device, say: as in :func:`serve_photos`.
-        model: what the page calls the network in the weights file that was given.
+        args, say: as in :func:`serve_photos`.
+        work: device and runtime.
 
     Raises:
         UsageError: the arguments cannot be used.
     """
     _check_port(args.port)
     limits = Limits(body=APP_BYTES, pixels=most_pixels(), waiting=APP_WAITING)
-    models = models_of(args.weights, model)
-    show(Work(device=device), limits, args.port, browser=not args.no_browser, models=models, say=say)
+    models = models_of(args.weights, work.runtime)
+    show(work, limits, args.port, browser=not args.no_browser, models=models, say=say)
 
 
 def _check_port(port: int) -> None:

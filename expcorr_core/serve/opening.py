@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from ..batch.bulk import Job, Work, check_memory, corrector_of, describe, needs, prepare
+from ..batch.bulk import Job, Work, check_memory, describe, needs, prepare
 from ..batch.found import find_correction
 from ..batch.pool import Task
+from ..image.arrays import array_of
 from ..image.resize import reduce_to
 from ..photos.icc import DISPLAY_P3, to_display_p3
 from ..photos.metadata import Metadata
 from ..photos.photo import Photo
 from ..photos.reading import decode_photo, read_content
+from ..runtimes import corrector_of, image_for
 
 PREVIEW_SIDE = 2048  # larger side of what the page shows, pixels
 PREVIEW, GRID = "preview", "grid"  # files beside the photo
@@ -65,7 +66,7 @@ def open_photo(source: Path, work: Work, p3: bool) -> Opened:
 
 def _opened(photo: Photo, source: Path, work: Work, p3: bool) -> Opened:
     height, width = photo.pixels.shape[:2]
-    image = photo.to_tensor()
+    image = photo.to_array()
     small = reduce_to(image, PREVIEW_SIDE)
     alpha = photo.alpha
     wide = p3 and photo.space is not None
@@ -74,15 +75,16 @@ def _opened(photo: Photo, source: Path, work: Work, p3: bool) -> Opened:
         toned = photo.tone is not None
         small = to_display_p3(small, photo.metadata.icc_profile, toned) if wide else photo.space.to_srgb(small)
         photo = Photo.from_tensor(small, metadata=Metadata(icc_profile=DISPLAY_P3 if wide else b""))
-        image = photo.to_tensor()
-    found = find_correction(image, photo, Job(source, source), work, corrector_of(work.weights, work.device))
+        image = photo.to_array()
+    corrector = corrector_of(work.weights, work.device, work.runtime)
+    found = find_correction(image_for(image, work.runtime), photo, Job(source, source), work, corrector)
     colours = Photo.from_tensor(small).pixels
     cover = np.full((*colours.shape[:2], 1), 255, np.uint8)
     if alpha is not None:
-        share = torch.from_numpy(alpha.astype(np.float32))[None, None] / np.iinfo(alpha.dtype).max
-        cover = (reduce_to(share, PREVIEW_SIDE)[0, 0, ..., None] * 255).round().byte().numpy()
+        share = alpha[None, None].astype(np.float32) / np.iinfo(alpha.dtype).max
+        cover = (reduce_to(share, PREVIEW_SIDE)[0, 0, ..., None] * 255).round().astype(np.uint8)
     source.with_name(PREVIEW).write_bytes(np.concatenate((colours, cover), 2).tobytes())
-    source.with_name(GRID).write_bytes(found.correction.grid.coefficients.cpu().numpy().astype("<f4").tobytes())
+    source.with_name(GRID).write_bytes(array_of(found.correction.grid.coefficients).astype("<f4").tobytes())
     return Opened(
         height=height,
         width=width,

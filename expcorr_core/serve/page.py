@@ -20,9 +20,10 @@ from .. import __version__
 from ..batch.bulk import Job, Work, correct_file, needs, task_of
 from ..batch.pool import Stop
 from ..files import scratch
-from ..method.weights_file import bundled_weights
+from ..method.weights_file import bundled_weights, read_metadata
 from ..photos.reading import FORMATS, ImageError, kind_of, suffix_of
 from ..photos.writing import format_of
+from ..runtimes import ONNX, TORCH
 from ..settings import Settings
 from .app import PARAMETERS, parsed
 from .dispatcher import Dispatcher
@@ -252,9 +253,12 @@ def written_name(name: str, suffix: str) -> str:
     return f"{PurePosixPath(name).stem}_corrected{own if same else suffix}"
 
 
-def models_of(weights: Path | None, model: str) -> dict[str, Path]:
-    """The models that the page may choose: those that come with the program, or the one in a weights file."""
-    return {model: weights} if weights else {each: bundled_weights(name) for each, name in NAMES.items()}
+def models_of(weights: Path | None, runtime: str) -> dict[str, Path]:
+    """The models that the page may choose: those that come with the program for a runtime, or the one in a file."""
+    if weights is None:
+        return {each: bundled_weights(name) for each, name in NAMES.items() if runtime == TORCH or name == "default"}
+    fast = runtime == ONNX or "hidden" in read_metadata(weights)["architecture"]
+    return {"fast" if fast else "paper": weights}
 
 
 def show(
@@ -263,7 +267,7 @@ def show(
     """Serve the page to this computer's user until Ctrl-C or SIGTERM; no file is left behind.
 
     Args:
-        work: device.
+        work: device and runtime.
         limits: what to take.
         port: 0 for any that is free.
         browser: whether to open the page in the user's browser.
