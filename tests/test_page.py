@@ -1,7 +1,7 @@
 """The page as a static host serves it, in real browsers, against the command line's results.
 
 It runs where Node.js and the page's packages (``npm ci`` in web/app, or PLAYWRIGHT_CORE) are, where the models are
-(``python training/export.py --onnx``, into weights/onnx or where EXPCORR_ONNX says), and in Chromium (or where
+(in weights/onnx, or where EXPCORR_ONNX says), and in Chromium (or where
 CHROMIUM_PATH says) and Firefox (or FIREFOX_PATH), each if it is installed. SCREENSHOTS=FOLDER writes pictures there.
 """
 
@@ -39,7 +39,7 @@ NEEDED = {
     "Node.js is not installed": shutil.which("node"),
     "the page's packages are missing; run npm ci in web/app": (PACKAGES / "onnxruntime-web").is_dir(),
     "PLAYWRIGHT_CORE names no node_modules with playwright-core": (PLAYWRIGHT / "playwright-core").is_dir(),
-    "the models are missing; make them with: python training/export.py --onnx": (MODELS / "model_fp16.onnx").is_file(),
+    "EXPCORR_ONNX names no folder of models": (MODELS / "model_fp16.onnx").is_file(),
 }
 MISSING = [reason for reason, part in NEEDED.items() if not part]
 SECONDS = 1200
@@ -51,13 +51,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason="; ".jo
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, built."""
     folder = tmp_path_factory.mktemp("site") / "page"
-    models = tmp_path_factory.mktemp("models")
-    for name in ("model_fp16.onnx", "fit.onnx", "paper_fp16.onnx"):
-        if (MODELS / name).is_file():
-            (models / name).symlink_to((MODELS / name).resolve())
-        else:  # nobody asks for it here
-            (models / name).write_bytes(b"none")
-    result = build("--models", models, folder)
+    result = build("--models", MODELS, folder)
     assert result.returncode == 0, result.stdout + result.stderr
     [size] = re.findall(r"to load on first use: ([\d.]+) MB", result.stdout)
     assert float(size) <= 8
@@ -235,7 +229,7 @@ def test_the_build_spares_other_peoples_folders(site: Path, tmp_path: Path) -> N
         f"build.mjs: {models / 'model_fp16.onnx'} is missing; make the models with: python"
     )
     models.mkdir()
-    for name in ("model_fp16.onnx", "fit.onnx", "paper_fp16.onnx"):
+    for name in ("model_fp16.onnx", "fit.onnx"):
         (models / name).write_bytes(b"none")
     refused = build("--models", models, own)
     assert refused.stderr == f"build.mjs: {own} has files that were not made here; empty it or name another folder\n"
@@ -245,6 +239,10 @@ def test_the_build_spares_other_peoples_folders(site: Path, tmp_path: Path) -> N
     (own / "ui" / "old.js").write_text("old")
     assert build("--models", models, own).returncode == 0  # it made what is there
     assert not (own / "ui" / "old.js").exists()
+    assert 'data-bytes="4"></option></select>' in (own / "index.html").read_text("utf-8")
+    (models / "paper_fp16.onnx").write_bytes(b"paper")
+    assert build("--models", models, own).returncode == 0  # which asks nobody to load it at once
+    assert '<option value="paper" data-bytes="5"></option></select>' in (own / "index.html").read_text("utf-8")
     (models / "fit.onnx").write_bytes(bytes(4_000_000))
     refused = build("--models", models, own)
     assert (refused.returncode, refused.stderr) == (1, "build.mjs: that is more than 8 MB\n")

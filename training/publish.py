@@ -117,8 +117,10 @@ def onnx_section(repository: str) -> str:
 `onnx/model.onnx` finds the correction on a small copy of the photo (`photo`: float32, 1 x 3 x h x w, sRGB, 0..1, the
 larger side at most 512 pixels): a bilateral `grid`, and the copy `corrected`. `onnx/slice.onnx` applies the grid to
 rows of the photo at any size; `place` is the first row, and the photo's height. `model_fp16.onnx` is smaller, with
-weights in float16. `fit.onnx` finds the grid between copies `before` and `after`, for photos in other colour spaces. From version 1.29 on, ONNX Runtime reports to its
-makers what it is used for, unless the variable `ORT_DISABLE_TELEMETRY` is 1 before it is imported.
+weights in float16. `fit.onnx` finds the grid between copies `before` and `after`, for photos in other colour spaces.
+
+From version 1.29 on, ONNX Runtime reports to its makers what it is used for, unless the variable
+`ORT_DISABLE_TELEMETRY` is 1 before it is imported.
 
 ```python
 import numpy as np
@@ -266,7 +268,7 @@ def gather(args: argparse.Namespace, folder: Path) -> list[Path]:
     if args.onnx:
         missing = [name for name in ONNX if not (args.onnx / name).is_file()]
         if missing:
-            raise ValueError(f"{args.onnx} lacks {' and '.join(missing)}; make them with: training/export.py --onnx")
+            raise ValueError(f"{args.onnx} lacks {' and '.join(missing)}; make them with: export.py WEIGHTS FOLDER --onnx")
         (folder / "onnx").mkdir()
         for path in args.onnx.glob("*.onnx"):
             shutil.copy(path, folder / "onnx" / path.name)

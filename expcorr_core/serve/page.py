@@ -142,6 +142,8 @@ class Page(Guarded):
             return web.FileResponse(path, headers={"Content-Type": kind})
         # Tells the page to leave the work to this program.
         page = path.read_text("utf-8").replace("</title>", '</title>\n<meta name="expcorr-server" content="app">', 1)
+        for name in NAMES.keys() - self.models.keys():
+            page = page.replace(f'<option value="{name}"></option>', "", 1)
         return web.Response(text=page, content_type=kind)
 
     async def _models(self, _: web.Request) -> web.StreamResponse:

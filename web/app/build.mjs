@@ -1,6 +1,6 @@
 // Writes the page as a folder of plain files, for any static host:
 //   node build.mjs [--models FOLDER] [FOLDER]
-// The models are made by `python training/export.py --onnx`. Run `npm ci` first.
+// The models lie in weights/onnx; others are made by `python training/export.py WEIGHTS FOLDER --onnx`. Run `npm ci` first.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -30,7 +30,9 @@ const LICENCES = {
   "licences/jsquash-jpeg.txt": "node_modules/@jsquash/jpeg/LICENSE",
   "licences/mozjpeg.txt": "node_modules/@jsquash/jpeg/codec/LICENSE.codec.md",
 };
-const MODELS = { "model_fp16.onnx": true, "fit.onnx": true, "paper_fp16.onnx": false };
+const FAST = "model_fp16.onnx";
+const PAPER = "paper_fp16.onnx"; // left out where there is none
+const FIT = "fit.onnx";
 
 /** @param {string} message @returns {never} */
 function fail(message) {
@@ -61,18 +63,30 @@ function read(source, target) {
   return target.endsWith(".gz") ? gzipSync(content, { level: 9 }) : content;
 }
 
+/** @param {string} page @param {string} models @param {boolean} paper The page with the models to choose from, and their bytes. */
+function withModels(page, models, paper) {
+  const bytes = (/** @type {string} */ name) => fs.statSync(path.join(models, name)).size;
+  const filled = page
+    .replace('<option value="fast">', `<option value="fast" data-bytes="${bytes(FAST)}">`)
+    .replace('<option value="paper"></option>', paper ? `<option value="paper" data-bytes="${bytes(PAPER)}"></option>` : "");
+  if (filled === page) fail("index.html has no models to fill in");
+  return filled;
+}
+
 /** @param {string} target @param {string} models */
 function build(target, models) {
+  const paper = fs.existsSync(path.join(models, PAPER));
   /** @type {{ path: string, source: string, now: boolean }[]} */
   const wanted = [
     ...[...PAGE, ...FOLDERS.flatMap((folder) => below(folder, /\.(js|svg)$/))].map((name) => ({ path: name, source: path.join(HERE, name), now: true })),
     ...Object.entries({ ...NOW, ...DECODER }).map(([name, source]) => ({ path: name, source: path.join(HERE, source), now: true })),
-    ...Object.entries(MODELS).map(([name, now]) => ({ path: `models/${name}`, source: path.join(models, name), now })),
+    ...[FAST, FIT].map((name) => ({ path: `models/${name}`, source: path.join(models, name), now: true })),
+    ...(paper ? [{ path: `models/${PAPER}`, source: path.join(models, PAPER), now: false }] : []),
     ...["coffee_under.jpg", "cat_over.jpg"].map((name) => ({ path: `examples/${name}`, source: path.join(ROOT, "examples", name), now: true })),
   ].filter(({ path }) => path !== "engine/server_engine.js"); // only `expcorr app` needs it
   for (const { source } of wanted) {
     if (fs.existsSync(source)) continue;
-    const how = source.includes("node_modules") ? "run npm ci" : "make the models with: python training/export.py --onnx, and name their folder with --models";
+    const how = source.includes("node_modules") ? "run npm ci" : "make the models with: python training/export.py WEIGHTS FOLDER --onnx, and name their folder with --models";
     fail(`${source} is missing; ${how}`);
   }
   makeEmpty(target);
@@ -86,7 +100,7 @@ function build(target, models) {
   const files = [];
   let first = 0;
   for (const { path: name, source, now } of wanted) {
-    const content = read(source, name);
+    const content = name === "index.html" ? Buffer.from(withModels(read(source, name).toString(), models, paper)) : read(source, name);
     write(name, content);
     // Hosts may serve text compressed, or not: here it counts as it is.
     if (now) first += content.length;

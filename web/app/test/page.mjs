@@ -168,7 +168,7 @@ async function run(page, step, number) {
     const notes = await page.$$eval("#noteList li", (lines) => lines.map((line) => line.textContent));
     photos.push({ state, told, file, notes });
   }
-  if (process.env.SCREENSHOTS) await page.screenshot({ path: path.join(process.env.SCREENSHOTS, `page-${order.browser}-${number}.png`) });
+  if (process.env.SCREENSHOTS) await page.screenshot({ caret: "initial", path: path.join(process.env.SCREENSHOTS, `page-${order.browser}-${number}.png`) });
   for (const button of await page.$$("#list .remove")) await button.click();
   return { seconds, photos };
 }

@@ -16,14 +16,13 @@ import { LANGUAGES, chooseLanguage, firstLanguage, megabytes, say, speak } from 
 
 /** @typedef {import("./queue.js").Item} Item */
 
-const BYTES = { fast: 1.9e6, paper: 14.1e6 }; // of the models
 const SERVED = document.querySelector('meta[name="expcorr-server"]') !== null; // a program corrects, not the browser
 const PAUSE = 120; // ms without a change before the thumbnail and the histograms follow
 
 /** @type {Item | null} */
 let chosen = null;
 /** @type {"fast" | "paper"} */
-let model = remembered("model") === "paper" ? "paper" : "fast";
+let model = hasModel("paper") && (remembered("model") === "paper" || !hasModel("fast")) ? "paper" : "fast";
 
 const queue = new Queue((onProgress) => openEngine({ base: new URL("./", document.baseURI).href, model, onProgress }));
 const compare = new Compare();
@@ -194,13 +193,20 @@ function retell(language) {
   downloads.tell();
 }
 
+/** @param {"fast" | "paper"} name Whether the page was built, or is served, with a model. */
+function hasModel(name) {
+  return document.querySelector(`#model option[value="${name}"]`) !== null;
+}
+
 /** Name the models, with what the browser has to load for each. */
 function tellModel() {
   const models = part("model", HTMLSelectElement);
-  const size = (/** @type {number} */ bytes) => (SERVED ? "" : ` (${megabytes(bytes)})`);
-  models.options[0].text = say("modelFast") + size(BYTES.fast);
-  models.options[1].text = say("modelPaper") + size(BYTES.paper);
+  for (const option of models.options) {
+    const bytes = Number(option.dataset.bytes); // written by the build; a program's page loads none
+    option.text = say(option.value === "fast" ? "modelFast" : "modelPaper") + (bytes ? ` (${megabytes(bytes)})` : "");
+  }
   models.value = model;
+  models.disabled = models.length < 2;
   part("modelHelp", HTMLElement).textContent = say(model === "fast" ? "modelFastHelp" : "modelPaperHelp");
 }
 
