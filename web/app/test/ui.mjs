@@ -234,12 +234,14 @@ async function keyboardOnly() {
   await examine(page, "failed, dark");
   await press(page, "#list > li:nth-child(1) .pick");
   await examine(page, "done, dark");
-  await press(page, "#model", "ArrowDown");
-  assert.equal(await page.locator("#model").inputValue(), "paper");
-  await page.keyboard.press("ArrowUp"); // while the paper's network is being loaded
-  await page.waitForFunction(() => document.querySelector("#list > li")?.getAttribute("data-state") === "done");
-  await ended(page);
-  assert.deepEqual(await states(page), ["done", "done", "done", "failed"], "the model is changed back and forth");
+  if (await page.locator('#model option[value="paper"]').count()) {
+    await press(page, "#model", "ArrowDown");
+    assert.equal(await page.locator("#model").inputValue(), "paper");
+    await page.keyboard.press("ArrowUp"); // while the paper's network is being loaded
+    await page.waitForFunction(() => document.querySelector("#list > li")?.getAttribute("data-state") === "done");
+    await ended(page);
+    assert.deepEqual(await states(page), ["done", "done", "done", "failed"], "the model is changed back and forth");
+  }
 
   for (let left = 4; left > 0; left--) await press(page, "#list > li:nth-child(1) .remove");
   assert.ok(await page.locator("#welcome").isVisible());
