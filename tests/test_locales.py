@@ -26,7 +26,9 @@ def texts(schema: SimpleNamespace) -> dict[str, Any]:
     return {
         "display_name": schema.display_name,
         "description": schema.description,
-        "inputs": {part.id: {"name": part.display_name, "tooltip": part.tooltip} for part in schema.inputs if not hidden(part)},
+        "inputs": {
+            part.id: {"name": part.display_name, "tooltip": part.tooltip} for part in schema.inputs if not hidden(part)
+        },
         "outputs": {
             str(place): {"name": part.display_name, "tooltip": part.tooltip}
             for place, part in enumerate(schema.outputs)
