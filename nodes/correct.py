@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.bilateral.grid import BilateralGrid
-from ..expcorr_core.settings import Settings
+from ..expcorr_core.settings import WORKING_SIZE, Settings
+from .correction import Correction, GridType, check_number, grid_of
 from .curve import curve_of, curve_output
-from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
+from .inputs import SOFTNESS, change_inputs, factor, mask_inputs
 from .layout import before_and_after, each_frame, seen, with_preview
 from .model import ExposureModel, model_input
+from .settings import completed, gain_inputs, hidden, mirror_input, settings_input, settings_of, working_size_input
 
-GridType = io.Custom("EXPCORR_GRID")
 # What people type who look for it: ComfyUI's search needs all words of a query in one of these.
 ALIASES = [
     "auto exposure", "auto levels", "auto contrast", "auto tone", "auto enhance", "exposure correction",
@@ -24,23 +24,11 @@ ALIASES = [
     "backlit", "low light photo", "night photo", "washed out", "gamma", "dynamic range", "photo correction",
     "shadows and highlights", "lift shadows", "recover blown highlights",
 ]  # fmt: skip
-BANDS = ("finest band", "second band", "third band", "coarsest band (colour and brightness)")
 
 
 class ExposureCorrect(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        gains = [
-            factor(
-                f"gain_{level}",
-                f"band gain {level}",
-                f"Factor on the pyramid's {name}, before the network runs. Only with the paper's network: 'paper' in "
-                "Load Exposure Model.",
-                high=4.0,
-                advanced=True,
-            )
-            for level, name in enumerate(BANDS, 1)
-        ]
         schema = io.Schema(
             node_id="ExpCorr_Correct",
             display_name="Exposure Correct",
@@ -51,17 +39,9 @@ class ExposureCorrect(io.ComfyNode):
                 model_input(),
                 io.Image.Input("image", display_name="image", tooltip="Photos of any size; alpha passes through."),
                 *change_inputs(),
-                *gains,
-                working_size_input(),
-                io.Boolean.Input(
-                    "mirror",
-                    default=True,
-                    display_name="average with mirrored",
-                    tooltip="Averages with the mirrored photo's correction: more consistent, twice the network's time.",
-                    optional=True,  # so that workflows older than this input still work
-                    advanced=True,
-                ),
+                *hidden(*gain_inputs(), working_size_input(), mirror_input()),
                 *mask_inputs(),
+                settings_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The corrected photos, same size."),
@@ -82,50 +62,42 @@ class ExposureCorrect(io.ComfyNode):
         strength: float,
         fusion: bool,
         stretch: float,
-        gain_1: float,
-        gain_2: float,
-        gain_3: float,
-        gain_4: float,
-        working_size: int,
+        gain_1: float = 1,
+        gain_2: float = 1,
+        gain_3: float = 1,
+        gain_4: float = 1,
+        working_size: int = WORKING_SIZE,
         mirror: bool = True,
         mask: Tensor | None = None,
         softness: float = SOFTNESS,
+        settings: Settings | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
-            same = BilateralGrid.identity(len(image))
+            same = Correction.identity(len(image))
             return io.NodeOutput(image, same, *curve_of(), ui=before_and_after(cls, image, image))
-        gains = (gain_1, gain_2, gain_3, gain_4)
-        changed = gains != (1, 1, 1, 1)
-        if changed and not model.has_bands:
-            raise ValueError(
-                "band gains need the paper's network: choose 'paper' in Load Exposure Model, or set all of them to 1"
-            )
-        settings = Settings(
-            strength=strength,
-            gains=gains if changed else None,
-            fusion=fusion,
-            stretch=stretch,
-            working_size=working_size,
-            flip=mirror,
-        )
-        corrector = model.corrector(working_size)
+        chosen = settings or settings_of((gain_1, gain_2, gain_3, gain_4), working_size, mirror)
+        used = completed(chosen, model, strength, fusion, stretch)
+        corrector = model.corrector(used.working_size)
         grids: dict[int, BilateralGrid] = {}
+        judged: dict[int, float | None] = {}
         curve: list[object] = []
 
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
-            small = corrector.reduce(seen(frame), settings)
+            small = corrector.reduce(seen(frame), used)
             step()
-            corrected = corrector.correct_reduced(small, settings)
+            found = corrector.examine(small, used)
             step()
-            grid = corrector.fit(small, corrected, settings).blend(strength)
+            grid = corrector.fit(small, found.corrected, used).blend(strength)
             grids[index] = grid.to("cpu")
+            judged[index] = None if found.well_exposed is None else float(found.well_exposed)
             if index == 0:
                 curve[:] = curve_of(small, grid.slice(small))
             step()
             grid.slice_beyond(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
-        correction = grids[0].having(torch.cat([grids[index].coefficients for index in range(len(image))]))
+        order = range(len(image))
+        correction = Correction.of([grids[index] for index in order], strength, [judged[index] for index in order])
         return io.NodeOutput(result, correction, *curve, ui=before_and_after(cls, image, result))
 
 
@@ -168,15 +140,9 @@ def apply_correction(
     correction: BilateralGrid, image: Tensor, mask: Tensor | None = None, softness: float = SOFTNESS
 ) -> Tensor:
     """Apply one correction, or one per frame, to an IMAGE; arguments as in :func:`~.layout.each_frame`."""
-    grids = correction.coefficients
-    if len(grids) not in (1, len(image)):
-        raise ValueError(
-            f"the correction is for {len(grids)} frames, but {len(image)} images were given; "
-            "give as many images, or a correction of a single image"
-        )
+    check_number(correction, image)
 
     def change(index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
-        place = min(index, len(grids) - 1)
-        correction.having(grids[place : place + 1]).to(frame.device).slice_beyond(frame, out)
+        grid_of(correction, index).to(frame.device).slice_beyond(frame, out)
 
     return each_frame(image, change, mask, softness)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import comfy.model_management
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.image.report import (
     above_white,
@@ -22,6 +24,7 @@ from ..expcorr_core.image.report import (
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
 from ..expcorr_core.settings import WELL_EXPOSED, WORKING_SIZE, Settings
+from .correction import Correction, GridType, check_number
 from .inputs import SOFTNESS, mask_inputs
 from .layout import Steps, ceiling, each_frame, new_image, seen, to_comfy, to_core
 from .model import ExposureModel, ExposureModelType
@@ -29,6 +32,9 @@ from .model import ExposureModel, ExposureModelType
 LINEAR, CAMERA = "linear light", "camera curve"
 HISTOGRAM = (200, 400)  # height and width, pixels
 HISTOGRAMS = hasattr(io, "Histogram")  # ComfyUI 0.18 has no such type
+
+# Of an image, by its number and its copy at the network's size: its full correction, and how surely it is well exposed.
+Found: TypeAlias = Callable[[int, Tensor], tuple[BilateralGrid, float | None]]
 
 
 class ExposureShift(io.ComfyNode):
@@ -112,7 +118,7 @@ class ExposureReport(io.ComfyNode):
             display_name="Exposure Report (Histogram)",
             category="image/adjustments",
             description="Says how images are exposed: histograms, where shadows and highlights are lost, and, with a "
-            "model, by how many stops the exposure is off.",
+            "model or a correction, by how many stops the exposure is off.",
             search_aliases=["clipping", "zebra", "exposure meter", "light meter", "check exposure", "ev error"],
             inputs=[
                 io.Image.Input("image", display_name="image", tooltip="Images of any size."),
@@ -120,6 +126,12 @@ class ExposureReport(io.ComfyNode):
                     "model",
                     display_name="exposure model",
                     tooltip="For the error in stops: the median difference to the corrected image, in linear light.",
+                    optional=True,
+                ),
+                GridType.Input(
+                    "correction",
+                    display_name="correction",
+                    tooltip="From Exposure Correct, of the same images: the network need not run once more.",
                     optional=True,
                 ),
             ],
@@ -131,7 +143,7 @@ class ExposureReport(io.ComfyNode):
                 io.Mask.Output(display_name="lost highlights", tooltip="White where a channel is clipped to white."),
                 io.Float.Output(
                     display_name="EV error",
-                    tooltip="Mean over the batch, stops; above 0 is too bright. 0 without a model.",
+                    tooltip="Mean over the batch, stops; above 0 is too bright. 0 without a model or a correction.",
                 ),
                 io.String.Output(display_name="text", tooltip="All of it as text, one line per image."),
                 *_histogram_outputs(),
@@ -140,9 +152,16 @@ class ExposureReport(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, model: ExposureModel | None = None) -> io.NodeOutput:
+    def execute(
+        cls, image: Tensor, model: ExposureModel | None = None, correction: Correction | None = None
+    ) -> io.NodeOutput:
         colours, _ = to_core(image)
-        corrector = model.corrector(WORKING_SIZE) if model else None
+        full: Found | None = None
+        if correction and correction.strength:  # at strength 0 the network did not run
+            check_number(correction, image)
+            full = lambda index, _: correction.full(index)
+        elif model:
+            full = _of_model(model)
         device = comfy.model_management.intermediate_device()
         shadows, highlights = (torch.empty(image.shape[:3], device=device) for _ in range(2))
         pictures, drawn = new_image((len(image), 3, *HISTOGRAM))
@@ -158,21 +177,31 @@ class ExposureReport(io.ComfyNode):
                 counts[0] = histogram(frame[0]).tolist()
             if beyond := float(above_white(frame).float().mean()):
                 line += f", above white and still there: {beyond:.1%}"
-            if corrector:
+            if full:
                 small = reduce_to(seen(frame), WORKING_SIZE).clamp(0, 1)
-                corrected = corrector(small)
+                grid, judged = full(index, small)
+                corrected = grid.to(small.device).slice(small)
                 errors.append(float(exposure_error(small, corrected)))
                 if index == 0:
                     counts[1] = histogram(corrected[0]).tolist()
-                judged = corrector.examine(small.float(), Settings()).well_exposed
-                words = exposure_in_words(errors[-1], WELL_EXPOSED, None if judged is None else float(judged))
-                line += f", {words}"
+                line += f", {exposure_in_words(errors[-1], WELL_EXPOSED, judged)}"
             lines.append(line)
             step()
         shown = {**ui.PreviewImage(pictures[:1], cls=cls).as_dict(), **ui.PreviewText(lines[0]).as_dict()}
         error = sum(errors) / max(1, len(errors))
         made = counts if HISTOGRAMS else []
         return io.NodeOutput(pictures, shadows, highlights, error, "\n".join(lines), *made, ui=shown)
+
+
+def _of_model(model: ExposureModel) -> Found:
+    corrector, settings = model.corrector(WORKING_SIZE), Settings()
+
+    def found(_: int, small: Tensor) -> tuple[BilateralGrid, float | None]:
+        examined = corrector.examine(small, settings)
+        judged = examined.well_exposed
+        return corrector.fit(small, examined.corrected, settings), None if judged is None else float(judged)
+
+    return found
 
 
 def _histogram_outputs() -> list[io.Output]:
@@ -186,6 +215,6 @@ def _histogram_outputs() -> list[io.Output]:
         ),
         io.Histogram.Output(
             display_name="corrected histogram values",
-            tooltip="The same of the corrected image. Empty without a model.",
+            tooltip="The same of the corrected image. Empty without a model or a correction.",
         ),
     ]

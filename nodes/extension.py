@@ -9,6 +9,7 @@ from .exposure import ExposureFusion, ExposureReport, ExposureShift
 from .model import LoadExposureModel, register_folder
 from .pyramid import LaplacianDecompose, LaplacianReconstruct
 from .series import CorrectSeries
+from .settings import ExposureSettings
 from .upsample import BilateralUpsample
 from .video import CorrectFrames, CorrectVideo
 
@@ -25,6 +26,7 @@ class ExposureCorrectionExtension(ComfyExtension):
             CorrectFrames,
             CorrectVideo,
             CorrectSeries,
+            ExposureSettings,
             BilateralUpsample,
             LaplacianDecompose,
             LaplacianReconstruct,

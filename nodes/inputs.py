@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..expcorr_core.settings import WORKING_SIZE
-
 SOFTNESS = 1.0  # percent of the larger side
 
 
@@ -45,20 +43,6 @@ def change_inputs() -> list[io.Input]:
             tooltip="Share of the darkest and brightest values that become black and white; 0 is off.",
         ),
     ]
-
-
-def working_size_input() -> io.Int.Input:
-    """The size of the network's copy."""
-    return io.Int.Input(
-        "working_size",
-        default=WORKING_SIZE,
-        min=128,
-        max=2048,
-        step=128,
-        display_name="working size",
-        tooltip="Longer side of the network's copy, in pixels. It was trained at 512.",
-        advanced=True,
-    )
 
 
 def mask_inputs() -> list[io.Input]:

@@ -13,10 +13,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..expcorr_core.series.corrector import Agreement, Part, SeriesCorrector, plan
-from ..expcorr_core.settings import Settings
-from .inputs import change_inputs, working_size_input
+from ..expcorr_core.settings import WORKING_SIZE, Settings
+from .inputs import change_inputs
 from .layout import Steps, each_frame, rows_before_and_after, seen, to_core, with_memory, with_preview
 from .model import ExposureModel, model_input
+from .settings import completed, hidden, settings_input, working_size_input
 
 T = TypeVar("T")
 ALIASES = [
@@ -46,7 +47,7 @@ class CorrectSeries(io.ComfyNode):
                     "passes through.",
                 ),
                 *change_inputs(),
-                working_size_input(),
+                *hidden(working_size_input()),
                 io.Image.Input(
                     "like",
                     display_name="like",
@@ -54,6 +55,7 @@ class CorrectSeries(io.ComfyNode):
                     "part of the output.",
                     optional=True,
                 ),
+                settings_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -78,20 +80,17 @@ class CorrectSeries(io.ComfyNode):
         strength: list[float],
         fusion: list[bool],
         stretch: list[float],
-        working_size: list[int],
+        working_size: list[int] | None = None,
         like: list[Tensor] | None = None,
+        settings: list[Settings] | None = None,
     ) -> io.NodeOutput:
         """All inputs come as lists; of all but the images, the first counts."""
         photos, right = _frames(images), _frames(like or [])
         if not photos:
             raise ValueError("images: the list is empty; give at least one photo")
-        settings = Settings(
-            strength=_first("strength", strength),
-            fusion=_first("fuse with input", fusion),
-            stretch=_first("contrast stretch", stretch),
-            working_size=_first("working size", working_size),
-        )
-        if settings.strength == 0:
+        amount, fused = _first("strength", strength), _first("fuse with input", fusion)
+        stretched = _first("contrast stretch", stretch)
+        if amount == 0:
             shown = rows_before_and_after(cls, images, images)
             return io.NodeOutput(images, "strength 0: no photo was changed", ui=shown)
         chosen = _first("exposure model", model)
@@ -99,8 +98,11 @@ class CorrectSeries(io.ComfyNode):
             raise ValueError(
                 f"exposure model: connect Load Exposure Model; {type(chosen).__name__} is no exposure model"
             )
-        corrector = chosen.corrector(settings.working_size)
-        series = SeriesCorrector(corrector, settings)
+        size = WORKING_SIZE if working_size is None else _first("working size", working_size)
+        base = Settings(working_size=size) if settings is None else _first("settings", settings)
+        used = completed(base, chosen, amount, fused, stretched)
+        corrector = chosen.corrector(used.working_size)
+        series = SeriesCorrector(corrector, used)
         step = Steps(2 * len(photos) + len(right))
         looks = []
         for number, photo in enumerate([*photos, *right]):
@@ -112,9 +114,9 @@ class CorrectSeries(io.ComfyNode):
         def correct(first: int, index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
             number = first + index
             part = parts[number]
-            small = corrector.reduce(seen(frame), settings).cpu()  # where all looks are
+            small = corrector.reduce(seen(frame), used).cpu()  # where all looks are
             grid, agreements[number] = series.correction(looks[number], [looks[k] for k in part.others], part, small)
-            grid.blend(settings.strength).to(frame.device).slice_beyond(frame, out)
+            grid.blend(amount).to(frame.device).slice_beyond(frame, out)
 
         results: list[Tensor] = []
         for image in images:

@@ -11,18 +11,18 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import folder_paths
-import torch
 from comfy_api.latest import InputImpl, Types, io
 from torch import Tensor
 
-from ..expcorr_core.bilateral.grid import BilateralGrid
-from ..expcorr_core.settings import Settings
+from ..expcorr_core.settings import WORKING_SIZE, Settings
 from ..expcorr_core.video.files import correct_video
 from ..expcorr_core.video.sequence import SequenceCorrector, Smoothing
-from .correct import GridType, apply_correction
-from .inputs import SOFTNESS, change_inputs, mask_inputs, working_size_input
+from .correct import apply_correction
+from .correction import Correction, GridType
+from .inputs import SOFTNESS, change_inputs, mask_inputs
 from .layout import Steps, before_and_after, seen, to_core, with_preview
 from .model import ExposureModel, model_input
+from .settings import completed, hidden, settings_input, working_size_input
 
 ALIASES = [
     "auto exposure video", "video exposure", "fix dark video", "fix overexposed video", "brighten video",
@@ -69,7 +69,7 @@ def time_inputs() -> list[io.Input]:
             "10 never cuts.",
             advanced=True,
         ),
-        working_size_input(),
+        *hidden(working_size_input()),
     ]
 
 
@@ -88,6 +88,7 @@ class CorrectFrames(io.ComfyNode):
                 *change_inputs(),
                 *time_inputs(),
                 *mask_inputs(),
+                settings_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="frames", tooltip="The corrected frames, same size."),
@@ -111,14 +112,15 @@ class CorrectFrames(io.ComfyNode):
         one_correction: bool,
         every: int,
         threshold: float,
-        working_size: int,
+        working_size: int = WORKING_SIZE,
         mask: Tensor | None = None,
         softness: float = SOFTNESS,
+        settings: Settings | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
-            return io.NodeOutput(image, BilateralGrid.identity(len(image)), ui=before_and_after(cls, image, image))
-        settings = Settings(strength=strength, fusion=fusion, stretch=stretch, working_size=working_size)
-        sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
+            return io.NodeOutput(image, Correction.identity(len(image)), ui=before_and_after(cls, image, image))
+        used = completed(settings or Settings(working_size=working_size), model, strength, fusion, stretch)
+        sequence = _sequence(model, used, Smoothing(smoothing, every, threshold=threshold))
         correction = _correction(sequence, image, one_correction)
         result = apply_correction(correction, image, mask, softness)
         return io.NodeOutput(result, correction, ui=before_and_after(cls, image, result))
@@ -139,6 +141,7 @@ class CorrectVideo(io.ComfyNode):
                 io.Video.Input("video", display_name="video", tooltip="From Load Video or Create Video."),
                 *change_inputs(),
                 *time_inputs(),
+                settings_input(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The corrected video, with its audio.")],
         )
@@ -155,12 +158,13 @@ class CorrectVideo(io.ComfyNode):
         one_correction: bool,
         every: int,
         threshold: float,
-        working_size: int,
+        working_size: int = WORKING_SIZE,
+        settings: Settings | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
             return io.NodeOutput(video)
-        settings = Settings(strength=strength, fusion=fusion, stretch=stretch, working_size=working_size)
-        sequence = _sequence(model, settings, Smoothing(smoothing, every, threshold=threshold))
+        used = completed(settings or Settings(working_size=working_size), model, strength, fusion, stretch)
+        sequence = _sequence(model, used, Smoothing(smoothing, every, threshold=threshold))
         if isinstance(video, InputImpl.VideoFromComponents):
             parts = video.get_components()
             images = apply_correction(_correction(sequence, parts.images, one_correction), parts.images)
@@ -197,7 +201,7 @@ def _sequence(model: ExposureModel, settings: Settings, smoothing: Smoothing) ->
     return SequenceCorrector(model.corrector(settings.working_size), settings, smoothing)
 
 
-def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> BilateralGrid:
+def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool) -> Correction:
     """The correction of each frame of an IMAGE, or one for all frames, on the CPU."""
     colours, _ = to_core(image)
     step = Steps(len(image))
@@ -207,10 +211,8 @@ def _correction(sequence: SequenceCorrector, image: Tensor, one_correction: bool
             yield seen(frame)
             step()
 
-    if one_correction:
-        return sequence.one_correction(frames())
-    grids = list(sequence.corrections(frames()))
-    return grids[0].having(torch.cat([grid.coefficients for grid in grids]))
+    grids = [sequence.one_correction(frames())] if one_correction else list(sequence.corrections(frames()))
+    return Correction.of(grids, sequence.settings.strength)
 
 
 def _is_trimmed(video: Any) -> bool:

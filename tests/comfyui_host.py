@@ -30,6 +30,7 @@ WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path:
 COMFYUI = os.environ.get("COMFYUI_PATH")
 START_SECONDS = 300
 RUN_SECONDS, CANCEL_SECONDS = 600, 60  # far more than a graph, and the step that it is interrupted in, should take
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 needs_comfyui = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout")
 
@@ -132,6 +133,11 @@ class Host:
 def inputs_of(info: dict[str, Any]) -> dict[str, Any]:
     """A node's inputs, those that it must have first."""
     return {k: v for section in ("required", "optional") for k, v in info["input"].get(section, {}).items()}
+
+
+def widgets_of(inputs: dict[str, Any]) -> list[str]:
+    """The inputs that have a value of their own."""
+    return [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
 
 
 @contextmanager

@@ -28,7 +28,12 @@ class Port(SimpleNamespace):
     """An input or output of a schema."""
 
     def __init__(self, id: str = "", **options: Any) -> None:
-        super().__init__(id=id, **{"optional": False, "tooltip": "", **options})
+        super().__init__(id=id, **{"optional": False, "tooltip": "", "extra_dict": {}, **options})
+
+
+def hidden(port: SimpleNamespace) -> bool:
+    """Whether ComfyUI's interface does not show an input."""
+    return bool(port.extra_dict.get("hidden"))
 
 
 class Kind:

@@ -19,7 +19,7 @@ import comfyui_host
 import numpy as np
 import pytest
 import torch
-from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host, inputs_of
+from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host, inputs_of, widgets_of
 from numpy.typing import NDArray
 from PIL import Image
 from video_files import make_video, pictures, sound
@@ -44,6 +44,7 @@ NODES = {
     "ExpCorr_CorrectFrames": "Exposure Correct (Frames)",
     "ExpCorr_CorrectVideo": "Exposure Correct (Video)",
     "ExpCorr_CorrectSeries": "Exposure Correct (Series)",
+    "ExpCorr_Settings": "Exposure Settings",
     "ExpCorr_LaplacianDecompose": "Laplacian Decompose",
     "ExpCorr_LaplacianReconstruct": "Laplacian Reconstruct",
     "ExpCorr_BilateralUpsample": "Bilateral Upsample",
@@ -52,10 +53,7 @@ NODES = {
     "ExpCorr_ExposureFusion": "Exposure Fusion (HDR Tone Mapping)",
     "ExpCorr_ExposureReport": "Exposure Report (Histogram)",
 }
-CORRECT_DEFAULTS = {
-    "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,
-    "working_size": 512, "mirror": True,
-}  # fmt: skip
+CORRECT_DEFAULTS = {"strength": 1.0, "fusion": False, "stretch": 0.0}
 UPSAMPLE_DEFAULTS = {"strength": 1.0, "grid_size": 22, "grid_depth": 8}
 GAINS = {"gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0, "gain_rest": 1.0}
 
@@ -444,13 +442,6 @@ def test_a_report_says_what_is_lost(host: Host, scene: NDArray[np.uint8]) -> Non
     assert len(entry["outputs"]["report"]["images"]) == 1
     [mask] = host.images(entry, "save")
     assert mask[: len(dark) // 4].min() == 255
-
-
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-
-
-def widgets_of(inputs: dict[str, Any]) -> list[str]:
-    return [name for name, (kind, *_) in inputs.items() if isinstance(kind, list) or kind in WIDGETS]
 
 
 def prompt_of(workflow: dict[str, Any], offered: dict[str, Any]) -> Graph:

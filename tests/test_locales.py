@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from comfyui_stub import loaded
+from comfyui_stub import hidden, loaded
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("de", "en", "es", "fr", "ja", "zh")
@@ -22,11 +22,13 @@ Definitions = dict[str, dict[str, Any]]
 
 
 def texts(schema: SimpleNamespace) -> dict[str, Any]:
-    """A node's texts in the form of ``nodeDefs.json``."""
+    """A node's texts in the form of ``nodeDefs.json``, without those of hidden inputs."""
     return {
         "display_name": schema.display_name,
         "description": schema.description,
-        "inputs": {part.id: {"name": part.display_name, "tooltip": part.tooltip} for part in schema.inputs},
+        "inputs": {
+            part.id: {"name": part.display_name, "tooltip": part.tooltip} for part in schema.inputs if not hidden(part)
+        },
         "outputs": {
             str(place): {"name": part.display_name, "tooltip": part.tooltip}
             for place, part in enumerate(schema.outputs)
@@ -70,7 +72,7 @@ def test_what_needs_the_papers_network_says_so(language: str) -> None:
     explained = loader["inputs"]["weights"]["tooltip"]
     assert "bundled" in explained and "paper" in explained
     for level in range(1, 5):
-        tooltip = definitions["ExpCorr_Correct"]["inputs"][f"gain_{level}"]["tooltip"]
+        tooltip = definitions["ExpCorr_Settings"]["inputs"][f"gain_{level}"]["tooltip"]
         assert "paper" in tooltip and loader["display_name"] in tooltip
 
 

@@ -86,7 +86,7 @@ def core(image: Tensor) -> Tensor:
 
 
 def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
-    assert len(nodes) == 12
+    assert len(nodes) == 13
     for name, node in nodes.items():
         schema = node.define_schema()
         parameters = inspect.signature(node.execute).parameters
@@ -149,6 +149,35 @@ def test_band_gains_are_for_the_papers_network(nodes: dict[str, Any], photo: Ten
             run(nodes, "Correct", model=model, image=photo, **{f"gain_{level}": 1.5})
 
 
+def test_exposure_settings(nodes: dict[str, Any], photo: Tensor, shots: list[Tensor]) -> None:
+    """They count in all nodes that correct, instead of the hidden inputs; what does not fit the network is refused."""
+    [paper] = run(nodes, "LoadModel", weights="paper").values
+    gains = {f"gain_{level}": gain for level, gain in enumerate((1.5, 0.8, 1.1, 0.9), 1)}
+    [settings] = run(nodes, "Settings", working_size=128, mirror=False, **gains).values
+    used = Settings(gains=(1.5, 0.8, 1.1, 0.9), working_size=128, flip=False)
+    hidden = {"working_size": 256, "gain_2": 3.0}
+    result, *_ = run(nodes, "Correct", model=paper, image=photo, settings=settings, **hidden).values
+    corrector = Corrector.load("paper", dtype=paper.dtype)
+    assert (core(result) - corrector(core(photo), used)).abs().max() < 1e-5
+    result, _ = run(nodes, "CorrectFrames", model=paper, image=photo, settings=settings, working_size=256).values
+    [wanted] = SequenceCorrector(corrector, used)(core(photo))
+    assert (core(result) - wanted).abs().max() < 1e-5
+    video = VideoFromComponents(SimpleNamespace(images=photo, audio=None, frame_rate=Fraction(25)))
+    [made] = run(nodes, "CorrectVideo", model=paper, video=video, settings=settings).values
+    assert torch.equal(made.get_components().images, result)
+    [result], _ = in_series(nodes, [photo], model=[paper], settings=[settings]).values
+    assert (core(result) - corrector(core(photo), used)).abs().max() < 1e-5
+    [model] = run(nodes, "LoadModel").values
+    inputs: dict[str, dict[str, Any]] = {
+        "Correct": {"image": photo}, "CorrectFrames": {"image": photo}, "CorrectVideo": {"video": video}
+    }  # fmt: skip
+    for name, given in inputs.items():
+        with pytest.raises(ValueError, match=r"^band gains need the paper's network"):
+            run(nodes, name, model=model, settings=settings, **given)
+    with pytest.raises(ValueError, match=r"^band gains need the paper's network"):
+        in_series(nodes, shots, settings=[settings])
+
+
 def test_weights_to_choose(nodes: dict[str, Any]) -> None:
     """The bundled networks, the default first, then the safetensors files of the models folder."""
     choice = nodes["ExpCorr_LoadModel"].define_schema().inputs[0]
@@ -200,6 +229,47 @@ def test_a_report(nodes: dict[str, Any], photo: Tensor) -> None:
     assert text.count(" % sure)") == 2
     assert output.ui["text"] == (text.splitlines()[0],)
     assert isinstance(error, float)
+
+
+def test_a_report_of_a_correction_needs_no_network(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its strength, it says what the model says, which runs once for each image."""
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat((photo, (photo * 3).clamp(0, 1)))
+    runs: list[int] = []
+    once = Corrector.examine
+    monkeypatch.setattr(
+        sys.modules[type(model).__module__].Corrector, "examine", lambda *args: runs.append(1) or once(*args)
+    )
+    *_, error, text, before, after = run(nodes, "ExposureReport", image=batch, model=model).values
+    assert len(runs) == 2
+    assert " % sure)" in text
+    for strength in (0.3, 1, 1.7):
+        [_, correction, _] = run(nodes, "Correct", model=model, image=batch, strength=strength).values
+        runs.clear()
+        *_, same, told, first, second = run(nodes, "ExposureReport", image=batch, correction=correction).values
+        assert not runs
+        assert same == pytest.approx(error, abs=1e-4)
+        assert told == text
+        assert first == before
+        assert sum(abs(a - b) for a, b in zip(second, after, strict=True)) < 0.01 * sum(after)
+    with pytest.raises(ValueError, match=r"^the correction is for 2 frames, but 3 images were given"):
+        run(nodes, "ExposureReport", image=batch[[0, 0, 1]], correction=correction)
+
+
+def test_a_report_where_the_network_has_not_run(nodes: dict[str, Any], photo: Tensor) -> None:
+    """At strength 0, it needs a model; corrections of frames do not say how sure they are."""
+    [model] = run(nodes, "LoadModel").values
+    _, nothing, _ = run(nodes, "Correct", model=model, image=photo, strength=0).values
+    *_, error, text, _, after = run(nodes, "ExposureReport", image=photo, correction=nothing).values
+    assert (error, after) == (0, None)
+    assert "stops" not in text
+    *_, text, _, _ = run(nodes, "ExposureReport", image=photo, correction=nothing, model=model).values
+    assert " stops too dark (" in text
+    _, grids = run(nodes, "CorrectFrames", model=model, image=photo).values
+    *_, text, _, _ = run(nodes, "ExposureReport", image=photo, correction=grids).values
+    assert text.endswith(" stops too dark")
 
 
 def test_histograms_as_comfyui_takes_them(nodes: dict[str, Any], photo: Tensor) -> None:

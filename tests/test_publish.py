@@ -157,7 +157,7 @@ def test_onnx_files_go_with_the_weights(command: list[str], uploads: HubServer, 
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"model")
-    with pytest.raises(SystemExit, match=r"made lacks slice\.onnx; make them with: training/export\.py --onnx"):
+    with pytest.raises(SystemExit, match=r"made lacks slice\.onnx; export\.py WEIGHTS FOLDER --onnx makes them"):
         publish.main([*command, "--onnx", str(folder)])
     (folder / "slice.onnx").write_bytes(b"slice")
     (folder / "model_fp16.onnx").write_bytes(b"half")

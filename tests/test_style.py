@@ -57,6 +57,14 @@ def test_no_merge_was_left_half_done() -> None:
         assert not re.search(r"^(<{7}|>{7}) ", page.read_text("utf-8"), re.M), page
 
 
+def test_the_comfy_registry_reads_the_classifiers() -> None:
+    """Where it does not know one of the environments, it takes no GPU, and likewise no system."""
+    found = re.findall(
+        r'^    "((?:Environment|Operating System) :: .+)",$', (ROOT / "pyproject.toml").read_text(), re.M
+    )
+    assert found == ["Environment :: GPU :: NVIDIA CUDA", "Operating System :: OS Independent"]
+
+
 def test_layers_do_not_import_upwards() -> None:
     for path in sources():
         text = path.read_text()

@@ -268,9 +268,7 @@ def gather(args: argparse.Namespace, folder: Path) -> list[Path]:
     if args.onnx:
         missing = [name for name in ONNX if not (args.onnx / name).is_file()]
         if missing:
-            raise ValueError(
-                f"{args.onnx} lacks {' and '.join(missing)}; make them with: export.py WEIGHTS FOLDER --onnx"
-            )
+            raise ValueError(f"{args.onnx} lacks {' and '.join(missing)}; export.py WEIGHTS FOLDER --onnx makes them")
         (folder / "onnx").mkdir()
         for path in args.onnx.glob("*.onnx"):
             shutil.copy(path, folder / "onnx" / path.name)
