@@ -28,6 +28,7 @@ WANTED = {
     FUSION: ("exposure fusion", "tone", "HDR", "tone mapping", "bracketing", "merge exposures", "exposure bracketing"),
     SHIFT: ("EV", "stops", "exposure compensation"),
     REPORT: ("histogram", "clipping", "zebra"),
+    "Exposure Mask": ("exposure mask", "overexposed mask", "highlights mask", "inpaint highlights", "luminosity mask"),
     "Bilateral Upsample": ("guided upsampling",),
     "Laplacian Reconstruct": ("clarity", "local contrast", "frequency separation"),
 }  # fmt: skip

@@ -86,7 +86,7 @@ def core(image: Tensor) -> Tensor:
 
 
 def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
-    assert len(nodes) == 12
+    assert len(nodes) == 13
     for name, node in nodes.items():
         schema = node.define_schema()
         parameters = inspect.signature(node.execute).parameters
@@ -214,6 +214,17 @@ def test_histograms_as_comfyui_takes_them(nodes: dict[str, Any], photo: Tensor) 
     assert len(after) == 256
     mean = lambda counts: sum(value * count for value, count in enumerate(counts)) / sum(counts)
     assert mean(after) > mean(before) + 20
+
+
+def test_masks_of_what_is_lost(nodes: dict[str, Any], photo: Tensor) -> None:
+    """One for each image, also with alpha."""
+    photo[:, :30], photo[:, 60:] = 0, 1
+    under, over = run(nodes, "ExposureMask", image=torch.cat((photo, photo[..., :1]), -1).repeat(2, 1, 1, 1)).values
+    assert under.shape == over.shape == (2, 96, 120)
+    assert under[:, :30].min() == 1 and under[:, 60:].max() == 0
+    assert over[:, 60:].min() == 1 and over[:, :60].max() == 0
+    _, wide = run(nodes, "ExposureMask", image=photo, bright=0.1).values
+    assert 0 < wide[:, 30:60].mean() < 1
 
 
 def test_a_correction_as_a_curve(nodes: dict[str, Any], photo: Tensor) -> None:
