@@ -64,10 +64,8 @@ def test_soft_masks_are_1_where_light_is_lost_and_fade_out() -> None:
     """Where all channels are lost; light above white is not. Wider limits take in more."""
     values = torch.linspace(0, 1, 256).expand(1, 3, 1, 256)
     lost = clipped_shadows(values), clipped_highlights(values)
-    for masks in (
-        (under_exposed(values), over_exposed(values)),
-        (under_exposed(values, 0.5), over_exposed(values, 0.5)),
-    ):
+    wide = under_exposed(values, 0.5), over_exposed(values, 0.5)
+    for masks in ((under_exposed(values), over_exposed(values)), wide):
         for mask, clipped in zip(masks, lost, strict=True):
             assert torch.equal(mask == 1, clipped)
             assert mask.min() == 0
