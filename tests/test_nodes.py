@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import json
 import re
 import sys
 import weakref
@@ -107,6 +108,21 @@ def test_nodes_have_the_words_that_people_search_for(nodes: dict[str, Any]) -> N
     texts |= {schema.display_name: [schema.display_name, *schema.search_aliases] for schema in schemas}
     for query, name in WORDS.items():
         assert any(all(word in text.lower() for word in query.lower().split()) for text in texts[name]), query
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "example_workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_example_workflows_are_apps_whose_inputs_and_outputs_exist(path: Path) -> None:
+    """As ComfyUI's interface saves them: nodes with widgets as inputs, nodes as outputs."""
+    workflow = json.loads(path.read_text())
+    assert workflow["extra"]["linearMode"] is True
+    app = workflow["extra"]["linearData"]
+    widgets = {node["id"]: node.get("widgets_values_named") or {} for node in workflow["nodes"]}
+    for node, widget in app["inputs"]:
+        assert widget in widgets[node]
+    types = {node["id"]: node["type"] for node in workflow["nodes"]}
+    assert [types[node] for node in app["outputs"]] in (["SaveImage"], ["SaveVideo"])
+    assert types[app["inputs"][0][0]].startswith("Load")  # what a user chooses first
+    assert widgets[app["inputs"][0][0]]
 
 
 def test_the_documentation_lists_the_words() -> None:
