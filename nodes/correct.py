@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from comfy_api.latest import io
@@ -12,7 +12,7 @@ from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.settings import Settings
 from .curve import curve_of, curve_output
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs, working_size_input
-from .layout import before_and_after, each_frame, seen, with_preview
+from .layout import before_and_after, each_frame, seen, to_core, with_preview
 from .model import ExposureModel, model_input
 
 GridType = io.Custom("EXPCORR_GRID")
@@ -109,20 +109,40 @@ class ExposureCorrect(io.ComfyNode):
             flip=mirror,
         )
         corrector = model.corrector(working_size)
+        colours, _ = to_core(image)
+        at_once = model.frames_at_once(working_size)
+        run: dict[int, tuple[Tensor, Tensor]] = {}  # frames as the network sees them, and what it made of them
         grids: dict[int, BilateralGrid] = {}
         curve: list[object] = []
 
+        def network(index: int, shown: Tensor, step: Callable[[], None]) -> Iterator[Tensor]:
+            """A frame as the network sees it, and what it makes of it.
+
+            Those that follow run along, where the device takes several.
+            """
+            nonlocal at_once
+            if index not in run:
+                count, at_once = at_once, 1  # should memory run out, the second try is with this frame only
+                following = (seen(colours[k : k + 1]) for k in range(index + 1, min(index + count, len(image))))
+                small = torch.cat([corrector.reduce(part, settings) for part in (shown, *following)])
+                step()
+                corrected = corrector.correct_reduced(small, settings)
+                run.clear()
+                run.update(enumerate(zip(small.split(1), corrected.split(1), strict=True), index))
+                at_once = count
+            return (part.to(shown.device) for part in run[index])
+
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
-            small = corrector.reduce(seen(frame), settings)
-            step()
-            corrected = corrector.correct_reduced(small, settings)
+            shown = seen(frame)
+            small, corrected = network(index, shown, step)
             step()
             grid = corrector.fit(small, corrected, settings).blend(strength)
             grids[index] = grid.to("cpu")
             if index == 0:
                 curve[:] = curve_of(small, grid.slice(small))
             step()
-            grid.slice_beyond(frame, out)
+            slice_frame = grid.slice if shown is frame else grid.slice_beyond  # which would look for light once more
+            slice_frame(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
         correction = grids[0].having(torch.cat([grids[index].coefficients for index in range(len(image))]))

@@ -184,7 +184,7 @@ class ExposureMask(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ExpCorr_ExposureMask",
-            display_name="Exposure Mask",
+            display_name="Exposure Mask (Lost Highlights)",
             category="image/adjustments",
             description="Soft masks of what is lost in images, too dark or too bright: to inpaint a clipped sky, or to "
             "limit a change to shadows or highlights.",

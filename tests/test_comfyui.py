@@ -51,7 +51,7 @@ NODES = {
     "ExpCorr_ExposureShift": "Exposure Shift (EV Stops)",
     "ExpCorr_ExposureFusion": "Exposure Fusion (HDR Tone Mapping)",
     "ExpCorr_ExposureReport": "Exposure Report (Histogram)",
-    "ExpCorr_ExposureMask": "Exposure Mask",
+    "ExpCorr_ExposureMask": "Exposure Mask (Lost Highlights)",
 }
 CORRECT_DEFAULTS = {
     "strength": 1.0, "fusion": False, "stretch": 0.0, "gain_1": 1.0, "gain_2": 1.0, "gain_3": 1.0, "gain_4": 1.0,

@@ -677,6 +677,45 @@ def test_images_on_another_device(
         assert torch.allclose(got[1].coefficients, wanted[1].coefficients, atol=1e-4)
 
 
+def test_frames_that_the_network_takes_together(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as half of the free memory holds, on a device that is not the CPU."""
+    [model] = run(nodes, "LoadModel").values
+    assert model.frames_at_once(512) == 1
+    monkeypatch.setattr(model.patcher, "load_device", torch.device("cuda"))
+    for free, size, count in ((2**40, 512, 16), (2**28, 512, 2), (2**28, 256, 10), (0, 512, 1)):
+        monkeypatch.setattr("comfy.model_management.get_free_memory", {torch.device("cuda"): free}.get)
+        assert model.frames_at_once(size) == count
+
+
+@pytest.mark.parametrize(("together", "runs"), [(16, [5]), (2, [2, 2, 1]), (1, [1] * 5)])
+def test_frames_run_together_with_the_same_results(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, together: int, runs: list[int]
+) -> None:
+    """One by one where memory runs out nevertheless; images on that device or not."""
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat([photo * (0.5 + place / 10) for place in range(5)])
+    wanted = run(nodes, "Correct", model=model, image=batch).values
+    monkeypatch.setattr(type(model), "frames_at_once", lambda model, size: together)
+    original, counts, most = model.patcher.model.find, [], 16
+
+    def find(image: Tensor, *options: Any) -> Any:
+        counts.append(len(image))
+        if len(image) > most:
+            raise torch.OutOfMemoryError("full")
+        return original(image, *options)
+
+    monkeypatch.setattr(model.patcher.model, "find", find)
+    for limit, expected in ((16, runs), (1, runs[: runs[0] > 1] + [1] * 5)):
+        most = limit
+        for there in (False, True):
+            counts.clear()
+            with torch.inference_mode(), PretendDevice():  # as in ComfyUI
+                got = run(nodes, "Correct", model=model, image=Elsewhere(batch) if there else batch).values
+            assert counts == expected
+            assert (got[0] - wanted[0]).abs().max() < 1e-5
+            assert torch.allclose(got[1].coefficients, wanted[1].coefficients, atol=1e-4)
+
+
 def test_cancel_answers_within_a_frame(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Progress, "cancel_after", 2)
     with pytest.raises(Interrupted):
