@@ -289,6 +289,26 @@ def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: 
     assert torch.equal(shown, torch.cat((photo, photo), 2))
 
 
+def test_previews_of_large_photos_look_at_a_part_of_them(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And show about the same: filtering all of 12 megapixels takes as long as correcting them."""
+    large = torch.nn.functional.interpolate(core(photo), (2400, 3000), mode="bilinear").permute(0, 2, 3, 1)
+    layout = sys.modules[nodes["ExpCorr_Correct"].__module__.removesuffix("correct") + "layout"]
+    original, sides = layout.reduce_to, []
+
+    def reduce_to(image: Tensor, side: int) -> Tensor:
+        sides.append(max(image.shape))
+        return original(image, side)
+
+    monkeypatch.setattr(layout, "reduce_to", reduce_to)
+    shown = run(nodes, "Correct", model=None, image=large, strength=0).ui.image
+    assert len(sides) == 2
+    assert max(sides) <= 3000 / 2
+    assert max(shown.shape[1:3]) == 2 * 512
+    assert (core(shown[:, :, :512]) - original(core(large), 512)).abs().mean() < 0.01
+
+
 def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
     [model] = run(nodes, "LoadModel").values
     rgba = torch.cat((photo, torch.rand_like(photo[..., :1])), -1).repeat(3, 1, 1, 1).half()
