@@ -4,7 +4,8 @@
 
 In ComfyUI's own environment. The node runs as ComfyUI runs it: the pack imported as ComfyUI does, in inference mode,
 with its preview. Processor time, which other programs disturb less, is reported beside the time on the clock, and
-decides; memory is the peak beyond the input, in a process for each. The core gets all frames in one call.
+decides; memory is the peak beyond the input, in a process for each. The core
+gets frame by frame, which is faster than all in one call.
 """
 
 from __future__ import annotations
@@ -69,8 +70,11 @@ def works() -> dict[str, Callable[[Tensor], Tensor]]:
         return result
 
     def core(image: Tensor) -> Tensor:
-        corrected: Tensor = corrector(image.permute(0, 3, 1, 2))
-        return corrected.permute(0, 2, 3, 1)
+        result = torch.empty_like(image)
+        frames, made = (batch.permute(0, 3, 1, 2).split(1) for batch in (image, result))
+        for frame, out in zip(frames, made, strict=True):
+            corrector.estimate(frame).slice(frame, out)
+        return result
 
     return {"core": core, "node": node}
 
