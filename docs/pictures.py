@@ -30,8 +30,8 @@ from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector
 from expcorr_core.image.colour import linear_to_srgb, srgb_to_linear
 from expcorr_core.image.exposure import CameraCurve, gain_exposure, shift_exposure
-from expcorr_core.image.masking import limit_change
-from expcorr_core.image.report import histogram_picture
+from expcorr_core.image.masking import limit_change, soften
+from expcorr_core.image.report import histogram_picture, over_exposed
 from expcorr_core.image.resize import reduce_to
 from expcorr_core.method.pyramid import laplacian_pyramid, reconstruct, scale_bands
 from expcorr_core.photos.photo import Photo
@@ -290,6 +290,9 @@ def workflow_pictures(corrector: Corrector) -> None:
     details = reconstruct(scale_bands(bands, [1.5, 1.5, 1.3, 1.1, 1])).clamp(0, 1)
     small = reduce_to(photos["astronaut"], 256)
     screened = BilateralGrid.fit_reduced(small, 1 - (1 - small) ** 2).slice(photos["astronaut"])
+    # The mask, in magenta; what will be painted there nobody knows.
+    lost = soften(F.max_pool2d(over_exposed(photos["cat"])[:, None], 5, 1, 2), 3)
+    marked = torch.lerp(photos["cat"], torch.tensor([0.9, 0.1, 0.7]).reshape(1, 3, 1, 1), lost)
     pictures = {
         "Auto Exposure": picture("coffee", corrected["coffee"]),
         "Auto Exposure - Folder of Photos": folder,
@@ -298,6 +301,7 @@ def workflow_pictures(corrector: Corrector) -> None:
         "Auto Exposure - Video": film(picture("astronaut", corrected["astronaut"])),
         "Exposure Tools - Local Details": picture("cat", details),
         "Exposure Tools - Full Size": picture("astronaut", screened),
+        "Exposure Tools - Lost Highlights": picture("cat", marked),
     }
     for name, shown in pictures.items():
         shown.save(ROOT / "example_workflows" / f"{name}.jpg", quality=QUALITY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from ..expcorr_core.settings import WORKING_SIZE, Settings
 from .correction import Correction, GridType, check_number, grid_of
 from .curve import curve_of, curve_output
 from .inputs import SOFTNESS, change_inputs, factor, mask_inputs
-from .layout import before_and_after, each_frame, seen, with_preview
+from .layout import before_and_after, each_frame, seen, to_core, with_preview
 from .model import ExposureModel, model_input
 from .settings import completed, gain_inputs, hidden, mirror_input, settings_input, settings_of, working_size_input
 
@@ -78,22 +79,43 @@ class ExposureCorrect(io.ComfyNode):
         chosen = settings or settings_of((gain_1, gain_2, gain_3, gain_4), working_size, mirror)
         used = completed(chosen, model, strength, fusion, stretch)
         corrector = model.corrector(used.working_size)
+        colours, _ = to_core(image)
+        at_once = model.frames_at_once(used.working_size)
+        run: dict[int, tuple[Tensor, Tensor, float | None]] = {}  # what the network saw, made, and thinks
         grids: dict[int, BilateralGrid] = {}
         judged: dict[int, float | None] = {}
         curve: list[object] = []
 
+        def network(index: int, shown: Tensor, step: Callable[[], None]) -> tuple[Tensor, Tensor, float | None]:
+            """A frame as the network sees it, what it makes of it, and how surely it is well exposed.
+
+            Those that follow run along, where the device takes several.
+            """
+            nonlocal at_once
+            if index not in run:
+                count, at_once = at_once, 1  # should memory run out, the second try is with this frame only
+                following = (seen(colours[k : k + 1]) for k in range(index + 1, min(index + count, len(image))))
+                small = torch.cat([corrector.reduce(part, used) for part in (shown, *following)])
+                step()
+                found = corrector.examine(small, used)
+                sure = [None] * len(small) if found.well_exposed is None else found.well_exposed.tolist()
+                run.clear()
+                run.update(enumerate(zip(small.split(1), found.corrected.split(1), sure, strict=True), index))
+                at_once = count
+            small, corrected, judgement = run[index]
+            return small.to(shown.device), corrected.to(shown.device), judgement
+
         def correct(index: int, frame: Tensor, out: Tensor, step: Callable[[], None]) -> None:
-            small = corrector.reduce(seen(frame), used)
+            shown = seen(frame)
+            small, corrected, judged[index] = network(index, shown, step)
             step()
-            found = corrector.examine(small, used)
-            step()
-            grid = corrector.fit(small, found.corrected, used).blend(strength)
+            grid = corrector.fit(small, corrected, used).blend(strength)
             grids[index] = grid.to("cpu")
-            judged[index] = None if found.well_exposed is None else float(found.well_exposed)
             if index == 0:
                 curve[:] = curve_of(small, grid.slice(small))
             step()
-            grid.slice_beyond(frame, out)
+            slice_frame = grid.slice if shown is frame else grid.slice_beyond  # which would look for light once more
+            slice_frame(frame, out)
 
         result = each_frame(image, correct, mask, softness, steps=4)
         order = range(len(image))

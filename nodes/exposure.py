@@ -1,4 +1,4 @@
-"""Exposure Shift, Exposure Fusion and Exposure Report."""
+"""Exposure Shift, Exposure Fusion, Exposure Report and Exposure Mask."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from ..expcorr_core.bilateral.grid import BilateralGrid
 from ..expcorr_core.image.exposure import gain_exposure, shift_exposure
 from ..expcorr_core.image.report import (
+    BRIGHT,
+    DIM,
     above_white,
     clipped_highlights,
     clipped_shadows,
@@ -20,6 +22,8 @@ from ..expcorr_core.image.report import (
     exposure_in_words,
     histogram,
     histogram_picture,
+    over_exposed,
+    under_exposed,
 )
 from ..expcorr_core.image.resize import reduce_to
 from ..expcorr_core.method.fusion import fuse_exposures
@@ -202,6 +206,67 @@ def _of_model(model: ExposureModel) -> Found:
         return corrector.fit(small, examined.corrected, settings), None if judged is None else float(judged)
 
     return found
+
+
+class ExposureMask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExpCorr_ExposureMask",
+            display_name="Exposure Mask (Lost Highlights)",
+            category="image/adjustments",
+            description="Soft masks of what is lost in images, too dark or too bright: to inpaint a clipped sky, or to "
+            "limit a change to shadows or highlights.",
+            search_aliases=[
+                "clipped highlights mask", "blown highlights mask", "overexposed mask", "underexposed mask",
+                "highlights mask", "shadows mask", "luminosity mask", "inpaint lost highlights", "sky mask",
+            ],
+            inputs=[
+                io.Image.Input("image", display_name="image", tooltip="Images of any size."),
+                io.Float.Input(
+                    "dark",
+                    default=DIM,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    display_name="under up to",
+                    tooltip="Value of the brightest channel at which the mask of shadows ends, 0 is black and 1 white. "
+                    "Higher takes in more.",
+                    advanced=True,
+                ),
+                io.Float.Input(
+                    "bright",
+                    default=BRIGHT,
+                    min=0.0,
+                    max=0.99,
+                    step=0.01,
+                    display_name="over from",
+                    tooltip="Value of the darkest channel at which the mask of highlights begins, 0 is black and 1 "
+                    "white. Lower takes in more.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Mask.Output(
+                    display_name="under-exposed", tooltip="White where all channels are black, fading out around it."
+                ),
+                io.Mask.Output(
+                    display_name="over-exposed",
+                    tooltip="White where all channels are clipped to white, fading out around it.",
+                ),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image: Tensor, dark: float, bright: float) -> io.NodeOutput:
+        colours, _ = to_core(image)
+        device = comfy.model_management.intermediate_device()
+        under, over = (torch.empty(image.shape[:3], device=device) for _ in range(2))
+        step = Steps(len(image))
+        for index, frame in enumerate(torch.split(colours, 1)):
+            under[index], over[index] = under_exposed(frame, dark)[0], over_exposed(frame, bright)[0]
+            step()
+        return io.NodeOutput(under, over)
 
 
 def _histogram_outputs() -> list[io.Output]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .correct import ApplyCorrection, ExposureCorrect
-from .exposure import ExposureFusion, ExposureReport, ExposureShift
+from .exposure import ExposureFusion, ExposureMask, ExposureReport, ExposureShift
 from .model import LoadExposureModel, register_folder
 from .pyramid import LaplacianDecompose, LaplacianReconstruct
 from .series import CorrectSeries
@@ -33,4 +33,5 @@ class ExposureCorrectionExtension(ComfyExtension):
             ExposureShift,
             ExposureFusion,
             ExposureReport,
+            ExposureMask,
         ]

@@ -24,6 +24,9 @@ BUNDLED = {"bundled": "default", "paper": "paper"}  # by the name in the node
 # applied.
 WORKING_BYTES_PER_PIXEL = {ExposureNetwork: 1024, GlobalNetwork: 192}
 
+AT_ONCE = 16  # frames at most that the network runs on together
+SHARE = 0.5  # of the free memory, at most, that they may take
+
 ExposureModelType = io.Custom("EXPCORR_MODEL")
 
 
@@ -58,6 +61,14 @@ class ExposureModel:
         required = working_size**2 * self.working_bytes
         comfy.model_management.load_models_gpu([self.patcher], memory_required=required)
         return Corrector(self.patcher.model, device=self.patcher.load_device, dtype=self.dtype)
+
+    def frames_at_once(self, working_size: int) -> int:
+        """How many frames the network may run on together: one on the CPU, where more save no time."""
+        device = self.patcher.load_device
+        if device.type == "cpu":
+            return 1
+        free = SHARE * comfy.model_management.get_free_memory(device)
+        return max(1, min(AT_ONCE, int(free / (working_size**2 * self.working_bytes))))
 
 
 def register_folder() -> None:

@@ -27,6 +27,7 @@ from video_files import make_video
 ROOT = Path(__file__).parent.parent
 PACK = "exposure-correction"  # the folder's name in custom_nodes
 WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path: path.stem)
+PAINTED = "Exposure Tools - Lost Highlights"  # the workflow that needs a checkpoint of the user's
 COMFYUI = os.environ.get("COMFYUI_PATH")
 START_SECONDS = 300
 RUN_SECONDS, CANCEL_SECONDS = 600, 60  # far more than a graph, and the step that it is interrupted in, should take

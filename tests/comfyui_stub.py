@@ -133,6 +133,7 @@ def stand_in(models: Path, oldest: bool = False) -> dict[str, ModuleType]:
         "comfy.model_management",
         get_torch_device=lambda: cpu,
         unet_offload_device=lambda: cpu,
+        get_free_memory=lambda device: 2**30,
         should_use_fp16=lambda device: False,
         intermediate_device=lambda: cpu,
         intermediate_dtype=lambda: torch.float32,

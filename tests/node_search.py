@@ -8,6 +8,7 @@ from __future__ import annotations
 CORRECT, VIDEO, FUSION = "Exposure Correct", "Exposure Correct (Video)", "Exposure Fusion (HDR Tone Mapping)"
 SERIES = "Exposure Correct (Series)"
 SHIFT, REPORT = "Exposure Shift (EV Stops)", "Exposure Report (Histogram)"
+MASK = "Exposure Mask (Lost Highlights)"
 PLACES = 2
 WANTED = {
     "Auto Exposure": ("auto exposure",),  # a blueprint
@@ -28,6 +29,7 @@ WANTED = {
     FUSION: ("exposure fusion", "tone", "HDR", "tone mapping", "bracketing", "merge exposures", "exposure bracketing"),
     SHIFT: ("EV", "stops", "exposure compensation"),
     REPORT: ("histogram", "clipping", "zebra"),
+    MASK: ("exposure mask", "overexposed mask", "highlights mask", "inpaint highlights", "luminosity mask"),
     "Bilateral Upsample": ("guided upsampling",),
     "Laplacian Reconstruct": ("clarity", "local contrast", "frequency separation"),
 }  # fmt: skip

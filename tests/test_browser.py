@@ -16,7 +16,7 @@ import browser
 import comfyui_host
 import pytest
 from browser import in_browser
-from comfyui_host import PACK, ROOT, WORKFLOWS, Host
+from comfyui_host import PAINTED, ROOT, WORKFLOWS, Host
 from node_search import PLACES, WORDS
 
 SHOWING = (
@@ -35,8 +35,8 @@ def seen(host: Host) -> dict[str, Any]:
     return in_browser(
         "browser.mjs",
         host,
-        pack=PACK,
         workflows=[path.stem for path in WORKFLOWS],
+        unrun=[PAINTED],
         help={"workflow": WORKFLOWS[0].stem, "node": "ExpCorr_Correct", "words": first_words("ExpCorr_Correct")},
     )
 
@@ -55,7 +55,23 @@ def test_workflow_opens_and_runs(seen: dict[str, Any], path: Path) -> None:
     nodes = {str(node["id"]): node["type"] for node in json.loads(path.read_text())["nodes"]}
     assert graph["images"].keys() == nodes.keys()
     for node, kind in nodes.items():
-        assert (graph["images"][node] > 0) == (kind in SHOWING), kind
+        shows = kind == "LoadImage" if path.stem == PAINTED else kind in SHOWING
+        assert (graph["images"][node] > 0) == shows, kind
+
+
+def test_workflows_open_as_apps(host: Host) -> None:
+    """With the inputs that they name, and show what is saved after a run."""
+    host.put_examples()
+    seen = in_browser("browser_apps.mjs", host, workflows={path.stem: path.stem != PAINTED for path in WORKFLOWS})
+    for path in WORKFLOWS:
+        workflow = json.loads(path.read_text())
+        app = workflow["extra"]["linearData"]
+        assert seen[path.stem]["inputs"] == [[str(node), widget] for node, widget in app["inputs"]]
+        [end] = [node for node in workflow["nodes"] if node["id"] in app["outputs"]]
+        name = Path(end["widgets_values_named"]["filename_prefix"]).name
+        files = seen[path.stem]["files"]
+        assert bool(files) == (path.stem != PAINTED)
+        assert all(file.startswith(name) for file in files)
 
 
 def test_exposure_finds_all_templates(seen: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ import comfyui_host
 import numpy as np
 import pytest
 import torch
-from comfyui_host import PACK, ROOT, WORKFLOWS, Graph, Host, inputs_of, widgets_of
+from comfyui_host import PACK, PAINTED, ROOT, WORKFLOWS, Graph, Host, inputs_of, widgets_of
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from video_files import make_video, pictures, sound
 
 from expcorr_core import cli
@@ -52,6 +52,7 @@ NODES = {
     "ExpCorr_ExposureShift": "Exposure Shift (EV Stops)",
     "ExpCorr_ExposureFusion": "Exposure Fusion (HDR Tone Mapping)",
     "ExpCorr_ExposureReport": "Exposure Report (Histogram)",
+    "ExpCorr_ExposureMask": "Exposure Mask (Lost Highlights)",
 }
 CORRECT_DEFAULTS = {"strength": 1.0, "fusion": False, "stretch": 0.0}
 UPSAMPLE_DEFAULTS = {"strength": 1.0, "grid_size": 22, "grid_depth": 8}
@@ -501,7 +502,7 @@ def by_the_core(name: str, host: Host, entry: dict[str, Any]) -> list[tuple[torc
             return []  # a video
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in WORKFLOWS if path.stem != PAINTED], ids=lambda path: path.stem)
 def test_example_workflows_run(host: Host, path: Path) -> None:
     """And give the same results as the core; Compare Images shows the photo and what is saved of it."""
     host.put_examples()
@@ -525,6 +526,28 @@ def test_example_workflows_run(host: Host, path: Path) -> None:
         expected = [(image, allowed) for image, shown, allowed in wanted if shown == node]
         for got, (image, allowed) in zip(host.images(entry, node), expected, strict=True):
             assert np.abs(got[..., :3] - pixels(image)).max() <= allowed
+
+
+def test_lost_highlights_are_masked_and_painted(host: Host) -> None:
+    """Without a checkpoint, ComfyUI asks for it only, and shows the mask; a negative stands in for what is painted."""
+    host.put_examples()
+    [path] = [path for path in WORKFLOWS if path.stem == PAINTED]
+    graph = prompt_of(json.loads(path.read_text()), host.get("/object_info"))
+    reply = json.loads(host.post("/prompt", {"prompt": graph}))
+    assert list(reply["node_errors"]) == ["10"]
+    assert [error["details"].partition(":")[0] for error in reply["node_errors"]["10"]["errors"]] == ["ckpt_name"]
+    [shown] = host.images(host.wait(reply["prompt_id"]), "9")
+    painted = {name: graph[name] for name in ("2", "3", "4", "5", "6", "7", "8", "9", "18", "20")}
+    [got] = host.saved(painted | graph_of(**{"17": ("ImageInvert", {"image": ["3", 0]})}), "20")
+    photo = np.array(Image.open(ROOT / "examples" / "cat_over.jpg"))
+    mask = np.array(Image.fromarray(shown[..., 0]).resize(photo.shape[1::-1], Image.Resampling.BOX))
+    lost = photo.min(2) >= 254
+    assert lost.any()
+    assert mask[lost].mean() > 250
+    around = np.array(Image.fromarray(mask).filter(ImageFilter.MaxFilter(9)))  # what 8 bits show of the soft mask
+    assert (around == 0).mean() > 0.5
+    assert np.array_equal(got[around == 0], photo[around == 0])
+    assert got[lost].mean() < 30
 
 
 def test_example_workflows_set_every_widget(host: Host) -> None:

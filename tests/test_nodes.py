@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import json
 import re
 import sys
 import weakref
@@ -107,6 +108,21 @@ def test_nodes_have_the_words_that_people_search_for(nodes: dict[str, Any]) -> N
     texts |= {schema.display_name: [schema.display_name, *schema.search_aliases] for schema in schemas}
     for query, name in WORDS.items():
         assert any(all(word in text.lower() for word in query.lower().split()) for text in texts[name]), query
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "example_workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_example_workflows_are_apps_whose_inputs_and_outputs_exist(path: Path) -> None:
+    """As ComfyUI's interface saves them: nodes with widgets as inputs, nodes as outputs."""
+    workflow = json.loads(path.read_text())
+    assert workflow["extra"]["linearMode"] is True
+    app = workflow["extra"]["linearData"]
+    widgets = {node["id"]: node.get("widgets_values_named") or {} for node in workflow["nodes"]}
+    for node, widget in app["inputs"]:
+        assert widget in widgets[node]
+    types = {node["id"]: node["type"] for node in workflow["nodes"]}
+    assert [types[node] for node in app["outputs"]] in (["SaveImage"], ["SaveVideo"])
+    assert types[app["inputs"][0][0]].startswith("Load")  # what a user chooses first
+    assert widgets[app["inputs"][0][0]]
 
 
 def test_the_documentation_lists_the_words() -> None:
@@ -286,6 +302,17 @@ def test_histograms_as_comfyui_takes_them(nodes: dict[str, Any], photo: Tensor) 
     assert mean(after) > mean(before) + 20
 
 
+def test_masks_of_what_is_lost(nodes: dict[str, Any], photo: Tensor) -> None:
+    """One for each image, also with alpha."""
+    photo[:, :30], photo[:, 60:] = 0, 1
+    under, over = run(nodes, "ExposureMask", image=torch.cat((photo, photo[..., :1]), -1).repeat(2, 1, 1, 1)).values
+    assert under.shape == over.shape == (2, 96, 120)
+    assert under[:, :30].min() == 1 and under[:, 60:].max() == 0
+    assert over[:, 60:].min() == 1 and over[:, :60].max() == 0
+    _, wide = run(nodes, "ExposureMask", image=photo, bright=0.1).values
+    assert 0 < wide[:, 30:60].mean() < 1
+
+
 def test_a_correction_as_a_curve(nodes: dict[str, Any], photo: Tensor) -> None:
     """The first photo's, with the strength; without any, the straight line."""
     [model] = run(nodes, "LoadModel").values
@@ -330,6 +357,26 @@ def test_neutral_settings_show_what_is_given_back(nodes: dict[str, Any], photo: 
     """Not the pictures of an earlier strength."""
     shown = run(nodes, name, model=None, image=photo, strength=0).ui.image
     assert torch.equal(shown, torch.cat((photo, photo), 2))
+
+
+def test_previews_of_large_photos_look_at_a_part_of_them(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And show about the same: filtering all of 12 megapixels takes as long as correcting them."""
+    large = torch.nn.functional.interpolate(core(photo), (2400, 3000), mode="bilinear").permute(0, 2, 3, 1)
+    layout = sys.modules[nodes["ExpCorr_Correct"].__module__.removesuffix("correct") + "layout"]
+    original, sides = layout.reduce_to, []
+
+    def reduce_to(image: Tensor, side: int) -> Tensor:
+        sides.append(max(image.shape))
+        return original(image, side)
+
+    monkeypatch.setattr(layout, "reduce_to", reduce_to)
+    shown = run(nodes, "Correct", model=None, image=large, strength=0).ui.image
+    assert len(sides) == 2
+    assert max(sides) <= 3000 / 2
+    assert max(shown.shape[1:3]) == 2 * 512
+    assert (core(shown[:, :, :512]) - original(core(large), 512)).abs().mean() < 0.01
 
 
 def test_alpha_half_precision_and_batches(nodes: dict[str, Any], photo: Tensor) -> None:
@@ -718,6 +765,45 @@ def test_images_on_another_device(
     if name in ("Correct", "CorrectFrames"):
         assert len(got[1].coefficients) == 2  # one an image, though one was found twice
         assert torch.allclose(got[1].coefficients, wanted[1].coefficients, atol=1e-4)
+
+
+def test_frames_that_the_network_takes_together(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as half of the free memory holds, on a device that is not the CPU."""
+    [model] = run(nodes, "LoadModel").values
+    assert model.frames_at_once(512) == 1
+    monkeypatch.setattr(model.patcher, "load_device", torch.device("cuda"))
+    for free, size, count in ((2**40, 512, 16), (2**28, 512, 2), (2**28, 256, 10), (0, 512, 1)):
+        monkeypatch.setattr("comfy.model_management.get_free_memory", {torch.device("cuda"): free}.get)
+        assert model.frames_at_once(size) == count
+
+
+@pytest.mark.parametrize(("together", "runs"), [(16, [5]), (2, [2, 2, 1]), (1, [1] * 5)])
+def test_frames_run_together_with_the_same_results(
+    nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch, together: int, runs: list[int]
+) -> None:
+    """One by one where memory runs out nevertheless; images on that device or not."""
+    [model] = run(nodes, "LoadModel").values
+    batch = torch.cat([photo * (0.5 + place / 10) for place in range(5)])
+    wanted = run(nodes, "Correct", model=model, image=batch).values
+    monkeypatch.setattr(type(model), "frames_at_once", lambda model, size: together)
+    original, counts, most = model.patcher.model.find, [], 16
+
+    def find(image: Tensor, *options: Any) -> Any:
+        counts.append(len(image))
+        if len(image) > most:
+            raise torch.OutOfMemoryError("full")
+        return original(image, *options)
+
+    monkeypatch.setattr(model.patcher.model, "find", find)
+    for limit, expected in ((16, runs), (1, runs[: runs[0] > 1] + [1] * 5)):
+        most = limit
+        for there in (False, True):
+            counts.clear()
+            with torch.inference_mode(), PretendDevice():  # as in ComfyUI
+                got = run(nodes, "Correct", model=model, image=Elsewhere(batch) if there else batch).values
+            assert counts == expected
+            assert (got[0] - wanted[0]).abs().max() < 1e-5
+            assert torch.allclose(got[1].coefficients, wanted[1].coefficients, atol=1e-4)
 
 
 def test_cancel_answers_within_a_frame(nodes: dict[str, Any], photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from expcorr_core.image.report import (
     clipped_shadows,
     exposure_error,
     histogram_picture,
+    over_exposed,
+    under_exposed,
 )
 
 
@@ -56,6 +58,32 @@ def test_lost_parts() -> None:
     image[:, 1, 0, 2] = 1
     assert clipped_shadows(image).tolist() == [[[True, False, False, False]]]
     assert clipped_highlights(image).tolist() == [[[False, False, True, False]]]
+
+
+def test_soft_masks_are_1_where_light_is_lost_and_fade_out() -> None:
+    """Where all channels are lost; light above white is not. Wider limits take in more."""
+    values = torch.linspace(0, 1, 256).expand(1, 3, 1, 256)
+    lost = clipped_shadows(values), clipped_highlights(values)
+    wide = under_exposed(values, 0.5), over_exposed(values, 0.5)
+    for masks in ((under_exposed(values), over_exposed(values)), wide):
+        for mask, clipped in zip(masks, lost, strict=True):
+            assert torch.equal(mask == 1, clipped)
+            assert mask.min() == 0
+            assert mask.diff().abs().amax() < 0.1  # no hard edge
+    assert wide[1][0, 0, 160] > 0.2
+    assert over_exposed(values)[0, 0, 160] == 0
+    red = torch.tensor([1.0, 0.2, 0.1]).reshape(1, 3, 1, 1)
+    assert (under_exposed(red).item(), over_exposed(red).item()) == (0, 0)
+    assert over_exposed(torch.tensor([2.0, 1.0, 1.0]).reshape(1, 3, 1, 1)).item() == 0
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.995, float("nan")])
+def test_limits_of_soft_masks_are_checked(value: float) -> None:
+    photo = torch.rand(1, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"start must be in 0\.\.0\.99, got"):
+        over_exposed(photo, value)
+    with pytest.raises(ValueError, match=r"up_to must be in 0\.01\.\.1, got"):
+        under_exposed(photo, value + 1.0 if value > 0 else value)
 
 
 def test_histogram_shows_each_channel_where_it_is() -> None:

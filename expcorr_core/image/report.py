@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .arrays import Image
 
 BLACK, WHITE = 1.5 / 255, 253.5 / 255  # 8-bit values up to 1 and from 254 count as lost
+DIM, BRIGHT = 0.05, 0.95  # where soft masks of lost shadows and highlights end
 ABOVE = 255.5 / 255  # more than rounding and resizing make of white
 
 
@@ -36,6 +37,44 @@ def clipped_highlights(image: Image) -> Image:
 def above_white(image: Tensor) -> Tensor:
     """Where a channel is above 1, light that is still there: ``(B, 3, H, W)`` to bool ``(B, H, W)``."""
     return image.amax(1) > ABOVE
+
+
+def under_exposed(image: Tensor, up_to: float = DIM) -> Tensor:
+    """A soft mask of lost shadows: 1 where they are :func:`clipped_shadows`, fading to 0 towards lighter values.
+
+    Args:
+        image: ``(B, 3, H, W)``, 0..1.
+        up_to: value of the brightest channel from which on the mask is 0, 0.01..1.
+
+    Returns:
+        ``(B, H, W)``, 0..1, in the image's type.
+
+    Raises:
+        ValueError: `up_to` is out of range.
+    """
+    if not 0.01 <= up_to <= 1:
+        raise ValueError(f"up_to must be in 0.01..1, got {up_to}")
+    return ((up_to - image.amax(1)) / (up_to - BLACK)).clamp(0, 1)
+
+
+def over_exposed(image: Tensor, start: float = BRIGHT) -> Tensor:
+    """A soft mask of lost highlights: 1 where all channels are clipped to white, fading to 0 towards darker values.
+
+    Where only some are clipped, as :func:`clipped_highlights` counts it, the others still hold the details.
+
+    Args:
+        image: ``(B, 3, H, W)``; where a channel is :func:`above_white`, the light is still there and the mask is 0.
+        start: value of the darkest channel up to which the mask is 0, 0..0.99.
+
+    Returns:
+        ``(B, H, W)``, 0..1, in the image's type.
+
+    Raises:
+        ValueError: `start` is out of range.
+    """
+    if not 0 <= start <= 0.99:
+        raise ValueError(f"start must be in 0..0.99, got {start}")
+    return ((image.amin(1) - start) / (WHITE - start)).clamp(0, 1).where(~above_white(image), 0)
 
 
 def exposure_error(image: Image, corrected: Image) -> Image:
