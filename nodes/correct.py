@@ -98,9 +98,10 @@ class ExposureCorrect(io.ComfyNode):
                 small = torch.cat([corrector.reduce(part, used) for part in (shown, *following)])
                 step()
                 found = corrector.examine(small, used)
-                sure = [None] * len(small) if found.well_exposed is None else found.well_exposed.tolist()
+                judgements = [None] * len(small) if found.well_exposed is None else map(float, found.well_exposed)
                 run.clear()
-                run.update(enumerate(zip(small.split(1), found.corrected.split(1), sure, strict=True), index))
+                parts = (torch.split(batch, 1) for batch in (small, found.corrected))
+                run.update(enumerate(zip(*parts, judgements, strict=True), index))
                 at_once = count
             small, corrected, judgement = run[index]
             return small.to(shown.device), corrected.to(shown.device), judgement

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..expcorr_core.bilateral.grid import DEFAULT_SIZE, FIT_SIZE, BilateralGrid
+from ..expcorr_core.bilateral.grid import FIT_SIZE, BilateralGrid
+from ..expcorr_core.bilateral.nodes import DEFAULT_SIZE
 from ..expcorr_core.image.resize import resize
 from .inputs import factor
 from .layout import ceiling, each_frame, to_core

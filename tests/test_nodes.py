@@ -87,7 +87,7 @@ def core(image: Tensor) -> Tensor:
 
 
 def test_schemas_match_what_is_executed(nodes: dict[str, Any]) -> None:
-    assert len(nodes) == 13
+    assert len(nodes) == 14
     for name, node in nodes.items():
         schema = node.define_schema()
         parameters = inspect.signature(node.execute).parameters
