@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..expcorr_core.image.arrays import empty_tensor
 from ..expcorr_core.image.masking import limit_change
 from ..expcorr_core.image.resize import reduce_to, resize
 
@@ -67,10 +68,10 @@ def new_image(shape: Sequence[int], alpha: Tensor | None = None) -> tuple[Tensor
         The IMAGE, and its colours ``(B, 3, H, W)``, a view.
     """
     batch, channels, height, width = shape
-    image = torch.empty(
+    image = empty_tensor(
         (batch, height, width, channels + (alpha is not None)),
-        device=comfy.model_management.intermediate_device(),
-        dtype=comfy.model_management.intermediate_dtype(),
+        comfy.model_management.intermediate_dtype(),
+        comfy.model_management.intermediate_device(),
     )
     if alpha is not None:
         image[..., channels:] = alpha

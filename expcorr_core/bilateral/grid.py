@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..image.arrays import Floats, array_of
+from ..image.arrays import Floats, array_of, empty_tensor
 from ..image.checks import NOT_FINITE, check_image, check_same_shape, check_shape
 from ..image.limits import Limits
 from ..image.resize import resize
@@ -211,12 +210,9 @@ class BilateralGrid:
 
 
 def _empty_like(image: Tensor) -> Tensor:
-    """An uninitialised tensor of the same shape, strides and type.
-
-    On CPUs it comes from NumPy, which asks Linux for huge pages: a large tensor is filled three times as fast there.
-    """
+    """An uninitialised tensor of the same shape, strides and type."""
     if image.device.type != "cpu":
         return torch.empty_like(image, requires_grad=False)
     layout = torch.empty_like(image, device="meta", requires_grad=False)
-    memory = torch.from_numpy(np.empty(layout.nbytes, np.uint8)).view(image.dtype)
+    memory = empty_tensor((layout.nbytes // image.dtype.itemsize,), image.dtype)
     return memory.as_strided(layout.shape, layout.stride())
