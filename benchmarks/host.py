@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from expcorr_core.corrector import Corrector
+from expcorr_core.image.arrays import empty_tensor
 
 from .memory import held
 
@@ -70,7 +71,7 @@ def works() -> dict[str, Callable[[Tensor], Tensor]]:
         return result
 
     def core(image: Tensor) -> Tensor:
-        result = torch.empty_like(image)
+        result = empty_tensor(image.shape, image.dtype)  # as the core's results are, where it makes them itself
         frames, made = (torch.split(batch.permute(0, 3, 1, 2), 1) for batch in (image, result))
         for frame, out in zip(frames, made, strict=True):
             corrector.estimate(frame).slice(frame, out)
