@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,18 +32,23 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def hosted(site: Path) -> Iterator[str]:
+    """The address of a folder of plain files, as a static host serves it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://localhost:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
 def page_times(site: Path, photo: Path, runs: int) -> list[dict[str, float]]:
     """Milliseconds ``opened`` and ``saved`` of each run."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://localhost:{server.server_port}/"
     script = ROOT / "web" / "app" / "test" / "time.mjs"
-    try:
-        done = subprocess.run(
-            ["node", script, address, photo, str(runs)], check=True, capture_output=True, text=True, cwd=script.parent
-        )
-    finally:
-        server.shutdown()
+    with hosted(site) as address:
+        command = ["node", str(script), address, str(photo), str(runs)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
     return list(json.loads(done.stdout)["times"])
 
 

@@ -30,7 +30,7 @@ def choose_runtime(name: str | None, weights: Path | None = None) -> str:
     Raises:
         UsageError: it is not installed, or neither is, or the weights are for the other.
     """
-    exported = weights is not None and weights.suffix.lower() == ".onnx"
+    exported = weights is not None and _is_exported(weights)
     if exported and name == TORCH:
         raise UsageError(f"PyTorch cannot read {weights}; leave --runtime out, or name a safetensors file")
     if exported:
@@ -45,6 +45,10 @@ def choose_runtime(name: str | None, weights: Path | None = None) -> str:
     if not _is_installed(name):
         raise UsageError(f"{_NAMES[name]} is not installed; pip install 'expcorr[{_EXTRAS[name]}]'")
     return name
+
+
+def _is_exported(weights: Path) -> bool:
+    return weights.suffix.lower() == ".onnx"
 
 
 def _is_installed(runtime: str) -> bool:
@@ -96,7 +100,7 @@ def _exported(weights: Path | None) -> Path | None:
 
     if weights is None or weights == weights_path():
         return None
-    if weights.suffix.lower() != ".onnx":
+    if not _is_exported(weights):
         raise UsageError(
             f"ONNX Runtime cannot read {weights}; export it (python training/export.py {weights} FOLDER --onnx) and "
             "name FOLDER/model_fp16.onnx, or use PyTorch: pip install 'expcorr[standalone]'"

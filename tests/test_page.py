@@ -14,10 +14,7 @@ import os
 import re
 import shutil
 import subprocess
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -25,6 +22,7 @@ import photo_files as make
 import pytest
 from PIL import Image
 
+from benchmarks.page import hosted
 from expcorr_core.cli import main
 from expcorr_core.photos.icc import DISPLAY_P3
 from expcorr_core.photos.reading import read_photo
@@ -48,13 +46,6 @@ MISSING = [reason for reason, part in NEEDED.items() if not part]
 SECONDS = 1200
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason="; ".join(MISSING))]
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Files of a folder."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -232,14 +223,11 @@ def test_the_interface(site: Path) -> None:
     """With a keyboard only, in six languages, at seven widths; axe finds nothing that shuts people out."""
     if not BROWSERS["chromium"]:
         pytest.skip("chromium is not installed, and CHROMIUM_PATH names none")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    command = ["node", str(APP / "test" / "ui.mjs"), f"http://localhost:{server.server_port}/"]
     environment = {**os.environ, "CHROMIUM_PATH": BROWSERS["chromium"]}
     environment.pop("SCREENSHOTS", None)  # which are of the other tests
-    result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    server.shutdown()
-    server.server_close()
+    with hosted(site) as address:
+        command = ["node", str(APP / "test" / "ui.mjs"), address]
+        result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,12 @@ from expcorr_core.bilateral.grid import BilateralGrid
 from expcorr_core.corrector import Corrector, limited
 from expcorr_core.ort.sessions import require_onnxruntime
 from expcorr_core.settings import Settings
+
+
+@cache
+def _session(path: Path) -> Any:
+    """A graph, loaded once for all photos."""
+    return require_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def largest_difference(folder: Path, name: str, corrector: Corrector, image: Tensor) -> int:
@@ -27,9 +35,8 @@ def largest_difference(folder: Path, name: str, corrector: Corrector, image: Ten
         The largest difference of the two 8-bit photos, 0..255.
     """
     settings = Settings()
-    session = require_onnxruntime().InferenceSession(folder / name, providers=["CPUExecutionProvider"])
     small = corrector.reduce(image, settings)
-    grid = torch.from_numpy(session.run(["grid"], {"photo": small.numpy()})[0])
+    grid = torch.from_numpy(_session(folder / name).run(["grid"], {"photo": small.numpy()})[0])
     results = [
         (made * 255).round().numpy().astype(np.int16)
         for made in (limited(BilateralGrid(grid), settings).slice(image), corrector(image, settings))

@@ -22,7 +22,6 @@ PROVIDERS = {
 }
 PACKAGES = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "openvino": "onnxruntime-openvino"}
 DEFAULT, FIT = "model_fp16.onnx", "fit.onnx"  # the bundled graphs
-SUFFIX = ".onnx"
 
 
 def require_onnxruntime() -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Refusal(Exception):
 
 
 @dataclass(kw_only=True)
-class Guarded:
+class Guarded(ABC):
     """The state of a running server.
 
     Attributes:
@@ -82,8 +83,9 @@ class Guarded:
     closing: bool = False
     active: int = 0
 
+    @abstractmethod
     def application(self) -> web.Application:
-        raise NotImplementedError
+        """What answers, by address."""
 
     @web.middleware
     async def _guarded(
