@@ -74,6 +74,19 @@ def test_white_stays_neutral_whatever_the_weights(seed: int) -> None:
     assert torch.allclose(white.amax(1), white.amin(1), atol=1e-5)
 
 
+@given(seed=st.integers(0, 1000))
+def test_white_is_not_darkened_where_a_photo_is_likely_well_exposed(seed: int) -> None:
+    network, image = network_at_random(seed), torch.rand(2, 3, 40, 30) * 0.9
+    network.well_exposed.weight.zero_()
+    network.well_exposed.bias.fill_(-5)
+    found, _ = network.find(image)
+    before = found.range[:, 1].view(-1, 1, 1, 1).expand(-1, 3, -1, -1)
+    darkened = found.apply(before)
+    network.well_exposed.bias.zero_()
+    found, _ = network.find(image)
+    assert torch.allclose(found.apply(before), torch.maximum(before, darkened), atol=1e-5)
+
+
 def test_statistics_are_those_of_the_photo_and_not_of_its_mirror_image() -> None:
     """One row more or less of a photo that is larger than the sampled grid changes them; mirroring must not."""
     generator = torch.Generator().manual_seed(0)

@@ -27,11 +27,14 @@ SMALL = 32  # side of the picture that the convolutions see
 KNOTS = 24  # increments of a curve
 OVERSHOOT = 0.01  # by which curves may leave 0..1 at both ends, so that the mix can reach them
 FLAT = (0.02, 0.04)  # a range up to the first is that of a blank frame, in which there is nothing to correct
-NEUTRAL = 8  # white stays neutral, and with this power of the smallest channel what is nearly white
+NEUTRAL = 5  # white gets its value, and with this power of the smallest channel what is nearly white
 DARKEST = 1e-4  # exponents are taken of values from here on
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
 WELL_EXPOSED = (0.8, 0.95)
+# From this confidence on its white is not darkened; at the second not at all. Over-exposed photos have to give it up, since
+# what they show as white was none.
+WHITE_STAYS = (0.25, 0.4)
 WELL_EXPOSED_PRIOR = -1.4  # logit of a fifth
 QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
 STATISTICS = 4 * len(QUANTILES) + 6 + 2 * BINS + 4
@@ -78,6 +81,7 @@ class ToneCurves(NamedTuple):
         exponent: ``(B,)``, of all values after that.
         curves: ``(B, 3, KNOTS + 1)``, increasing: values of R, G and B at evenly spaced places of 0..1.
         mix: ``(B, 3, 3)``, added to the curves' results: how much of each channel each channel gets.
+        white: ``(B,)``, how far white stays as bright as it was, 0..1.
         kept: ``(B,)``, share of the photo as it was, 0..1.
     """
 
@@ -85,6 +89,7 @@ class ToneCurves(NamedTuple):
     exponent: Tensor
     curves: Tensor
     mix: Tensor
+    white: Tensor
     kept: Tensor
 
     def apply(self, image: Tensor) -> Tensor:
@@ -98,8 +103,9 @@ class ToneCurves(NamedTuple):
         toned = torch.lerp(first, second, place - below)
         mixed = toned + torch.einsum("bij,bjhw->bihw", self.mix, toned)
         white = self.curves[..., -1] + torch.einsum("bij,bj->bi", self.mix, self.curves[..., -1])
-        lack = (white.amax(1, keepdim=True) - white)[..., None, None]  # of neutrality
-        mixed = mixed + lack * stretched.amin(1, keepdim=True) ** NEUTRAL
+        neutral = white.amax(1, keepdim=True)
+        wanted = neutral + self.white[:, None] * (self.range[:, 1:] - neutral).clamp_min(0)
+        mixed = mixed + (wanted - white)[..., None, None] * stretched.amin(1, keepdim=True) ** NEUTRAL
         return torch.lerp(mixed, image, kept)
 
 
@@ -185,8 +191,8 @@ class GlobalNetwork(nn.Module):
             values: the photos' statistics where they are known.
 
         Returns:
-            The change of each photo, in float32, with ``kept`` 0 but for blank frames; and ``(B,)`` how surely it is
-            well exposed, as a logit.
+            The change of each photo, in float32, with ``white`` 0, and ``kept`` 0 but for blank frames; and ``(B,)``
+            how surely it is well exposed, as a logit.
         """
         pixels = _sampled(image)
         values = photo_statistics(pixels) if values is None else values
@@ -202,11 +208,11 @@ class GlobalNetwork(nn.Module):
         curves = F.pad(increments.cumsum(2), (1, 0)) * (1 + 2 * OVERSHOOT) - OVERSHOOT
         mix = self.mix(summary).float().view(-1, 3, 3)
         exponent = self.exponent(summary).float().exp().flatten()
-        found = ToneCurves(bounds, exponent, curves, mix, blankness(values))
+        found = ToneCurves(bounds, exponent, curves, mix, torch.zeros_like(exponent), blankness(values))
         return found, self.well_exposed(summary).float().flatten()
 
     def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> tuple[ToneCurves, Tensor]:
-        """The change of each photo, of which well-exposed ones are left as they are.
+        """The change of each photo, of which well-exposed ones are left as they are, and likely ones keep their white.
 
         Args:
             image, dtype: as in :meth:`forward`.
@@ -222,10 +228,11 @@ class GlobalNetwork(nn.Module):
             mirrored, other = self.forward(image.flip(3), dtype, values)
             found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
             logit = (logit + other) / 2
-        first, last = WELL_EXPOSED
         probability = logit.sigmoid()
-        sure = ((probability - first) / (last - first)).clamp(0, 1)
-        return found._replace(kept=torch.maximum(found.kept, sure)), probability
+        kept, white = (
+            ((probability - first) / (last - first)).clamp(0, 1) for first, last in (WELL_EXPOSED, WHITE_STAYS)
+        )
+        return found._replace(white=white, kept=torch.maximum(found.kept, kept)), probability
 
     def parameter_count(self) -> int:
         """Number of trainable values."""
