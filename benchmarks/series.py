@@ -22,6 +22,7 @@ the hunting, as it was taken. Prints
 - the course of the light: by how many stops the median luminance differs from the reference's, at most and on average,
   apart from what is the same for all frames;
 - whether the time-lapse is recognised as one, by the order of its frames and by their times;
+- the same where EXIF tells the exposure of each frame;
 - whether a lasting change of 3 stops is smeared, without hunting: of the whole view, where the exposure follows three
   quarters at once (the sun comes out), or of half of the view (a lamp is switched on): how far results of the ten
   frames at each side of it are on the way to the other side, 0 for not at all, 0.5 for half-way.
@@ -51,7 +52,8 @@ from expcorr_core.image.colour import luma, srgb_to_linear
 from expcorr_core.image.motion import warp
 from expcorr_core.image.resize import reduce_to, resize
 from expcorr_core.photos.reading import find_photos, read_photo
-from expcorr_core.series.corrector import SeriesCorrector, plan
+from expcorr_core.series.corrector import Part, Seen, SeriesCorrector, plan
+from expcorr_core.series.shot import Shot
 from training.rendering.colour import to_srgb_light
 from training.rendering.radiance import read_radiance, views
 from training.scene_light import find_scenes as find_panoramas
@@ -263,27 +265,36 @@ def one_by_one(series: SeriesCorrector, lapse: Lapse, numbers: Sequence[int]) ->
     return Followed.of(corrector.estimate(lapse.frame(k), settings).slice(lapse.clean(k)) for k in shown)
 
 
-def as_series(series: SeriesCorrector, lapse: Lapse, numbers: Sequence[int]) -> tuple[Followed, list[bool]]:
-    """The results of some frames, and whether the time-lapse is recognised without and with times."""
-    count = len(lapse.exposures)
-    seen = [series.look(lapse.frame(index)) for index in tqdm(range(count), "looked at", leave=False)]
-    shots = [one.shot for one in seen]
-    parts = plan(shots)
-    timed = plan([replace(shot, taken=INTERVAL * index) for index, shot in enumerate(shots)])
+def looked_at(series: SeriesCorrector, lapse: Lapse) -> list[Seen]:
+    return [series.look(lapse.frame(k)) for k in tqdm(range(len(lapse.exposures)), "looked at", leave=False)]
 
+
+def as_series(
+    series: SeriesCorrector, lapse: Lapse, seen: Sequence[Seen], parts: Sequence[Part], numbers: Sequence[int]
+) -> Followed:
     def grid(index: int) -> BilateralGrid:
         small = series.corrector.reduce(lapse.frame(index), series.settings)
         return series.correction(seen[index], [seen[k] for k in parts[index].others], parts[index], small)[0]
 
     shown = tqdm(numbers, "as a series", leave=False)
-    followed = Followed.of(grid(index).slice(lapse.clean(index)) for index in shown)
-    return followed, [all(part.time_lapse and part.size == count for part in found) for found in (parts, timed)]
+    return Followed.of(grid(index).slice(lapse.clean(index)) for index in shown)
+
+
+def with_exif(shots: Sequence[Shot], lapse: Lapse) -> list[Shot]:
+    """With times and exposures, the latter in thirds of a stop, as cameras round them."""
+    known = zip(shots, lapse.exposures, strict=True)
+    return [
+        replace(shot, taken=INTERVAL * index, stops=round(3 * float(stops)) / 3)
+        for index, (shot, stops) in enumerate(known)
+    ]
 
 
 def smear(series: SeriesCorrector, lapse: Lapse) -> float:
     """How far results near a lasting change are on the way to its other side."""
     before = [*range(LAST - FAR, LAST - NEAR, 5), *range(LAST - NEAR, LAST)]
-    followed, _ = as_series(series, lapse, [*before, *(2 * LAST - 1 - k for k in reversed(before))])
+    seen = looked_at(series, lapse)
+    numbers = [*before, *(2 * LAST - 1 - k for k in reversed(before))]
+    followed = as_series(series, lapse, seen, plan([one.shot for one in seen]), numbers)
     sides = followed.local[: len(before)], followed.local[: len(before) - 1 : -1]
     far, near = ([side[part].mean(0) for side in sides] for part in (slice(0, -NEAR), slice(-NEAR, None)))
     way = far[1] - far[0]
@@ -295,7 +306,7 @@ def plot(numbers: Sequence[int], lines: dict[str, Course], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for (name, line), width in zip(lines.items(), (0.6, 0.6, 1.6, 1.0), strict=True):
+    for (name, line), width in zip(lines.items(), (0.6, 0.6, 1.6, 1.6, 1.0), strict=True):
         axis.plot(numbers, line, label=name, lw=width)
     axis.set(xlabel="frame", ylabel="median luminance, stops")
     axis.grid(alpha=0.3)
@@ -312,27 +323,28 @@ def lapses(corrector: Corrector, paths: Sequence[Path], path: Path | None) -> No
         steady, measured = sunset(scene), [k + more for k in range(0, FRAMES, EVERY) for more in (0, 1)]
         lapse = steady._replace(exposures=steady.exposures + hunting(rng))
         reference = Followed.of(steady.clean(index) for index in measured)
-        alone, (together, recognised) = one_by_one(series, lapse, measured), as_series(series, lapse, measured)
-        print(f"{file.stem}: recognised by order, by times: {recognised}")
-        for name, way in (("one by one", alone), ("as a series", together)):
+        seen = looked_at(series, lapse)
+        shots = [one.shot for one in seen]
+        plans = [plan(shots), plan(with_exif(shots, lapse))]
+        recognised = [all(part.time_lapse and part.size == FRAMES for part in parts) for parts in plans]
+        alone = one_by_one(series, lapse, measured)
+        together, told = (as_series(series, lapse, seen, parts, measured) for parts in plans)
+        print(f"{file.stem}: recognised by order, by EXIF: {recognised}")
+        for name, way in (("one by one", alone), ("as a series", together), ("with EXIF", told)):
             away = way.median - reference.median
             away = np.abs(away - np.median(away))  # one correction for all of it is none of its course
             flicker = way.flicker(reference)
             print(
-                f"{name:<14}flicker {flicker:.2f}, off the course by {away.max():.2f} at most, {away.mean():.2f} mean"
+                f"{name:<14}flicker {flicker:.2f}, {alone.flicker(reference) / flicker:.1f} times less, "
+                f"off the course by {away.max():.2f} at most, {away.mean():.2f} mean"
             )
-        ratio = alone.flicker(reference) / together.flicker(reference)
         smears = [smear(series, switched(scene, whole)) for whole in (True, False)]
-        print(
-            f"  {ratio:.1f} times less flicker; changes of the whole, half smeared by {smears[0]:.2f}, {smears[1]:.2f}"
-        )
-        print(flush=True)
+        print(f"  changes of the whole, half smeared by {smears[0]:.2f}, {smears[1]:.2f}\n", flush=True)
         if path and not number:
             shown = Followed.of(lapse.clean(index) for index in measured).median
-            names = ("photos", "one by one", "as a series", "photos without hunting")
-            plot(
-                measured, dict(zip(names, (shown, alone.median, together.median, reference.median), strict=True)), path
-            )
+            names = ("photos", "one by one", "as a series", "as a series, EXIF", "photos without hunting")
+            lines = (shown, alone.median, together.median, told.median, reference.median)
+            plot(measured, dict(zip(names, lines, strict=True)), path)
 
 
 def main() -> None:

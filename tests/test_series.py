@@ -232,15 +232,6 @@ def test_the_frames_of_a_time_lapse_keep_their_distance_from_those_that_are_leas
     assert {part.shift for part in plan(shots[:20])} == {0}  # too few to be a time-lapse
 
 
-@given(st.floats(-3, 3), st.floats(-0.1, 0.1), st.integers(1, 300))
-def test_a_straight_course_is_smoothed_to_itself_but_for_the_ends(start: float, step: float, count: int) -> None:
-    course = [start + step * k for k in range(count)]
-    found = series._smoothed(course)
-    assert found == pytest.approx(course, abs=30 * abs(step) + 1e-6)
-    reach = min(series.LIFT_TIME, count // 5 + 1)
-    assert found[reach : count - reach] == pytest.approx(course[reach : count - reach], abs=1e-6)
-
-
 @pytest.mark.slow
 def test_a_time_lapse_flickers_less(default_corrector: Corrector, coffee: Tensor) -> None:
     photos = frames(coffee, 30)

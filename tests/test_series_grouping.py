@@ -18,10 +18,11 @@ from benchmarks.grouping import errors, taken
 from expcorr_core.image.exposure import shift_exposure
 from expcorr_core.image.resize import reduce_to
 from expcorr_core.photos.metadata import Metadata
-from expcorr_core.series.brackets import find_brackets, is_time_lapse
+from expcorr_core.series.brackets import find_brackets
 from expcorr_core.series.grouping import LIGHT_LASTS, find_groups
 from expcorr_core.series.likeness import Features
 from expcorr_core.series.shot import Facts, Shot, read_facts
+from expcorr_core.series.time_lapse import is_time_lapse
 
 data = pytest.importorskip("skimage.data", reason="the photographs ship with scikit-image")
 SCENES = ("astronaut", "coffee", "chelsea", "rocket")

@@ -10,8 +10,8 @@ they are the identity.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,8 @@ DARKEST = 1e-4  # exponents are taken of values from here on
 BINS = 8  # of luma, for the shares and the chroma among the statistics
 # From this confidence on that a photo is well exposed it is left more and more as it is; entirely from the second on.
 WELL_EXPOSED = (0.8, 0.95)
-# From this confidence on its white is not darkened; at the second not at all. Over-exposed photos have to give it up, since
-# what they show as white was none.
+# From this confidence on its white is darkened less; from the second on not at all. Over-exposed photos have to give it
+# up, since what they show as white was none.
 WHITE_STAYS = (0.25, 0.4)
 WELL_EXPOSED_PRIOR = -1.4  # logit of a fifth
 QUANTILES = (0, 0.001, 0.005, 0.01, 0.02, *(k / 20 for k in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
@@ -73,7 +73,8 @@ class GlobalArchitecture:
             raise ValueError("the tensors are not those of a global exposure correction network") from None
 
 
-class ToneCurves(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)  # tensors have no equality that a dataclass could use
+class ToneCurves:
     """A change of colours that is the same all over a photo; the first axis of all tensors counts photos.
 
     Attributes:
@@ -91,6 +92,11 @@ class ToneCurves(NamedTuple):
     mix: Tensor
     white: Tensor
     kept: Tensor
+
+    def mean(self, other: ToneCurves) -> ToneCurves:
+        """The mean of two changes of the same photos."""
+        both = {field.name: (getattr(self, field.name) + getattr(other, field.name)) / 2 for field in fields(self)}
+        return ToneCurves(**both)
 
     def apply(self, image: Tensor) -> Tensor:
         """Change images ``(B, 3, H, W)``, 0..1, of the photos that the curves are of; the result is not clamped."""
@@ -208,7 +214,14 @@ class GlobalNetwork(nn.Module):
         curves = F.pad(increments.cumsum(2), (1, 0)) * (1 + 2 * OVERSHOOT) - OVERSHOOT
         mix = self.mix(summary).float().view(-1, 3, 3)
         exponent = self.exponent(summary).float().exp().flatten()
-        found = ToneCurves(bounds, exponent, curves, mix, torch.zeros_like(exponent), blankness(values))
+        found = ToneCurves(
+            range=bounds,
+            exponent=exponent,
+            curves=curves,
+            mix=mix,
+            white=torch.zeros_like(exponent),
+            kept=blankness(values),
+        )
         return found, self.well_exposed(summary).float().flatten()
 
     def find(self, image: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32) -> tuple[ToneCurves, Tensor]:
@@ -226,13 +239,13 @@ class GlobalNetwork(nn.Module):
         found, logit = self.forward(pixels, dtype, values)
         if flip:
             mirrored, other = self.forward(image.flip(3), dtype, values)
-            found = ToneCurves(*((a + b) / 2 for a, b in zip(found, mirrored, strict=True)))
+            found = found.mean(mirrored)
             logit = (logit + other) / 2
         probability = logit.sigmoid()
         kept, white = (
             ((probability - first) / (last - first)).clamp(0, 1) for first, last in (WELL_EXPOSED, WHITE_STAYS)
         )
-        return found._replace(white=white, kept=torch.maximum(found.kept, kept)), probability
+        return replace(found, white=white, kept=torch.maximum(found.kept, kept)), probability
 
     def parameter_count(self) -> int:
         """Number of trainable values."""

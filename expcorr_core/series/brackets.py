@@ -1,9 +1,8 @@
-"""Exposure brackets and time-lapses among the photos of one scene."""
+"""Exposure brackets among the photos of one scene."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -22,9 +21,6 @@ FEWEST, MOST = 3, 9  # exposures of a bracket; two count if nothing else was tak
 MOVED = 0.06  # of half the view: exposures of a bracket that EXIF does not tell have the same framing
 DARKEST, BRIGHTEST = 4.0, 250.0  # display values between which pixels tell the exposure
 TELLING = 0.01  # share of the pixels that must lie between
-FEWEST_FRAMES = 30  # of a time-lapse
-REGULAR, FROM_THE_RULE = 0.9, 0.2  # share of the intervals that are regular; by how much these differ from the median
-ROUNDED = 1.0  # seconds: EXIF often has no fractions of them
 
 
 def find_brackets(shots: Sequence[Shot]) -> list[list[int]]:
@@ -48,28 +44,6 @@ def find_brackets(shots: Sequence[Shot]) -> list[list[int]]:
         return sorted(sorted(part) for part in _distinct(order, follows, lambda a, b: abs(known[a] - known[b]) >= STEP))
     looks = [luma(torch.from_numpy(shot.look).float())[0] for shot in shots]
     return _distinct(order, _stay(shots), lambda a, b: not abs(_brighter(looks[a], looks[b])) < SHOWN_STEP)
-
-
-def is_time_lapse(shots: Sequence[Shot]) -> bool:
-    """Whether photos are frames of a time-lapse: many, of a fixed framing, at regular intervals.
-
-    Args:
-        shots: the photos of a group, in the order of their names or times, which counts for regular where times are
-            not known.
-    """
-    if len(shots) < FEWEST_FRAMES or len({(shot.height, shot.width) for shot in shots}) > 1:
-        return False
-    times = [shot.taken for shot in shots if shot.taken is not None]
-    if len(times) == len(shots):
-        shots = sorted(shots, key=lambda shot: shot.taken or 0.0)
-        intervals = [b - a for a, b in pairwise(sorted(times))]
-        usual = statistics.median(intervals)
-        allowed = max(FROM_THE_RULE * usual, ROUNDED)
-        if usual < ROUNDED or sum(abs(i - usual) <= allowed for i in intervals) < REGULAR * len(intervals):
-            return False  # a burst, or taken whenever there was something to see
-    detail = Features(shots).detail.float().flatten(1)
-    alike = torch.cosine_similarity(detail[1:], detail[:-1], eps=1.0)
-    return bool((alike >= NEARLY_SAME).float().mean() >= REGULAR)
 
 
 def _exposures(shots: Sequence[Shot]) -> list[float] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -20,28 +19,19 @@ from torch import Tensor
 from ..bilateral.grid import BilateralGrid
 from ..corrector import Corrector
 from ..image.exposure import gain_exposure
-from ..image.matching import matched
-from ..image.report import exposure_error
 from ..image.resize import resize
 from ..photos.icc import ColourSpace
 from ..photos.metadata import Metadata
 from ..settings import Settings
-from .brackets import is_time_lapse
 from .consensus import common_result
 from .grouping import NEARLY_SAME, find_groups
 from .likeness import Features, marks_of
 from .shot import SIDE, Shot
+from .time_lapse import REACH, TIME, brightness, is_time_lapse, light_runs, steady_lifts
 
 SIDES = (SIDE, SIDE)
 NEAREST, SPREAD = 8, 8  # photos that count for a photo of a larger group: the nearest in order, and evenly spread ones
-TIME = 20.0  # frames that corrections of a time-lapse are smoothed over, on each side
-REACH, KEYFRAMES = 3.0, 24  # smoothing times that frames count for; frames that count at most
-# Share of the view that is alike in frames of one light, at least (hunting by 1 EV leaves 0.8 and more, a lamp that
-# lights half of the view by 3 stops 0.25); and how many frames at each side of a change tell that it lasts.
-SAME_LIGHT, LASTING = 0.6, 3
-# Frames on each side that tell how the corrections of a time-lapse change, or a fifth of it; and how far the line
-# through them is kept level, since at the ends hunting gives it a slope.
-LIFT_TIME, SLOPE = 120, 0.1
+KEYFRAMES = 24  # frames of a time-lapse that count for a frame, at most
 RIGHT = 1000.0  # weight of photos that are right as they are
 
 
@@ -111,15 +101,15 @@ def plan(shots: Sequence[Shot], right: Collection[int] = ()) -> list[Part]:
         members = list(group.members)
         if all(shots[member].taken is not None for member in members):
             members.sort(key=lambda member: (shots[member].taken or 0.0, member))
-        lapse = is_time_lapse([shots[member] for member in members])
-        runs = _runs(members, shots) if lapse else [members]
-        lifts = dict.fromkeys(members, 0.0)
-        if lapse and not any(member in right for member in members):
-            for run in runs:
-                lifts.update(zip(run, _smoothed([shots[k].lift for k in run]), strict=True))
+        frames = [shots[member] for member in members]
+        lapse = is_time_lapse(frames)
+        runs = light_runs(frames) if lapse else [range(len(members))]
+        anchored = any(member in right for member in members)
+        lifts = steady_lifts(frames, runs) if lapse and not anchored else np.zeros(len(members))
         # The frames that are least wrong get their own correction, and the others keep their distance from them.
-        usual = min(lifts.values(), key=abs)
-        for run in runs:
+        shifts = lifts[np.abs(lifts).argmin()] - lifts
+        for places in runs:
+            run = members[places.start : places.stop]
             fixed = [member for member in run if member in right]
             for place, member in enumerate(run):
                 weights = _in_time(run, place) if lapse else _in_scene(run, place)
@@ -132,46 +122,9 @@ def plan(shots: Sequence[Shot], right: Collection[int] = ()) -> list[Part]:
                     weights=tuple(weights.values()),
                     time_lapse=lapse,
                     right=member in right,
-                    shift=round(usual - lifts[member], 3),
+                    shift=round(float(shifts[places.start + place]), 3),
                 )
     return [parts[number] for number in range(len(shots))]
-
-
-def _runs(members: Sequence[int], shots: Sequence[Shot]) -> list[Sequence[int]]:
-    """Cut a time-lapse where its light changes for good, such as where a lamp is switched on.
-
-    What tells this from an exposure that hunts: the tones of one frame do not become those of the other by one curve.
-    """
-
-    def same(one: int, other: int) -> bool:
-        _, trust = matched(_tensor(shots[one].look), _tensor(shots[other].look), torch.ones(1, 1, *SIDES))
-        return bool(trust.mean() >= SAME_LIGHT)
-
-    starts = [0]
-    for place in range(LASTING, len(members) - LASTING + 1):
-        sides = members[place - LASTING : place], members[place : place + LASTING]
-        if same(sides[0][-1], sides[1][0]):
-            continue
-        steady = all(same(one, other) for side in sides for one, other in pairwise(side))
-        if steady and not any(same(one, other) for one, other in product(*sides)):
-            starts.append(place)
-    return [members[begin:end] for begin, end in pairwise([*starts, len(members)])]
-
-
-def _smoothed(values: Sequence[float]) -> list[float]:
-    """A course smoothed by a straight line through the values around each, so that the ends hardly lag."""
-    course, places = np.array(values), np.arange(len(values))
-    reach = min(LIFT_TIME, len(values) // 5 + 1)
-    found = []
-    for place in range(len(course)):
-        near = slice(max(0, place - reach), place + reach + 1)
-        away = (places[near] - place) / reach
-        weights = np.cos(away * (np.pi / 2)) ** 2
-        lines = np.stack((np.ones(len(away)), away))
-        matrix = (lines * weights) @ lines.T
-        matrix[1, 1] += SLOPE * weights.sum()
-        found.append(float(np.linalg.solve(matrix, (lines * weights) @ course[near])[0]))
-    return found
 
 
 def _in_scene(members: Sequence[int], place: int) -> dict[int, float]:
@@ -262,7 +215,7 @@ class SeriesCorrector:
         examined = self.corrector.examine(seen, self.settings)
         result = _eight_bit(resize(examined.corrected, SIDES))
         return Seen(
-            shot=replace(shot, lift=-float(exposure_error(_tensor(shot.look), _tensor(result)))),
+            shot=replace(shot, lift=brightness(_tensor(result)) - brightness(_tensor(shot.look))),
             result=result,
             well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
         )
