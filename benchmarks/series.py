@@ -273,8 +273,8 @@ def as_series(
     series: SeriesCorrector, lapse: Lapse, seen: Sequence[Seen], parts: Sequence[Part], numbers: Sequence[int]
 ) -> Followed:
     def grid(index: int) -> BilateralGrid:
-        small = series.corrector.reduce(lapse.frame(index), series.settings)
-        return series.correction(seen[index], [seen[k] for k in parts[index].others], parts[index], small)[0]
+        others = [seen[k] for k in parts[index].others]
+        return series.correction(seen[index], others, parts[index], lapse.frame(index))[0]
 
     shown = tqdm(numbers, "as a series", leave=False)
     return Followed.of(grid(index).slice(lapse.clean(index)) for index in shown)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .bilateral.grid import BilateralGrid
 from .image.checks import check_image, check_shape
 from .image.limits import Limits
-from .image.resize import reduce_to
+from .image.resize import reduce_to, resize
 from .method.contrast import normalise_range, stretch_contrast
 from .method.fusion import fuse_exposures
 from .method.global_level import GlobalNetwork
@@ -215,15 +215,28 @@ class Corrector(Pretrained, nn.Module):
         return self.examine(small, settings, space).corrected
 
     @torch.no_grad()
-    def examine(self, small: Tensor, settings: Settings, space: ColourSpace | None = None) -> Examined:
-        """The same as :meth:`correct_reduced`, and how surely the photos are well exposed."""
+    def examine(
+        self,
+        small: Tensor,
+        settings: Settings,
+        space: ColourSpace | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Examined:
+        """The same as :meth:`correct_reduced`, and how surely the photos are well exposed.
+
+        Args:
+            small, settings, space: as for that method.
+            size: height and width of the corrected copies, if they are to be smaller than ``small``.
+        """
         seen = space.to_srgb(small) if space else small
-        corrected, well_exposed = self._run(seen, settings.gains, settings.flip)
+        corrected, well_exposed = self._run(seen, settings.gains, settings.flip, size)
         if settings.fusion:
-            corrected = fuse_exposures((seen, corrected))
+            corrected = fuse_exposures((seen if size is None else resize(seen, size), corrected))
         if settings.stretch:
             corrected = stretch_contrast(corrected, settings.stretch)
-        return Examined(space.carry_back(small, corrected) if space else corrected, well_exposed)
+        if space:
+            corrected = space.carry_back(small if size is None else resize(small, size), corrected)
+        return Examined(corrected, well_exposed)
 
     def correct_small(self, image: Tensor, gains: Sequence[float] | None = None, flip: bool = False) -> Tensor:
         """Run only the network, at the image's own size.
@@ -240,20 +253,23 @@ class Corrector(Pretrained, nn.Module):
         """
         return self._run(image, gains, flip)[0]
 
-    def _run(self, image: Tensor, gains: Sequence[float] | None, flip: bool) -> tuple[Tensor, Tensor | None]:
-        """What :meth:`correct_small` returns, and ``(B,)`` how surely the photos are well exposed."""
+    def _run(
+        self, image: Tensor, gains: Sequence[float] | None, flip: bool, size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`correct_small` returns, at another size if told, and how surely the photos are well exposed."""
         if isinstance(self.network, GlobalNetwork):
             if gains is not None:
                 raise ValueError("gains are for networks with pyramid levels, such as the paper's")
             seen = image.to(self.device)
             curves, probability = self.network.find(seen, flip, self.dtype)
-            return curves.apply(seen).clamp(0, 1).to(image.device), probability.to(image.device)
+            shown = seen if size is None else resize(seen, size)
+            return curves.apply(shown).clamp(0, 1).to(image.device), probability.to(image.device)
         if self.network.normalised:
             image = normalise_range(image)
         result = self._run_levels(self.network, image, gains)
         if flip:
             result = (result + self._run_levels(self.network, image.flip(3), gains).flip(3)) / 2
-        return result, None
+        return result if size is None else resize(result, size), None
 
     def _run_levels(self, network: ExposureNetwork, image: Tensor, gains: Sequence[float] | None) -> Tensor:
         height, width = image.shape[2:]

@@ -114,8 +114,8 @@ class CorrectSeries(io.ComfyNode):
         def correct(first: int, index: int, frame: Tensor, out: Tensor, _: Callable[[], None]) -> None:
             number = first + index
             part = parts[number]
-            small = corrector.reduce(seen(frame), used).cpu()  # where all looks are
-            grid, agreements[number] = series.correction(looks[number], [looks[k] for k in part.others], part, small)
+            others = [looks[k] for k in part.others]
+            grid, agreements[number] = series.correction(looks[number], others, part, seen(frame))
             grid.blend(amount).to(frame.device).slice_beyond(frame, out)
 
         results: list[Tensor] = []

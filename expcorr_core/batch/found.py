@@ -83,7 +83,6 @@ def find_correction(
         except GridError as error:
             raise ImageError(f"{job.source} {error}") from error
     elif corrector:
-        small: Any = corrector.reduce(image, work.settings)
         if membership:
             from ..corrector import Corrector
             from ..series.corrector import SeriesCorrector
@@ -92,9 +91,10 @@ def find_correction(
             assert isinstance(corrector, Corrector)
             series = SeriesCorrector(corrector, work.settings)
             seen, *others = (load_look(path) for path in (membership.look, *membership.others))
-            grid, agreement = series.correction(seen, others, membership.part, small, photo.space)
+            grid, agreement = series.correction(seen, others, membership.part, image, photo.space)
             probability = seen.well_exposed
         else:
+            small: Any = corrector.reduce(image, work.settings)
             grid, well_exposed = corrector.find(small, work.settings, photo.space)
             probability = None if well_exposed is None else float(well_exposed[0])
         correction = described(grid)

@@ -21,6 +21,15 @@ def tone_matched(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
     return toned
 
 
+def trust_in(before: Tensor, after: Tensor, shown: Tensor) -> Tensor:
+    """How far other frames show the same content as this one, ``(N, 1, h, w)``, 0..1; args as for :func:`matched`."""
+    here = luma(after).flatten(1)
+    contrast = TRUST * here.std(correction=0) + NOISE
+    difference = (tone_matched(luma(before).flatten(1), here, shown.flatten(1)) - here) / contrast
+    trust: Tensor = shown * torch.exp(-difference.square()).view_as(shown)
+    return trust
+
+
 def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
     """Match other frames, moved to this one's view, to its tones; and find how far they show the same content.
 
@@ -32,10 +41,7 @@ def matched(before: Tensor, after: Tensor, shown: Tensor) -> tuple[Tensor, Tenso
     Returns:
         The others with this frame's tones, and the trust in each, ``(N, 1, h, w)``, 0..1.
     """
-    here = luma(after).flatten(1)
-    contrast = TRUST * here.std(correction=0) + NOISE
-    difference = (tone_matched(luma(before).flatten(1), here, shown.flatten(1)) - here) / contrast
-    trust = shown * torch.exp(-difference.square()).view_as(shown)
+    trust = trust_in(before, after, shown)
     channels = [
         tone_matched(before[:, c].flatten(1), after[:, c].flatten(1), trust.flatten(1)).view_as(shown) for c in range(3)
     ]

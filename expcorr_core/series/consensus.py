@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..image.colour import luma
-from ..image.matching import matched
+from ..image.matching import trust_in
 from ..image.motion import warp
 from .shot import SIDE
 
@@ -49,7 +49,7 @@ def common_result(sources: Tensor, results: Tensor, maps: Tensor, weights: Tenso
         ``(1, 1, SIDE, SIDE)``.
     """
     moved, shown = warp(torch.cat((sources, results, exposedness(sources)), 1), maps, (SIDE, SIDE))
-    _, trust = matched(moved[:, :3], sources[:1], (shown > 0.999).float())
+    trust = trust_in(moved[:, :3], sources[:1], (shown > 0.999).float())
     trust[0] = 1
     weight = trust * moved[:, 6:] * weights.view(-1, 1, 1, 1)
     share = weight / weight.sum(0, keepdim=True)

@@ -184,7 +184,7 @@ class SeriesCorrector:
         ]
         for number, (photo, part) in enumerate(zip(photos, plan([s.shot for s in seen], right), strict=True)):
             others = [seen[other] for other in part.others]
-            grid, _ = self.correction(seen[number], others, part, self.corrector.reduce(photo, self.settings))
+            grid, _ = self.correction(seen[number], others, part, photo)
             yield grid.blend(self.settings.strength).to(photo.device).slice(photo)
 
     @torch.no_grad()
@@ -212,8 +212,8 @@ class SeriesCorrector:
         shot = replace(shot, marks=marks_of([shot])[0])
         if right:
             return Seen(shot=shot, result=shot.look)
-        examined = self.corrector.examine(seen, self.settings)
-        result = _eight_bit(resize(examined.corrected, SIDES))
+        examined = self.corrector.examine(seen, self.settings, size=SIDES)
+        result = _eight_bit(examined.corrected)
         return Seen(
             shot=replace(shot, lift=brightness(_tensor(result)) - brightness(_tensor(shot.look))),
             result=result,
@@ -222,7 +222,7 @@ class SeriesCorrector:
 
     @torch.no_grad()
     def correction(
-        self, seen: Seen, others: Sequence[Seen], part: Part, small: Tensor, space: ColourSpace | None = None
+        self, seen: Seen, others: Sequence[Seen], part: Part, photo: Tensor, space: ColourSpace | None = None
     ) -> tuple[BilateralGrid, Agreement | None]:
         """The full correction of a photo of the series.
 
@@ -230,7 +230,7 @@ class SeriesCorrector:
             seen: the photo.
             others: those that ``part`` names.
             part: its part in the series.
-            small: the photo, reduced by :meth:`~expcorr_core.corrector.Corrector.reduce`.
+            photo: the photo itself, ``(1, 3, H, W)``, 0..1, or a copy of at least the working size.
             space: its colour space; None for sRGB.
 
         Returns:
@@ -240,11 +240,11 @@ class SeriesCorrector:
             return BilateralGrid.identity(), None
         agreed = self._agreed(seen, others, part)
         if agreed is None:
-            return self.corrector.fit(
-                small, self.corrector.correct_reduced(small, self.settings, space), self.settings
-            ), None
+            return self.corrector.find(self.corrector.reduce(photo, self.settings), self.settings, space)[0], None
         common, share = agreed
-        source, wanted = resize(small.cpu(), SIDES), gain_exposure(common, part.shift) if part.shift else common
+        source, wanted = _tensor(seen.shot.look), gain_exposure(common, part.shift) if part.shift else common
+        if space:
+            source = resize(self.corrector.reduce(photo, self.settings).cpu(), SIDES)
         grid = self.corrector.fit(source, space.carry_back(source, wanted) if space else wanted, self.settings)
         shown = space.to_srgb(grid.slice(source)) if space else grid.slice(source)
         return grid, Agreement(_apart(_tensor(seen.result), common, share), _apart(shown, wanted, share))

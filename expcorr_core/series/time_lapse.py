@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..image.colour import luma, srgb_to_linear
 from ..image.exposure import CameraCurve
-from ..image.matching import matched
+from ..image.matching import trust_in
 from .grouping import NEARLY_SAME
 from .likeness import Features
 from .shot import SIDE, Shot
@@ -74,8 +74,7 @@ def light_runs(frames: Sequence[Shot]) -> list[range]:
 
     def same(one: int, other: int) -> bool:
         looks = (torch.from_numpy(frames[k].look)[None].float() / 255 for k in (one, other))
-        _, trust = matched(*looks, torch.ones(1, 1, SIDE, SIDE))
-        return bool(trust.mean() >= SAME_LIGHT)
+        return bool(trust_in(*looks, torch.ones(1, 1, SIDE, SIDE)).mean() >= SAME_LIGHT)
 
     starts = [0]
     for place in range(LASTING, len(frames) - LASTING + 1):
