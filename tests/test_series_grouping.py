@@ -85,6 +85,8 @@ def test_facts_of_exif() -> None:
 def test_facts_are_taken_from_where_they_are() -> None:
     facts = read_facts(exif(shutter=IFDRational(6, 1), aperture=IFDRational(4, 1), iso=65535, speed=102400))
     assert facts.stops == pytest.approx(np.log2(102400) - 6 - 4)
+    manual_lens = read_facts(exif(seconds=IFDRational(1, 64), iso=400))
+    assert manual_lens.stops == pytest.approx(np.log2(400) - 6)
     assert read_facts(exif(time="2024:05:06 07:08:09")).taken == 1714979289
     assert read_facts(Metadata()) == Facts()
 

@@ -39,7 +39,7 @@ class Facts:
 
     Attributes:
         taken: seconds since 1970 in UTC, or in the camera's own time where the offset is not specified.
-        stops: the exposure that the camera chose, log2(seconds * ISO / f-number ** 2): higher is brighter.
+        stops: the exposure, log2(seconds * ISO / f-number ** 2): higher is brighter. An unknown f-number counts as 1.
         bias: exposure compensation, stops.
         camera: make and model; empty if unknown.
     """
@@ -148,8 +148,9 @@ def _stops(block: Block, places: list[Directory]) -> float | None:
     if not iso or iso < 0:
         return None
     time = math.log2(seconds) if seconds and seconds > 0 else None if shutter is None else -shutter
-    opening = 2 * math.log2(f_number) if f_number and f_number > 0 else aperture
-    return None if time is None or opening is None else time + math.log2(iso) - opening
+    # Lenses without contacts tell no aperture; they are taken for f/1, which is right for differences.
+    opening = 2 * math.log2(f_number) if f_number and f_number > 0 else aperture or 0.0
+    return None if time is None else time + math.log2(iso) - opening
 
 
 def _taken(block: Block, places: list[Directory]) -> float | None:
