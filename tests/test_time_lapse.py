@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_series import photograph
 
+from expcorr_core.corrector import Corrector
 from expcorr_core.image.exposure import CameraCurve, shift_exposure
+from expcorr_core.photos.directories import Value
+from expcorr_core.photos.exif import EXIF_DIRECTORY
+from expcorr_core.photos.reading import read_photo
 from expcorr_core.series import time_lapse
+from expcorr_core.series.corrector import SeriesCorrector, plan
 from expcorr_core.series.shot import Shot
 from expcorr_core.series.time_lapse import brightness, light_runs, smoothed, steady_lifts
 
@@ -109,3 +117,38 @@ def test_a_straight_course_is_smoothed_to_itself_but_for_the_ends(
     found = smoothed(course, reach)
     assert found == pytest.approx(course, abs=reach * abs(step) / 3 + 1e-6)
     assert found[reach : count - reach] == pytest.approx(course[reach : count - reach], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_time_lapse_of_raw_files(default_corrector: Corrector, tmp_path: Path) -> None:
+    """Its exposures are in its EXIF, its flicker goes, and the frames that are nearest to right stay near that."""
+    raw_files = pytest.importorskip("raw_files")
+    pytest.importorskip("rawpy")
+    light = raw_files.light_of((photograph("coffee")[0].permute(1, 2, 0) * 255).round().byte().numpy(), -2)
+    exposures = np.random.default_rng(0).integers(-3, 4, 32) / 3  # thirds of a stop
+    photos = []
+    for number, stops in enumerate(exposures):
+        facts = {
+            33434: Value(5, 1, struct.pack("<II", round(10_000 * 2**stops), 1_000_000)),
+            33437: Value(5, 1, struct.pack("<II", 4, 1)),
+            34855: Value(3, 1, struct.pack("<H", 100)),
+        }
+        path = raw_files.write_dng(tmp_path / f"{number:02d}.dng", light * np.float32(2**stops))
+        photos.append(read_photo(raw_files.with_tags(path, {EXIF_DIRECTORY: Value(4, 1, facts)})))
+    series, tensors = SeriesCorrector(default_corrector), [photo.to_tensor() for photo in photos]
+    looks = [series.look(tensor, photo.metadata, photo.space) for tensor, photo in zip(tensors, photos, strict=True)]
+    shots = [look.shot for look in looks]
+    assert [shot.stops for shot in shots] == pytest.approx(exposures + np.log2(0.01 * 100 / 16), abs=0.01)
+    parts = plan(shots)
+    assert all(part.time_lapse for part in parts)
+
+    def flicker(results: list[float]) -> float:
+        return sum(abs(one - other) for one, other in pairwise(results))
+
+    alone = [brightness(default_corrector.correct_photo(photo).to_tensor()) for photo in photos]
+    together = []
+    for look, part, photo, tensor in zip(looks, parts, photos, tensors, strict=True):
+        grid, _ = series.correction(look, [looks[k] for k in part.others], part, tensor, photo.space)
+        together.append(brightness(grid.slice(tensor)))
+    assert flicker(together) < flicker(alone) / 4
+    assert abs(np.median(together) - np.median(alone)) < 0.5
