@@ -73,8 +73,8 @@ def light_runs(frames: Sequence[Shot]) -> list[range]:
     """
 
     def same(one: int, other: int) -> bool:
-        looks = (torch.from_numpy(frames[k].look)[None].float() / 255 for k in (one, other))
-        return bool(trust_in(*looks, torch.ones(1, 1, SIDE, SIDE)).mean() >= SAME_LIGHT)
+        before, after = (torch.from_numpy(frames[k].look)[None].float() / 255 for k in (one, other))
+        return bool(trust_in(before, after, torch.ones(1, 1, SIDE, SIDE)).mean() >= SAME_LIGHT)
 
     starts = [0]
     for place in range(LASTING, len(frames) - LASTING + 1):
