@@ -49,6 +49,27 @@ def test_a_named_file(photo: Path, tmp_path: Path) -> None:
     assert ec.correct(photo, overwrite=True) == Path(written)
 
 
+def test_names_of_files_may_be_strings(photo: Path, corrector: ec.Corrector, tmp_path: Path) -> None:
+    def name(file: str) -> str:
+        return str(tmp_path / file)
+
+    read = ec.read_photo(str(photo))
+    assert np.array_equal(read.pixels, ec.read_photo(photo).pixels)
+    ec.write_photo(name("a.png"), read)
+    with pytest.raises(ec.ImageError, match=r"a\.png exists"):
+        ec.write_photo(name("a.png"), read)
+    with pytest.raises(ec.ImageError, match="does not exist"):
+        ec.read_photo(name("b.png"))
+    ec.save_weights(name("w.safetensors"), corrector.network, {})
+    assert ec.Corrector.load(name("w.safetensors")).network.architecture == corrector.network.architecture
+    height, width = read.pixels.shape[:2]
+    grid = corrector.estimate(read.to_tensor())
+    correction = ec.Correction(grid, height=height, width=width, settings=ec.Settings())
+    ec.save_grid(name("g.safetensors"), correction)
+    found = ec.load_grid(name("g.safetensors"))
+    assert torch.allclose(found.grid.coefficients, grid.coefficients, atol=1e-6)
+
+
 def test_bytes_keep_their_format_and_what_they_carry(tmp_path: Path) -> None:
     source = make.jpeg(tmp_path / "a.jpg", (0xE1, b"Exif\0\0" + make.exif_block(orientation=6)), (0xFE, b"a comment"))
     result = ec.correct(source.read_bytes())

@@ -66,14 +66,14 @@ class Correction:
             raise GridError("is in another colour space than the photo that the correction is for; convert it first")
 
 
-def save_grid(path: Path, correction: Correction, overwrite: bool = False) -> None:
+def save_grid(path: str | Path, correction: Correction, overwrite: bool = False) -> None:
     """Write a correction as a safetensors file, completely or not at all.
 
     Raises:
         FileExistsError: the file exists and ``overwrite`` is False.
         OSError: it cannot be written.
     """
-    with replacing(path, overwrite) as temporary:
+    with replacing(Path(path), overwrite) as temporary:
         write_grid(temporary, correction)
 
 
@@ -95,7 +95,7 @@ def write_grid(path: Path, correction: Correction) -> None:
         raise OSError(str(error)) from error
 
 
-def load_grid(path: Path, arrays: bool = False) -> Correction:
+def load_grid(path: str | Path, arrays: bool = False) -> Correction:
     """Read what :func:`save_grid` wrote.
 
     Args:
@@ -105,6 +105,7 @@ def load_grid(path: Path, arrays: bool = False) -> Correction:
     Raises:
         GridError: the file is missing, damaged, or holds something else.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise GridError(f"{path} holds no correction: it is too large for one")

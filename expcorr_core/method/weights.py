@@ -35,7 +35,9 @@ __all__ = [
 Network: TypeAlias = ExposureNetwork | GlobalNetwork
 
 
-def save_weights(path: Path, network: Network, training: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
+def save_weights(
+    path: str | Path, network: Network, training: Mapping[str, Any], dtype: torch.dtype = torch.float16
+) -> None:
     """Write a network's weights atomically.
 
     Args:
@@ -52,7 +54,7 @@ def save_weights(path: Path, network: Network, training: Mapping[str, Any], dtyp
         "input": NORMALISED if network.normalised else AS_IT_IS,
         "training": json.dumps(training),
     }
-    with replacing(path) as temporary:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
 
 

@@ -183,8 +183,9 @@ def _explained(path: Path, unusual: str = "") -> Iterator[None]:
         raise ImageError(f"{path} is damaged or cut off ({reason}); copy it again or leave it out") from error
 
 
-def read_photo(path: Path, at_least: int | None = None) -> Photo:
+def read_photo(path: str | Path, at_least: int | None = None) -> Photo:
     """The photo in a file; see :func:`read_content` and :func:`decode_photo`."""
+    path = Path(path)
     return decode_photo(read_content(path), path, at_least)
 
 

@@ -43,12 +43,13 @@ def format_of(path: Path) -> str:
     raise ImageError(f"{path} has no suffix of a known format; use one of {', '.join(SUFFIXES)}")
 
 
-def write_photo(path: Path, photo: Photo, overwrite: bool = False) -> tuple[str, ...]:
+def write_photo(path: str | Path, photo: Photo, overwrite: bool = False) -> tuple[str, ...]:
     """Write a photo in the format of its name, completely or not at all; see :func:`save_photo`.
 
     Raises:
         ImageError: the file exists and ``overwrite`` is False, or it cannot be written.
     """
+    path = Path(path)
     kind = format_of(path)
     if path.exists() and not overwrite:
         raise ImageError(f"{path} exists; choose another name, or pass overwrite=True")
