@@ -21,8 +21,8 @@ the hunting, as it was taken. Prints
   scale of 255;
 - the course of the light: by how many stops the median luminance differs from the reference's, at most and on average,
   apart from what is the same for all frames;
-- whether the time-lapse is recognised as one, by the order of its frames and by their times;
-- the same where EXIF tells the exposure of each frame;
+  Both also where EXIF tells the time and the exposure of each frame;
+- whether the time-lapse is recognised as one, by the order of its frames and by their EXIF;
 - whether a lasting change of 3 stops is smeared, without hunting: of the whole view, where the exposure follows three
   quarters at once (the sun comes out), or of half of the view (a lamp is switched on): how far results of the ten
   frames at each side of it are on the way to the other side, 0 for not at all, 0.5 for half-way.

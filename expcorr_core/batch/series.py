@@ -21,6 +21,7 @@ from ..series.brackets import find_brackets
 from ..series.corrector import SeriesCorrector, plan
 from ..series.fusing import reference_of
 from ..series.looks import Membership, load_look, save_look
+from ..series.shot import picture_of
 from .bulk import Job, Work, check_memory, prepare, read_source, run_all, task_of
 from .inputs import folded, takes_cases_for_the_same
 from .pool import Task
@@ -184,4 +185,4 @@ def fused_jobs(series: Series) -> list[Job]:
 
 def _middle_of(bracket: Sequence[Job]) -> Job:
     looks = [load_look(job.membership.look).shot.look for job in bracket if job.membership]
-    return bracket[reference_of([torch.from_numpy(look)[None].float() / 255 for look in looks])]
+    return bracket[reference_of([picture_of(look) for look in looks])]

@@ -26,7 +26,7 @@ from ..settings import Settings
 from .consensus import common_result
 from .grouping import NEARLY_SAME, find_groups
 from .likeness import Features, marks_of
-from .shot import SIDE, Shot
+from .shot import SIDE, Shot, picture_of
 from .time_lapse import REACH, TIME, brightness, is_time_lapse, light_runs, steady_lifts
 
 SIDES = (SIDE, SIDE)
@@ -215,7 +215,7 @@ class SeriesCorrector:
         examined = self.corrector.examine(seen, self.settings, size=SIDES)
         result = _eight_bit(examined.corrected)
         return Seen(
-            shot=replace(shot, lift=brightness(_tensor(result)) - brightness(_tensor(shot.look))),
+            shot=replace(shot, lift=brightness(picture_of(result)) - brightness(picture_of(shot.look))),
             result=result,
             well_exposed=None if examined.well_exposed is None else float(examined.well_exposed),
         )
@@ -242,12 +242,14 @@ class SeriesCorrector:
         if agreed is None:
             return self.corrector.find(self.corrector.reduce(photo, self.settings), self.settings, space)[0], None
         common, share = agreed
-        source, wanted = _tensor(seen.shot.look), gain_exposure(common, part.shift) if part.shift else common
+        wanted = gain_exposure(common, part.shift) if part.shift else common
         if space:
             source = resize(self.corrector.reduce(photo, self.settings).cpu(), SIDES)
+        else:
+            source = picture_of(seen.shot.look)  # the same, in 8 bits
         grid = self.corrector.fit(source, space.carry_back(source, wanted) if space else wanted, self.settings)
         shown = space.to_srgb(grid.slice(source)) if space else grid.slice(source)
-        return grid, Agreement(_apart(_tensor(seen.result), common, share), _apart(shown, wanted, share))
+        return grid, Agreement(_apart(picture_of(seen.result), common, share), _apart(shown, wanted, share))
 
     @staticmethod
     def _agreed(seen: Seen, others: Sequence[Seen], part: Part) -> tuple[Tensor, Tensor] | None:
@@ -261,15 +263,11 @@ class SeriesCorrector:
             return None
         used = [others[k] for k in chosen.tolist()]
         return common_result(
-            torch.cat([_tensor(one.shot.look) for one in (seen, *used)]),
-            torch.cat([_tensor(one.result) for one in (seen, *used)]),
+            torch.cat([picture_of(one.shot.look) for one in (seen, *used)]),
+            torch.cat([picture_of(one.result) for one in (seen, *used)]),
             torch.cat((torch.eye(3, dtype=torch.float64)[None], maps[chosen])),
             torch.cat((torch.ones(1), torch.tensor(part.weights)[chosen])),
         )
-
-
-def _tensor(look: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(look)[None].float() / 255
 
 
 def _eight_bit(image: Tensor) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -97,6 +98,11 @@ class Shot(Facts):
         small = resize(image[:1], (SIDE, SIDE))[0].clamp(0, 1).mul(255).round().byte().cpu().numpy()
         height, width = image.shape[2:]
         return cls(look=small, height=height, width=width, **vars(facts))
+
+
+def picture_of(look: NDArray[np.uint8]) -> Tensor:
+    """A look, or a result of the same kind, as display values ``(1, 3, h, w)``, 0..1."""
+    return torch.from_numpy(look)[None].float() / 255
 
 
 def read_facts(metadata: Metadata) -> Facts:

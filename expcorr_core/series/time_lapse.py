@@ -23,7 +23,7 @@ from ..image.exposure import CameraCurve
 from ..image.matching import trust_in
 from .grouping import NEARLY_SAME
 from .likeness import Features
-from .shot import SIDE, Shot
+from .shot import SIDE, Shot, picture_of
 
 FEWEST_FRAMES = 30  # of a time-lapse
 REGULAR, FROM_THE_RULE = 0.9, 0.2  # share of the intervals that are regular; by how much these differ from the median
@@ -73,7 +73,7 @@ def light_runs(frames: Sequence[Shot]) -> list[range]:
     """
 
     def same(one: int, other: int) -> bool:
-        before, after = (torch.from_numpy(frames[k].look)[None].float() / 255 for k in (one, other))
+        before, after = (picture_of(frames[k].look) for k in (one, other))
         return bool(trust_in(before, after, torch.ones(1, 1, SIDE, SIDE)).mean() >= SAME_LIGHT)
 
     starts = [0]
@@ -105,7 +105,7 @@ def steady_lifts(frames: Sequence[Shot], runs: Sequence[range]) -> Course:
         for run in runs:
             found[run.start : run.stop] = smoothed(lifts[run.start : run.stop], min(LONG, len(run) // 3 + 1))
         return found
-    shown = np.array([brightness(torch.from_numpy(frame.look)[None].float() / 255) for frame in frames])
+    shown = np.array([brightness(picture_of(frame.look)) for frame in frames])
     corrected, steady = _filled(np.where(np.isnan(gained), np.nan, (lifts + shown, shown - gained)))
     for run in runs:
         part, reach = slice(run.start, run.stop), len(run) // 3 + 1
@@ -138,8 +138,7 @@ def _gained(frames: Sequence[Shot]) -> Course | None:
     if len(known) < len(frames):
         return None
     exposures, curve = np.array(known), CameraCurve()
-    looks = (torch.from_numpy(frame.look)[None].float() / 255 for frame in frames)
-    cells = torch.cat([F.adaptive_avg_pool2d(luma(look), CELLS).flatten(1) for look in looks])
+    cells = torch.cat([F.adaptive_avg_pool2d(luma(picture_of(frame.look)), CELLS).flatten(1) for frame in frames])
     seen = (curve.to_scene(cells).clamp_min(1e-9).log2() / curve.slope).double().numpy()
     seen[((cells < SHOWN[0]) | (cells > SHOWN[1])).numpy()] = np.nan
     light = _light(seen - exposures[:, None])
